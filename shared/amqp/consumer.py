@@ -1,0 +1,103 @@
+"""Consuming with manual acks: deliveries go to a callback, settlement stays with whoever took them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pika
+import structlog
+from pika.channel import Channel
+
+from shared.amqp.link import Link, resolve
+from shared.amqp.messages import Delivery
+
+log = structlog.get_logger()
+
+
+class Consumer:
+    """Consumes some queues on one channel, at most `prefetch` unsettled deliveries from each.
+
+    `prepare` runs on every new connection before consuming begins (it declares the topology, so that a broker that
+    lost its queues has them again).
+    """
+
+    def __init__(
+        self,
+        link_to: tuple[str, str],
+        queues: Sequence[str],
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        prepare: Callable[[], Awaitable[None]],
+    ) -> None:
+        url, name = link_to
+        self._link = Link(url, name, self._up, self._down)
+        self._queues, self._prefetch, self._deliver, self._prepare = queues, prefetch, deliver, prepare
+        self._channel: Channel | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Consume, and again after every loss of the connection or of a queue; ends after `close`."""
+        await self._link.run()
+
+    @property
+    def is_ready(self) -> bool:
+        """Connected and consuming."""
+        return self._link.is_up and not self._stopped
+
+    async def stop(self) -> None:
+        """Take no more deliveries; those taken can still be settled."""
+        self._stopped = True
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        answers = [self._link.answer() for _ in channel.consumer_tags]
+        for tag, answer in zip(channel.consumer_tags, answers, strict=True):
+            channel.basic_cancel(tag, callback=partial(resolve, answer))
+        await asyncio.gather(*answers, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the connection; the broker hands what is unsettled to others."""
+        await self._link.close()
+
+    async def depth(self, queue: str) -> int | None:
+        """How many messages wait in the queue; None while the connection is down."""
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return None
+        answer = self._link.answer()
+        channel.queue_declare(queue, passive=True, callback=partial(resolve, answer))
+        try:
+            return int((await answer).method.message_count)
+        except pika.exceptions.AMQPError:
+            return None
+
+    async def _up(self, channel: Channel) -> None:
+        await self._prepare()
+        self._channel = channel
+        channel.add_on_cancel_callback(self._queue_is_gone)
+        channel.basic_qos(prefetch_count=self._prefetch)
+        if not self._stopped:
+            for queue in self._queues:
+                channel.basic_consume(queue, partial(self._on_message, queue))
+
+    def _down(self) -> None:
+        self._channel = None
+
+    def _queue_is_gone(self, frame: Any) -> None:
+        log.warning("consumer_cancelled_by_broker", consumer_tag=frame.method.consumer_tag)
+        if self._channel is not None and self._channel.is_open:
+            self._channel.connection.close()
+
+    def _on_message(
+        self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        ack = partial(_ack, channel, method.delivery_tag)
+        headers = properties.headers or {}
+        self._deliver(Delivery(body, properties.type, properties.message_id, headers, queue, method.redelivered, ack))
+
+
+def _ack(channel: Channel, tag: int) -> None:
+    # Delivery tags belong to one channel: on another, or a closed one, the broker delivers the message again.
+    if channel.is_open:
+        channel.basic_ack(tag)

@@ -1,0 +1,149 @@
+"""One pika connection with one channel, opened again whenever it is lost."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pika
+import structlog
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+
+HEARTBEAT_S = 10
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+
+log = structlog.get_logger()
+
+OnUp = Callable[[Channel], Awaitable[None]]
+OnDown = Callable[[], None]
+
+
+def parameters(url: str, name: str) -> pika.URLParameters:
+    """pika's parameters for a URL, with a heartbeat that finds a dead peer in half a minute."""
+    result = pika.URLParameters(url)
+    result.heartbeat = HEARTBEAT_S
+    result.socket_timeout = result.stack_timeout = 10
+    result.client_properties = {"connection_name": name}
+    return result
+
+
+class Link:
+    """Keeps a channel open; `on_up` prepares each new one, `on_down` hears that it is gone.
+
+    `run` returns only after `close`, and raises what `on_up` raises, except for the loss of the connection. Publishing
+    and consuming use a link each: an alarm blocks the connections that publish, and must not keep acks from passing.
+    """
+
+    def __init__(self, url: str, name: str, on_up: OnUp, on_down: OnDown) -> None:
+        self._parameters = parameters(url, name)
+        self._name, self._on_up, self._on_down = name, on_up, on_down
+        self._connection: AsyncioConnection | None = None
+        self._closing = False
+        self._answers: set[asyncio.Future[Any]] = set()
+        self.is_up = False
+
+    def answer(self) -> asyncio.Future[Any]:
+        """A future for one answer of the broker; it fails with the connection's loss."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+        return answer
+
+    async def run(self) -> None:
+        """Connect, and connect again after every loss, with growing pauses."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._closing:
+            try:
+                await self._one_connection()
+                pause_s = _FIRST_PAUSE_S
+            except (pika.exceptions.AMQPError, OSError, TimeoutError) as error:
+                log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+            if not self._closing:
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def close(self) -> None:
+        """Close the connection; `run` then returns."""
+        self._closing = True
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+
+    async def _one_connection(self) -> None:
+        """Hold one connection from its opening to its loss."""
+        closed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        closed.add_done_callback(lambda closed: self._fail_answers(closed.result()))
+        connection = self._connection = await _open(self._parameters, closed)
+        try:
+            channel = await _open_channel(connection, closed)
+            await self._on_up(channel)
+            self.is_up = True
+            reason = await closed
+        finally:
+            self._connection = None
+            self.is_up = False
+            self._on_down()
+            if connection.is_open:
+                connection.close()
+        if not self._closing:
+            log.warning("broker_connection_lost", connection=self._name, reason=describe(reason))
+
+    def _fail_answers(self, reason: BaseException) -> None:
+        for answer in list(self._answers):
+            _set_exception(answer, reason)
+
+
+def describe(error: BaseException) -> str:
+    """pika's error as a line; many of its exceptions print as nothing."""
+    nested = getattr(error, "exceptions", None) or getattr(error, "exception", None)
+    return str(error) or (repr(nested) if nested else type(error).__name__)
+
+
+def resolve(answer: asyncio.Future[Any], result: Any = None) -> None:
+    """Set a future's result where nothing has settled it before."""
+    if not answer.done():
+        answer.set_result(result)
+
+
+async def _open(parameters: pika.URLParameters, closed: asyncio.Future[BaseException]) -> AsyncioConnection:
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[AsyncioConnection] = loop.create_future()
+
+    def fail(_connection: Any, error: Any) -> None:
+        _set_exception(opened, error if isinstance(error, BaseException) else ConnectionError(str(error)))
+
+    def close(_connection: Any, error: BaseException) -> None:
+        _set_exception(opened, error)
+        resolve(closed, error)
+
+    AsyncioConnection(
+        parameters,
+        on_open_callback=lambda connection: resolve(opened, connection),
+        on_open_error_callback=fail,
+        on_close_callback=close,
+        custom_ioloop=loop,
+    )
+    return await opened
+
+
+async def _open_channel(connection: AsyncioConnection, closed: asyncio.Future[BaseException]) -> Channel:
+    opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
+    channel = connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
+
+    def lost(_channel: Channel, reason: BaseException) -> None:
+        # A channel that the broker closed is of no use, and neither is its connection without one: start over.
+        _set_exception(opened, reason)
+        resolve(closed, reason)
+        if connection.is_open:
+            connection.close()
+
+    channel.add_on_close_callback(lost)
+    await asyncio.wait([opened, closed], return_when=asyncio.FIRST_COMPLETED)
+    if not opened.done():
+        raise closed.result()
+    return await opened
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,154 @@
+"""Pipelined publishing with confirms: many messages in flight, each one's fate known."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pika
+from pika.channel import Channel
+
+from shared.amqp.link import Link, resolve
+from shared.amqp.messages import Outgoing
+from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
+
+
+class _Group:
+    """Messages that were published together: how many confirms are missing, and which failed."""
+
+    __slots__ = ("done", "failed", "missing")
+
+    def __init__(self, size: int, done: asyncio.Future[None]) -> None:
+        self.missing = size
+        self.failed: dict[int, PublishError] = {}
+        self.done = done
+
+    def settle(self, position: int, error: PublishError | None) -> None:
+        if error is not None:
+            self.failed[position] = error
+        self.missing -= 1
+        if not self.missing and not self.done.done():
+            self.done.set_result(None)
+
+
+class Publisher:
+    """Publishes on one channel in confirm mode, `mandatory` and persistent."""
+
+    def __init__(self, url: str, name: str, app_id: str) -> None:
+        self._link = Link(url, name, self._up, self._down)
+        self._app_id = app_id
+        self._channel: Channel | None = None
+        self._up_again = asyncio.Event()
+        self._next_tag = 1
+        # Confirms with `multiple` cover every lower tag, so the outstanding ones are kept in order.
+        self._outstanding: OrderedDict[int, tuple[_Group, int, str]] = OrderedDict()
+        self._returned: set[str] = set()
+        self.blocked = False
+
+    async def run(self) -> None:
+        """Keep the connection; ends after `close`."""
+        await self._link.run()
+
+    async def close(self) -> None:
+        """Close the connection; what is not confirmed by then fails as unconfirmed."""
+        await self._link.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Connected, and not blocked by a memory or disk alarm."""
+        return self._link.is_up and not self.blocked
+
+    async def publish_all(self, messages: Sequence[Outgoing], timeout_s: float) -> dict[int, PublishError]:
+        """Publish and await every confirm; the positions that failed, each with its error. Empty: all are safe.
+
+        A message that failed as `Unconfirmed` may have arrived all the same: publish it again under the same ids.
+        """
+        if not messages:
+            return {}
+        group = _Group(len(messages), asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._up_again.wait()
+                self._send(messages, group)
+                await group.done
+        except TimeoutError:
+            return self._give_up(group, len(messages), timeout_s)
+        return group.failed
+
+    def _send(self, messages: Sequence[Outgoing], group: _Group) -> None:
+        for position, message in enumerate(messages):
+            channel = self._channel
+            if channel is None or not channel.is_open:
+                group.settle(position, Unconfirmed("the connection to the broker was lost"))
+                continue
+            self._outstanding[self._next_tag] = (group, position, message.message_id)
+            self._next_tag += 1
+            channel.basic_publish(
+                message.exchange, message.routing_key, message.body, self._properties(message), mandatory=True
+            )
+
+    def _properties(self, message: Outgoing) -> pika.BasicProperties:
+        return pika.BasicProperties(
+            content_type="application/json",
+            delivery_mode=2,
+            type=message.type,
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            timestamp=message.timestamp_s,
+            app_id=self._app_id,
+            headers=dict(message.headers) or None,
+            expiration=None if message.expiration_ms is None else str(message.expiration_ms),
+        )
+
+    def _give_up(self, group: _Group, size: int, timeout_s: float) -> dict[int, PublishError]:
+        waiting = {position for owner, position, _id in self._outstanding.values() if owner is group}
+        never_sent = waiting if group.missing == len(waiting) else set(range(size))
+        error = Unconfirmed(f"no confirm from the broker within {timeout_s:g} s")
+        return {**dict.fromkeys(never_sent, error), **group.failed}
+
+    async def _up(self, channel: Channel) -> None:
+        selected = self._link.answer()
+        channel.confirm_delivery(self._confirmed, callback=partial(resolve, selected))
+        channel.add_on_return_callback(self._on_return)
+        channel.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
+        channel.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
+        await selected
+        self._next_tag = 1
+        self._channel = channel
+        self._up_again.set()
+
+    def _down(self) -> None:
+        self._channel = None
+        self._up_again.clear()
+        self._set_blocked(blocked=False)
+        lost, self._outstanding = self._outstanding, OrderedDict()
+        for group, position, _id in lost.values():
+            group.settle(position, Unconfirmed("the connection to the broker was lost"))
+        self._returned.clear()
+
+    def _set_blocked(self, *, blocked: bool) -> None:
+        self.blocked = blocked
+
+    def _on_return(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+        # The broker sends basic.return just before the same message's confirm.
+        self._returned.add(properties.message_id or "")
+
+    def _confirmed(self, frame: Any) -> None:
+        method = frame.method
+        rejected = isinstance(method, pika.spec.Basic.Nack)
+        if not method.multiple:
+            self._settle(self._outstanding.pop(method.delivery_tag), rejected=rejected)
+            return
+        while self._outstanding and next(iter(self._outstanding)) <= method.delivery_tag:
+            self._settle(self._outstanding.popitem(last=False)[1], rejected=rejected)
+
+    def _settle(self, entry: tuple[_Group, int, str], *, rejected: bool) -> None:
+        group, position, message_id = entry
+        error: PublishError | None = None
+        if rejected:
+            error = Rejected("the broker refused the message: a queue is full or has no quorum")
+        elif self._returned and message_id in self._returned:
+            self._returned.discard(message_id)
+            error = Unroutable("no queue is bound for this message's routing key")
+        group.settle(position, error)

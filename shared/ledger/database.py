@@ -1,0 +1,159 @@
+"""The database behind the ledger: connections, transactions, migrations, for SQLite and PostgreSQL."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import LedgerUnavailable
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
+_SQLITE_BUSY_TIMEOUT_S = 30
+_CONNECT_TIMEOUT_S = 5
+_COMMAND_TIMEOUT_S = 30
+
+log = structlog.get_logger()
+
+
+class Database:
+    """Transactions on one database; every failure to reach it is a `LedgerUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _with_driver(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._reading, self._writing = self._sqlite_engines() if self.is_sqlite else self._postgres_engine()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads."""
+        async with _translated(), self._reading.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at its end, and rolled back where the block raises."""
+        async with _translated(), self._writing.begin() as connection:
+            yield connection
+
+    async def migrate(self) -> None:
+        """Bring the tables to this version; safe while other services do the same."""
+        if self.is_sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(_migrate_sqlite, Path(self._url.database))
+            return
+        async with self.writing() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            await connection.run_sync(_upgrade)
+
+    async def migrate_when_reachable(self, pause_s: float = 1.0) -> None:
+        """Migrate, waiting for the database as long as it takes."""
+        while True:
+            try:
+                return await self.migrate()
+            except LedgerUnavailable as error:
+                log.warning("waiting_for_database", reason=str(error))
+                await asyncio.sleep(pause_s)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._reading.dispose()
+        await self._writing.dispose()
+
+    def _postgres_engine(self) -> tuple[AsyncEngine, AsyncEngine]:
+        engine = create_async_engine(
+            self._url,
+            pool_size=8,
+            max_overflow=4,
+            pool_timeout=_CONNECT_TIMEOUT_S,
+            connect_args={"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S},
+        )
+        return engine, engine
+
+    def _sqlite_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
+        # SQLite has one writer at a time: one connection of this process queues for it in order, instead of several
+        # that poll for the lock.
+        writing = create_async_engine(self._url, pool_size=1, max_overflow=0, pool_timeout=_COMMAND_TIMEOUT_S)
+        reading = create_async_engine(self._url, pool_size=4)
+        for engine, begin in ((writing, "BEGIN IMMEDIATE"), (reading, "BEGIN")):
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_with(begin))
+        return reading, writing
+
+
+def _with_driver(url: str) -> URL:
+    parsed = make_url(url)
+    return parsed.set(drivername="sqlite+aiosqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+asyncpg")
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # no implicit BEGIN: ours says which kind
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_TIMEOUT_S * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # A claim that a power cut takes back could be sent twice, so every commit reaches the disk.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_with(statement: str) -> Any:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    return begin
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
+            raise LedgerUnavailable(_first_line(error.orig or error)) from error
+        if type(error.orig).__name__ in _UNREACHABLE:
+            raise LedgerUnavailable(_first_line(error.orig or error)) from error
+        raise
+    except (OSError, PoolTimeout, TimeoutError) as error:
+        raise LedgerUnavailable(_first_line(error)) from error
+
+
+_UNREACHABLE = frozenset({"Error", "InterfaceError", "OperationalError"})
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _migrate_sqlite(path: Path) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(URL.create("sqlite", database=str(path)))
+    with _locked(path.with_suffix(path.suffix + ".lock")), engine.begin() as connection:
+        _upgrade(connection)
+    engine.dispose()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,191 @@
+"""The sender's side of the ledger: claiming rows and recording what came of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.ledger.counters import Changes, count
+from shared.ledger.database import Database
+from shared.ledger.wanted import as_rows, with_rows
+from shared.outcome import Outcome
+from shared.states import BatchState, State
+
+Key = tuple[str, int]
+"""A number's place: batch id and row."""
+
+_CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
+_CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})
+
+_KEYS = {"batch_id": "uuid", "row_no": "integer"}
+_OUTCOMES = {
+    **_KEYS,
+    "attempt": "integer",
+    "state": "text",
+    "error_code": "text",
+    "error_reason": "text",
+    "provider_status": "smallint",
+    "provider_message_id": "text",
+    "retry_at_ms": "bigint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A number's row with what a sender needs of its batch. `attempt` counts the claims so far."""
+
+    batch_id: str
+    row: int
+    state: State
+    attempt: int
+    recipient: str
+    text: str
+    claimed_at_ms: int | None
+    first_at_ms: int | None
+    retry_at_ms: int | None
+    error_code: str | None
+    error_reason: str | None
+    provider_status: int | None
+    batch_state: BatchState
+    provider: str
+    may_resend: bool
+    expires_at_ms: int | None
+
+    @property
+    def key(self) -> Key:
+        return self.batch_id, self.row
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a claim came to: the rows that are now ours to send, and the others as they stand."""
+
+    ours: Mapping[Key, Row]
+    others: Mapping[Key, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One attempt's outcome, to be written."""
+
+    batch_id: str
+    row: int
+    attempt: int
+    outcome: Outcome
+
+
+class SendingLedger:
+    """Claims and records, each one short transaction for a micro-batch."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        sqlite = database.is_sqlite
+        self._look = with_rows(_LOOK + ("" if sqlite else " FOR UPDATE OF m"), _KEYS, sqlite=sqlite)
+        self._claim = with_rows(_CLAIM, _KEYS, sqlite=sqlite)
+        self._record = with_rows(_RECORD, _OUTCOMES, sqlite=sqlite)
+        self._release = with_rows(_RELEASE, {**_KEYS, "state": "text", "from_state": "text"}, sqlite=sqlite)
+
+    async def claim(self, attempts: Mapping[Key, int], now_ms: int) -> Claims:
+        """Claim each row whose `attempt` still is the one given, and which can be sent.
+
+        The attempt is a fencing token: of two copies of one message only the first finds it unchanged. A row that does
+        not exist is in neither of the result's parts.
+        """
+        async with self._database.writing() as connection:
+            # The rows are locked in id order, so that senders never deadlock.
+            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), _KEYS)})
+            rows = [_row(record) for record in found]
+            ours = {row.key: row for row in rows if is_claimable(row, attempts[row.key])}
+            if ours:
+                await connection.execute(self._claim, {"rows": as_rows(list(ours), _KEYS), "now_ms": now_ms})
+                await count(connection, _moves((row, State.SENDING) for row in ours.values()), now_ms)
+        return Claims(ours, {row.key: row for row in rows if row.key not in ours})
+
+    async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
+        """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing."""
+        records = sorted((_record_values(item) for item in outcomes), key=lambda values: values[:2])
+        changes: Changes = Counter()
+        async with self._database.writing() as connection:
+            # The second pass is for rows whose lease ran out meanwhile, so that somebody held them as unclear.
+            for before in (State.SENDING, State.UNKNOWN):
+                values = {"rows": as_rows(records, _OUTCOMES), "before": before, "now_ms": now_ms}
+                written = {
+                    (str(batch_id), row): State(state)
+                    for batch_id, row, state in await connection.execute(self._record, values)
+                }
+                for (batch_id, _row), state in written.items():
+                    changes[batch_id, before] -= 1
+                    changes[batch_id, state] += 1
+                records = [values for values in records if (values[0], values[1]) not in written]
+                if not records:
+                    break
+            await count(connection, changes, now_ms)
+
+    async def move(self, rows: Sequence[tuple[Row, State]], now_ms: int) -> None:
+        """Put rows into another state, each only if it still stands as it was read; the attempt stays."""
+        values = [
+            (row.batch_id, row.row, state, row.state) for row, state in sorted(rows, key=lambda item: item[0].key)
+        ]
+        states = {row.key: (row, state) for row, state in rows}
+        columns = {**_KEYS, "state": "text", "from_state": "text"}
+        async with self._database.writing() as connection:
+            moved = await connection.execute(self._release, {"rows": as_rows(values, columns), "now_ms": now_ms})
+            await count(connection, _moves(states[str(batch_id), row] for batch_id, row in moved), now_ms)
+
+
+def is_claimable(row: Row, attempt: int) -> bool:
+    """Whether a message with this attempt may send the row now."""
+    return row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
+
+
+def _moves(moves: Any) -> Changes:
+    changes: Changes = Counter()
+    for row, state in moves:
+        changes[row.batch_id, row.state] -= 1
+        changes[row.batch_id, state] += 1
+    return changes
+
+
+def _row(record: Any) -> Row:
+    batch_id, row_no, state, *middle, batch_state, provider, on_unknown, expires_at_ms = record
+    return Row(
+        str(batch_id), row_no, State(state), *middle,
+        BatchState(batch_state), provider, on_unknown == "resend", expires_at_ms,
+    )  # fmt: skip
+
+
+def _record_values(item: Recorded) -> tuple[Any, ...]:
+    outcome = item.outcome
+    return (
+        item.batch_id, item.row, item.attempt, outcome.state, outcome.code, outcome.reason,
+        outcome.provider_status, outcome.provider_message_id, outcome.retry_at_ms,
+    )  # fmt: skip
+
+
+_LOOK = """
+    SELECT m.batch_id, m.row_no, m.state, m.attempt, m.recipient, COALESCE(m.text, b.content), m.claimed_at_ms,
+           m.first_at_ms, m.retry_at_ms, m.error_code, m.error_reason, m.provider_status, b.state, b.provider,
+           b.on_unknown, b.expires_at_ms
+    FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
+    ORDER BY m.batch_id, m.row_no
+"""
+_CLAIM = """
+    UPDATE messages SET state = 'sending', attempt = attempt + 1, claimed_at_ms = :now_ms, updated_at_ms = :now_ms,
+           first_at_ms = COALESCE(first_at_ms, :now_ms)
+    FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
+"""
+_RECORD = """
+    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
+           provider_status = w.provider_status, provider_message_id = w.provider_message_id,
+           retry_at_ms = w.retry_at_ms, updated_at_ms = :now_ms
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
+      AND messages.state = :before
+    RETURNING messages.batch_id, messages.row_no, messages.state
+"""
+_RELEASE = """
+    UPDATE messages SET state = w.state, updated_at_ms = :now_ms
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
+    RETURNING messages.batch_id, messages.row_no
+"""

@@ -1,0 +1,93 @@
+"""The ledger's tables: one row per batch with a counter per state, one row per number, the templates."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+
+from shared.states import State
+
+metadata = MetaData()
+
+_ID = String(36).with_variant(UUID(as_uuid=False), "postgresql")
+
+
+def counter(state: State) -> str:
+    """The batch row's column that counts the numbers in a state."""
+    return f"n_{state}"
+
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("on_unknown", Text, nullable=False),
+    Column("reference", Text),
+    Column("template_id", BigInteger),
+    Column("content", Text),
+    Column("accepted_at_ms", BigInteger, nullable=False),
+    Column("send_at_ms", BigInteger),
+    Column("expires_at_ms", BigInteger),
+    Column("finished_at_ms", BigInteger),
+    Column("error_code", Text),
+    Column("error_reason", Text),
+    Column("recipients", Integer, nullable=False),
+    Column("rows_written", Integer, nullable=False, server_default=text("0")),
+    Column("fed_by", Text),
+    Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
+    *(Column(counter(state), Integer, nullable=False, server_default=text("0")) for state in State),
+    Index("batches_newest", "accepted_at_ms", "id"),
+    Index(
+        "batches_unfinished",
+        "accepted_at_ms",
+        postgresql_where=text("state IN ('running', 'scheduled')"),
+        sqlite_where=text("state IN ('running', 'scheduled')"),
+    ),
+    # Every micro-batch updates the counters: room on the page keeps those updates off the indexes (HOT).
+    postgresql_with={"fillfactor": "20"},
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("row_no", Integer, primary_key=True),
+    Column("recipient", Text, nullable=False),
+    Column("text", Text),  # only where it differs from the batch's content
+    Column("segments", SmallInteger),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("claimed_at_ms", BigInteger),
+    Column("error_code", Text),
+    Column("error_reason", Text),
+    Column("provider_status", SmallInteger),
+    Column("provider_message_id", Text),
+    Column("retry_at_ms", BigInteger),
+    Column("first_at_ms", BigInteger),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "60"},
+    sqlite_with_rowid=False,
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("content", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)

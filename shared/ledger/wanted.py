@@ -1,0 +1,31 @@
+"""Many rows as one SQL parameter: a JSON document that the database reads as a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import TextClause, text
+
+
+def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> TextClause:
+    """The statement with `{rows}` read as a table `w` of these columns (name: PostgreSQL type), from `:rows`.
+
+    One parameter for any number of rows: the database prepares the statement once.
+    """
+    return text(statement.replace("{rows}", _sqlite(columns) if sqlite else _postgres(columns)))
+
+
+def as_rows(rows: Sequence[Sequence[Any]], columns: Mapping[str, str]) -> str:
+    """The parameter for `with_rows`."""
+    names = tuple(columns)
+    return orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode()
+
+
+def _postgres(columns: Mapping[str, str]) -> str:
+    definition = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    return f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS w({definition})"
+
+
+def _sqlite(columns: Mapping[str, str]) -> str:
+    selection = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
+    return f"(SELECT {selection} FROM json_each(:rows)) AS w"

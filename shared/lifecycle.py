@@ -1,0 +1,95 @@
+"""How a service runs: its event loop, its signals, its exit status."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from shared.errors import SmsBatchError, TopologyMismatch
+
+try:
+    import uvloop
+
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+except ImportError:
+    new_event_loop = asyncio.new_event_loop
+
+log = structlog.get_logger()
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main` with an event that SIGTERM or SIGINT sets; exit 0 when it returns, 1 with a line when it fails.
+
+    `main` stops taking work once the event is set, drains what is in flight and returns.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        status = runner.run(_supervised(main))
+    sys.exit(status)
+
+
+async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await main(stop)
+    except TopologyMismatch as error:
+        log.critical("topology_mismatch", reason=str(error))
+        return 1
+    except (SmsBatchError, OSError) as error:
+        log.critical("service_failed", reason=str(error), error=type(error).__name__)
+        return 1
+    return 0
+
+
+async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
+    """Sleep that a stop cuts short; True when it did."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await stop.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+class CriticalTasks:
+    """A service's long-lived tasks: the first to fail brings the service down, so that nothing dies silently."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Awaitable[None], name: str) -> None:
+        """Hold a task for `work` until it ends or `cancel` is called."""
+        self._tasks.add(asyncio.ensure_future(_named(work, name)))
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set; raise what the first failed task raised."""
+        stopping = asyncio.ensure_future(_waited(stop))
+        pending = self._tasks | {stopping}
+        try:
+            while not stop.is_set():
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopping}:
+                    task.result()
+        finally:
+            stopping.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel what still runs and wait until it has ended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _named(work: Awaitable[None], name: str) -> None:
+    task = asyncio.current_task()
+    if task:
+        task.set_name(name)
+    await work
+
+
+async def _waited(stop: asyncio.Event) -> None:
+    await stop.wait()

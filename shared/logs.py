@@ -1,0 +1,64 @@
+"""JSON logs, one object a line, in which no full phone number appears."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from shared.phone import mask
+
+_NUMBER = re.compile(r"(?<![\w-])\+?\d{8,15}(?![\w-])")
+_NUMBERS_BY_NATURE = frozenset({"timestamp", "batch_id", "message_id"})
+
+Event = MutableMapping[str, Any]
+
+
+def configure(service: str, level: str) -> None:
+    """Send this process's logs, the libraries' too, to stderr as JSON with `service`, `level` and `timestamp`."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        lambda _logger, _method, event: {"service": service, **event},
+        mask_numbers,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=_json),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # pika reports every step of a connection, and each failure again at every layer; our own layer logs each once.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    for noisy in ("aiormq", "aio_pika", "aiohttp.access", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=True,
+    )
+
+
+def mask_numbers(_logger: object, _method: str, event: Event) -> Mapping[str, Any]:
+    """Mask whatever looks like a phone number in the event's texts, also in a library's own messages."""
+    return {key: value if key in _NUMBERS_BY_NATURE else _masked(value) for key, value in event.items()}
+
+
+def _masked(value: Any) -> Any:
+    return _NUMBER.sub(lambda match: mask(match[0]), value) if isinstance(value, str) else value
+
+
+def _json(event: Any, **_options: Any) -> str:
+    return orjson.dumps(event, default=str).decode()

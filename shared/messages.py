@@ -1,0 +1,98 @@
+"""The messages on the broker: one per batch, one per number."""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from shared.errors import UnreadableMessage
+from shared.topology import Lane
+
+BATCH_TYPE = "sms.batch.v1"
+OUTBOUND_TYPE = "sms.outbound.v1"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class WireRecipient(TypedDict):
+    """A recipient with variables of its own."""
+
+    to: str
+    variables: NotRequired[dict[str, str]]
+
+
+class BatchMessage(BaseModel):
+    """One accepted batch, from the api to the dispatcher; AMQP type `sms.batch.v1`.
+
+    `recipients` are as the front end gave them; `fingerprint` is a digest of the request's meaning, by which the
+    dispatcher tells a repeated publish of one batch from another batch under the same idempotency key.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    batch_id: str
+    fingerprint: str
+    accepted_at_ms: int
+    recipients: list[str | WireRecipient]
+    content: str | None = None
+    template_id: int | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    lane: Lane = Lane.BULK
+    provider: str = "default"
+    on_unknown: str = "hold"
+    reference: str | None = None
+    send_at_ms: int | None = None
+    expires_at_ms: int | None = None
+
+
+class OutboundMessage(BaseModel):
+    """One number's turn, from the dispatcher to the senders; AMQP type `sms.outbound.v1`.
+
+    A reference, not the content: the claim in the ledger returns number and text. `attempt` is how many attempts came
+    before; it fences off stale copies. `recipient` is masked, for people who read the queue.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    batch_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    row: Annotated[int, Field(ge=0)]
+    attempt: Annotated[int, Field(ge=0)]
+    recipient: str = ""
+    lane: Lane = Lane.BULK
+
+    @property
+    def message_id(self) -> str:
+        """The number's reference: on the broker, at the provider, in the logs."""
+        return message_id(self.batch_id, self.row)
+
+
+def message_id(batch_id: str, row: int) -> str:
+    """A number's reference, `<batch_id>:<row>`."""
+    return f"{batch_id}:{row}"
+
+
+def read_batch(message_type: str | None, body: bytes) -> BatchMessage:
+    """The batch in a message; UnreadableMessage says in a sentence what is wrong with it."""
+    return _read(BatchMessage, BATCH_TYPE, message_type, body)
+
+
+def read_outbound(message_type: str | None, body: bytes) -> OutboundMessage:
+    """The number's turn in a message; UnreadableMessage says in a sentence what is wrong with it."""
+    return _read(OutboundMessage, OUTBOUND_TYPE, message_type, body)
+
+
+def _read(model: type[Model], expected: str, message_type: str | None, body: bytes) -> Model:
+    # A message pasted by hand into the management UI has no type; its body is checked all the same.
+    if message_type and message_type != expected:
+        raise UnreadableMessage(f"message type is {message_type!r}, expected {expected!r}")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise UnreadableMessage(_first_problem(error)) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    # Without the input: it may hold a number or a text.
+    first: Any = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = "/".join(str(part) for part in first["loc"]) or "body"
+    return f"{where}: {first['msg']}" if first["type"] != "json_invalid" else "body is not JSON"

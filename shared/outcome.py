@@ -1,0 +1,96 @@
+"""What a provider call came to, and what that means for the number."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.states import State
+
+
+class Verdict(StrEnum):
+    """What is known after one provider call."""
+
+    ACCEPTED = "accepted"  # the provider took it
+    NOT_SENT = "not_sent"  # certainly not sent, and another try may succeed
+    REFUSED = "refused"  # certainly not sent, and no try will succeed
+    UNCLEAR = "unclear"  # it may have been sent
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One provider call: the verdict, and the provider's own words for it.
+
+    `code` and `reason` go into dead letters and the ledger: no full number, no text. `retry_after_s` is the pause
+    that the provider asked for.
+    """
+
+    verdict: Verdict
+    code: str | None = None
+    reason: str | None = None
+    status: int | None = None
+    provider_message_id: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a number is tried, and the delays that the broker offers (seconds, ascending)."""
+
+    max_attempts: int
+    tiers_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A number's next state, with what explains it; `retry_at_ms` only with `State.RETRYING`."""
+
+    state: State
+    code: str | None = None
+    reason: str | None = None
+    provider_status: int | None = None
+    provider_message_id: str | None = None
+    retry_at_ms: int | None = None
+
+
+def decide(
+    result: CallResult, *, attempt: int, may_resend: bool, expires_at_ms: int | None, now_ms: int, policy: RetryPolicy
+) -> Outcome:
+    """The outcome of attempt number `attempt` (the first is 1).
+
+    An unclear result is held unless `may_resend` says that a second text is acceptable. A retry that would come after
+    `expires_at_ms` is not made.
+    """
+    match result.verdict:
+        case Verdict.ACCEPTED:
+            return Outcome(State.SENT, None, None, result.status, result.provider_message_id)
+        case Verdict.REFUSED:
+            return _ended(State.FAILED, result)
+        case Verdict.UNCLEAR if not may_resend:
+            return _ended(State.UNKNOWN, result)
+    if attempt >= policy.max_attempts:
+        return _out_of_attempts(result, attempt)
+    retry_at_ms = now_ms + round(1000 * max(_backoff_s(attempt, policy), result.retry_after_s or 0))
+    if expires_at_ms is not None and retry_at_ms >= expires_at_ms:
+        return expired(expires_at_ms, result)
+    return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms)
+
+
+def expired(expires_at_ms: int, result: CallResult | None = None) -> Outcome:
+    """The outcome of a number whose batch ran out of time, after a call's result or before any call."""
+    before = f"; the last attempt: {result.reason}" if result and result.reason else ""
+    status = result.status if result else None
+    return Outcome(State.EXPIRED, "expired", f"Not sent before the batch's expires_at{before}", status)
+
+
+def _backoff_s(attempt: int, policy: RetryPolicy) -> float:
+    return policy.tiers_s[min(attempt, len(policy.tiers_s)) - 1]
+
+
+def _ended(state: State, result: CallResult) -> Outcome:
+    return Outcome(state, result.code, result.reason, result.status)
+
+
+def _out_of_attempts(result: CallResult, attempt: int) -> Outcome:
+    # The last unclear call may have gone out, whatever the batch allows: the number ends as unclear, not as failed.
+    if result.verdict is Verdict.UNCLEAR:
+        return _ended(State.UNKNOWN, result)
+    return Outcome(State.FAILED, result.code, f"{result.reason}; given up after {attempt} attempts", result.status)

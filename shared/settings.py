@@ -1,0 +1,109 @@
+"""Settings that every service has, read once from the environment (prefix `SMS_`) or from /run/secrets."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import SettingsError
+from shared.topology import Topology, build_topology
+
+_SECRETS = Path("/run/secrets")
+
+AnySettings = TypeVar("AnySettings", bound="Settings")
+
+
+class Settings(BaseSettings):
+    """What all three services share; each service adds its own."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SMS_", secrets_dir=_SECRETS if _SECRETS.is_dir() else None, extra="ignore", frozen=True
+    )
+
+    amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
+    redis_url: SecretStr | None = None
+    retry_tiers_s: Annotated[tuple[float, ...], NoDecode] = (5, 30, 120, 600, 3600)
+    drain_timeout_s: Annotated[float, Field(ge=0)] = 25
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    @property
+    def topology(self) -> Topology:
+        """What has to exist on the broker under these settings."""
+        return build_topology(self.retry_tiers_s)
+
+    @field_validator("retry_tiers_s", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("retry_tiers_s")
+    @classmethod
+    def _ascending(cls, tiers_s: tuple[float, ...]) -> tuple[float, ...]:
+        if not tiers_s or tiers_s[0] < 0.001 or list(tiers_s) != sorted(set(tiers_s)):
+            raise ValueError("give one or more delays in seconds, ascending, separated by commas")
+        return tiers_s
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, url: SecretStr) -> SecretStr:
+        return _scheme(url, ("amqp://", "amqps://"))
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, url: SecretStr) -> SecretStr:
+        return _scheme(url, ("sqlite:///", "postgresql://", "postgres://"))
+
+    @field_validator("redis_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, url: Any) -> Any:
+        return url or None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        return url and _scheme(url, ("redis://", "rediss://", "unix://"))
+
+
+class WorkerSettings(Settings):
+    """What the dispatcher and the sender share."""
+
+    health_host: str = "127.0.0.1"
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes any free port, so that several may run on one machine; the log names it."""
+
+
+def load(settings: type[AnySettings]) -> AnySettings:
+    """The settings from the environment; SettingsError is one line that names every setting that is wrong."""
+    try:
+        return settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_problem(item) for item in error.errors(include_input=False))) from None
+
+
+def load_or_exit(settings: type[AnySettings]) -> AnySettings:
+    """The settings; where one is wrong, a line on stderr and exit status 2."""
+    try:
+        return load(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"bad settings: {error}\n")
+        sys.exit(2)
+
+
+def _problem(item: Any) -> str:
+    name = _variable(item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message
+
+
+def _variable(location: Sequence[int | str]) -> str:
+    return f"SMS_{str(location[0]).upper()}" if location else ""
+
+
+def _scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
+    if not url.get_secret_value().startswith(schemes):
+        raise ValueError(f"the URL must start with {' or '.join(schemes)}")
+    return url

@@ -1,0 +1,154 @@
+"""Every exchange, queue and binding of the system, as values without I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+BATCHES = "sms.batches"
+OUTBOUND = "sms.outbound"
+RETRY = "sms.retry"
+DEAD_LETTER = "sms.dead-letter"
+
+DEAD_LETTER_BATCHES_QUEUE = "sms.dead-letter.batches"
+UNKNOWN_QUEUE = "sms.unknown"
+
+DEAD_LETTER_TTL_MS = 7 * 24 * 3600 * 1000
+CRASH_LIMIT = 20
+"""Redeliveries after which the broker takes a message away from consumers that it crashes."""
+PEEK_LIMIT = 1_000_000
+"""Peeking in the management UI counts as a redelivery: with a low limit, or none, reading a dead letter destroys it."""
+OUTBOUND_MAX_LENGTH = 200_000
+"""A second line of defence behind the dispatcher's own bound."""
+
+
+class Lane(StrEnum):
+    """The two outbound queues; the lane's name is the routing key."""
+
+    PRIORITY = "priority"
+    BULK = "bulk"
+
+
+class DeadLetterKey(StrEnum):
+    """Routing keys on the dead-letter exchange."""
+
+    OUTBOUND = "outbound"
+    BATCHES = "batches"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable direct exchange."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue with its arguments as the broker takes them."""
+
+    name: str
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A queue's binding to an exchange by one routing key."""
+
+    exchange: str
+    queue: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that has to exist on the broker."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name; KeyError where there is none."""
+        return {queue.name: queue for queue in self.queues}[name]
+
+
+def outbound_queue(lane: str) -> str:
+    """The work queue of a lane."""
+    return f"{OUTBOUND}.{lane}"
+
+
+def tier_name(delay_s: float) -> str:
+    """A tier's short name: 5s, 2m, 1h, or 200ms below a second."""
+    delay_ms = round(delay_s * 1000)
+    for unit_ms, unit in ((3_600_000, "h"), (60_000, "m"), (1000, "s")):
+        if delay_ms >= unit_ms and delay_ms % unit_ms == 0:
+            return f"{delay_ms // unit_ms}{unit}"
+    return f"{delay_ms}ms"
+
+
+def retry_queue(delay_s: float) -> str:
+    """The queue in which a message waits that long."""
+    return f"{RETRY}.{tier_name(delay_s)}"
+
+
+def retry_key(delay_s: float, lane: str) -> str:
+    """The routing key that leads into a tier, and after its TTL to the lane's outbound queue."""
+    return f"{tier_name(delay_s)}.{lane}"
+
+
+def build_topology(retry_tiers_s: Sequence[float]) -> Topology:
+    """Everything that the services need, for these retry delays in seconds."""
+    lanes = [lane.value for lane in Lane]
+    queues = (
+        Queue(BATCHES, _work(DeadLetterKey.BATCHES)),
+        *(Queue(outbound_queue(lane), _outbound()) for lane in lanes),
+        *(Queue(retry_queue(delay_s), _tier(delay_s)) for delay_s in retry_tiers_s),
+        *(Queue(name, _final()) for name in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)),
+    )
+    bindings = (
+        Binding(BATCHES, BATCHES, BATCHES),
+        *(Binding(OUTBOUND, outbound_queue(lane), lane) for lane in lanes),
+        *(binding for delay_s in retry_tiers_s for lane in lanes for binding in _tier_bindings(delay_s, lane)),
+        Binding(DEAD_LETTER, DEAD_LETTER, DeadLetterKey.OUTBOUND.value),
+        Binding(DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, DeadLetterKey.BATCHES.value),
+        Binding(DEAD_LETTER, UNKNOWN_QUEUE, DeadLetterKey.UNKNOWN.value),
+    )
+    return Topology(tuple(Exchange(name) for name in (BATCHES, OUTBOUND, RETRY, DEAD_LETTER)), queues, bindings)
+
+
+def _tier_bindings(delay_s: float, lane: str) -> tuple[Binding, Binding]:
+    # A tier serves both lanes, so it names no x-dead-letter-routing-key: an expired message keeps its routing key,
+    # and that key is bound on the outbound exchange to the lane's queue.
+    key = retry_key(delay_s, lane)
+    return Binding(RETRY, retry_queue(delay_s), key), Binding(OUTBOUND, outbound_queue(lane), key)
+
+
+def _work(dead_letter_key: DeadLetterKey) -> dict[str, str | int]:
+    # Without reject-publish, at-least-once dead-lettering silently falls back to at-most-once.
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": CRASH_LIMIT,
+        "x-dead-letter-exchange": DEAD_LETTER,
+        "x-dead-letter-routing-key": dead_letter_key.value,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def _outbound() -> dict[str, str | int]:
+    return {**_work(DeadLetterKey.OUTBOUND), "x-max-length": OUTBOUND_MAX_LENGTH}
+
+
+def _tier(delay_s: float) -> dict[str, str | int]:
+    return {
+        "x-queue-type": "quorum",
+        "x-message-ttl": round(delay_s * 1000),
+        "x-dead-letter-exchange": OUTBOUND,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def _final() -> dict[str, str | int]:
+    return {"x-queue-type": "quorum", "x-delivery-limit": PEEK_LIMIT, "x-message-ttl": DEAD_LETTER_TTL_MS}

@@ -1,0 +1,246 @@
+"""One private RabbitMQ node: start, stop, kill, and find it again from its folder."""
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Self
+
+from tools.node import install, ports, processes, readiness
+from tools.node.config import NodeConfig
+from tools.node.errors import NodeError, NotReadyError, PortTakenError
+
+NODE_FILE = "node.json"
+KILL_TIMEOUT_S = 10.0
+LOG_LINES_SHOWN = 5
+
+
+class Node:
+    """A RabbitMQ node on loopback ports, with all its files in one folder; it survives the process that started it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        amqp_port: int,
+        management_port: int,
+        prometheus_port: int,
+        dist_port: int,
+        epmd_port: int,
+        user: str,
+        password: str,
+    ) -> None:
+        """Describe a node; nothing is started or written. A ValueError says what the values get wrong."""
+        self.config = NodeConfig(
+            folder=folder.resolve(),
+            amqp_port=amqp_port,
+            management_port=management_port,
+            prometheus_port=prometheus_port,
+            dist_port=dist_port,
+            epmd_port=epmd_port,
+            user=user,
+            password=password,
+        )
+
+    @classmethod
+    def with_free_ports(cls, folder: Path) -> Self:
+        """A new node with free ports and a generated password, both kept in `folder`/node.json.
+
+        Raises NodeError when the folder has a node already: its data know only its own password.
+        """
+        if (folder / NODE_FILE).exists():
+            raise NodeError(f"{folder} has a node already: load it, or remove the folder")
+        node = cls(folder, *ports.free_ports(5), user="sms", password=secrets.token_hex(16))
+        node._write_files()
+        return node
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The node described by `folder`/node.json, running or not; raises NodeError when there is none."""
+        try:
+            return cls(folder, **json.loads((folder / NODE_FILE).read_text()))
+        except FileNotFoundError:
+            raise NodeError(f"there is no node in {folder}") from None
+        except (TypeError, ValueError) as error:
+            raise NodeError(f"{folder / NODE_FILE} cannot be read: {error}") from None
+
+    @classmethod
+    def load_or_create(cls, folder: Path) -> Self:
+        """The node of `folder`, made with free ports if there is none yet."""
+        return cls.load(folder) if (folder / NODE_FILE).exists() else cls.with_free_ports(folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this node is."""
+        return self.config.folder
+
+    @property
+    def password_file(self) -> Path:
+        """The file, for its owner's eyes, that keeps user, password and ports."""
+        return self.folder / NODE_FILE
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker's address with user and password."""
+        return f"amqp://{self.config.user}:{self.config.password}@{ports.HOST}:{self.config.amqp_port}/"
+
+    @property
+    def management_url(self) -> str:
+        """The management UI's address, without user and password."""
+        return f"http://{ports.HOST}:{self.config.management_port}/"
+
+    @property
+    def prometheus_url(self) -> str:
+        """The broker's metrics."""
+        return f"http://{ports.HOST}:{self.config.prometheus_port}/metrics"
+
+    def running(self) -> bool:
+        """Whether the node's Erlang VM lives; it may still be starting."""
+        return bool(self._broker())
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start the node and return when AMQP and the management API answer; a running node is waited for.
+
+        Raises NotInstalledError, PortTakenError, or NotReadyError with the log's last lines; then nothing is left running.
+        """
+        server = install.scripts_folder() / "rabbitmq-server"
+        with self._lock():
+            if not self.running():
+                self._end_processes()
+                self._require_free_ports()
+                self._write_files()
+                self._spawn(server)
+            self._await_ready(timeout_s)
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """End the node in order, its epmd and every helper process; by force after `timeout_s`. Stopping twice is fine."""
+        if not self.folder.exists():
+            return
+        with self._lock():
+            processes.send(self._broker(), signal.SIGTERM)
+            processes.wait_until(lambda: not self.running(), timeout_s)
+            self._end_processes()
+
+    def kill(self) -> None:
+        """End the Erlang VM with SIGKILL, as a crash would; `start` brings the node back with the same data."""
+        processes.send(self._broker(), signal.SIGKILL)
+        if not processes.wait_until(lambda: not self.running(), KILL_TIMEOUT_S):
+            raise NodeError(f"the node in {self.folder} outlived SIGKILL by {KILL_TIMEOUT_S:.0f} s")
+
+    def rabbitmqctl(self, *arguments: str, timeout_s: float = 60.0) -> str:
+        """Run rabbitmqctl against this node and return its standard output; raises NodeError with what it said."""
+        # Against a stopped node it would start an epmd that nobody ends.
+        if not self.running():
+            raise NodeError(f"the node in {self.folder} is not running")
+        command = [str(install.scripts_folder() / "rabbitmqctl"), *arguments]
+        environment = self.config.tool_environment(_path())
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired:
+            raise NodeError(f"rabbitmqctl {arguments[0]} took longer than {timeout_s:g} s") from None
+        if done.returncode != 0:
+            raise NodeError(f"rabbitmqctl {arguments[0]} failed: {_shortened(done.stderr or done.stdout)}")
+        return done.stdout
+
+    def _broker(self) -> list[processes.Process]:
+        return [process for process in processes.of_folder(self.folder) if process.name == "beam.smp"]
+
+    def _require_free_ports(self) -> None:
+        for purpose, port in self.config.ports.items():
+            if not ports.is_free(port):
+                raise PortTakenError(
+                    f"port {port} ({purpose}) is taken by another process: end that, or change it in {self.password_file}"
+                )
+
+    def _write_files(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("home", "log", "conf.d"):
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        values = {field.name: getattr(self.config, field.name) for field in fields(self.config) if field.name != "folder"}
+        _write_private(self.password_file, json.dumps(values, indent=2) + "\n")
+        for name, text in self.config.files().items():
+            _write_private(self.folder / name, text)
+
+    def _spawn(self, server: Path) -> None:
+        """Detach through setsid --fork: no terminal reaches the server, and no zombie stays with us when it ends."""
+        with self.config.startup_log.open("wb") as log:
+            subprocess.run(
+                ["setsid", "--fork", str(server)],
+                env=self.config.server_environment(_path()),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                umask=0o077,
+                check=True,
+            )
+
+    def _await_ready(self, timeout_s: float) -> None:
+        ended = False
+
+        def settled() -> bool:
+            nonlocal ended
+            ended = all(process.name == "epmd" for process in processes.of_folder(self.folder))
+            return ended or (readiness.amqp_answers(self.config) and readiness.management_answers(self.config))
+
+        if not processes.wait_until(settled, timeout_s):
+            self._give_up(f"RabbitMQ did not answer within {timeout_s:g} s")
+        if ended:
+            self._give_up("RabbitMQ ended while starting")
+
+    def _give_up(self, reason: str) -> None:
+        said = self._last_words()
+        self._end_processes()
+        raise NotReadyError(f"{reason}; its log says: {said} (all of it: {self.config.log_file.parent})")
+
+    def _last_words(self) -> str:
+        """The first errors this start printed (a crash report follows them), or else the log's last lines; one line."""
+        printed, logged = _lines(self.config.startup_log), _lines(self.config.log_file)
+        errors = [line for line in printed if "[error]" in line and not line.endswith(">")]
+        shown = errors[:LOG_LINES_SHOWN] or (logged or printed)[-LOG_LINES_SHOWN:]
+        return " | ".join(shown) or "(nothing)"
+
+    def _end_processes(self) -> None:
+        """End whatever is left of the node; epmd outlives the broker by design and ends on SIGTERM."""
+        for number, patience_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, KILL_TIMEOUT_S)):
+            processes.send(processes.of_folder(self.folder), number)
+            if processes.wait_until(lambda: not processes.of_folder(self.folder), patience_s):
+                return
+        raise NodeError(f"processes of {self.folder} outlived SIGKILL: {processes.of_folder(self.folder)}")
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One start or stop at a time, across processes."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / "node.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _path() -> str:
+    # Not a setting: the children need it to find erl, and ordinary users have no sbin in theirs.
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write for the owner's eyes only, also when the file was there before; whole, or not at all."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _lines(log: Path) -> list[str]:
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(text, width=300, placeholder=" …")
