@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -56,24 +57,26 @@ async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
 
 
 class CriticalTasks:
-    """A service's long-lived tasks: the first to fail brings the service down, so that nothing dies silently."""
+    """A service's tasks: the first to fail brings the service down, so that nothing dies silently."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def start(self, work: Awaitable[None], name: str) -> None:
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Hold a task for `work` until it ends or `cancel` is called."""
-        self._tasks.add(asyncio.ensure_future(_named(work, name)))
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set; raise what the first failed task raised."""
-        stopping = asyncio.ensure_future(_waited(stop))
-        pending = self._tasks | {stopping}
+        stopping = asyncio.ensure_future(stop.wait())
         try:
-            while not stop.is_set():
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopping}:
-                    task.result()
+            either: list[asyncio.Future[Any]] = [stopping, self._failure]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
         finally:
             stopping.cancel()
 
@@ -83,13 +86,16 @@ class CriticalTasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-
-async def _named(work: Awaitable[None], name: str) -> None:
-    task = asyncio.current_task()
-    if task:
-        task.set_name(name)
-    await work
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
 
 
-async def _waited(stop: asyncio.Event) -> None:
-    await stop.wait()
+async def within(timeout_s: float, drain: Awaitable[None]) -> None:
+    """Wait for what is in flight; what the deadline cuts off is delivered again."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await drain
+    except TimeoutError:
+        log.warning("drain_deadline_passed", timeout_s=timeout_s)

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
@@ -49,7 +50,8 @@ class OutboundMessage(BaseModel):
     """One number's turn, from the dispatcher to the senders; AMQP type `sms.outbound.v1`.
 
     A reference, not the content: the claim in the ledger returns number and text. `attempt` is how many attempts came
-    before; it fences off stale copies. `recipient` is masked, for people who read the queue.
+    before; it fences off stale copies. `recipient` is masked, for people who read the queue. `not_before_ms` is set
+    where the provider asked for a longer pause than a retry tier gives.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -59,6 +61,7 @@ class OutboundMessage(BaseModel):
     attempt: Annotated[int, Field(ge=0)]
     recipient: str = ""
     lane: Lane = Lane.BULK
+    not_before_ms: int | None = None
 
     @property
     def message_id(self) -> str:
@@ -69,6 +72,14 @@ class OutboundMessage(BaseModel):
 def message_id(batch_id: str, row: int) -> str:
     """A number's reference, `<batch_id>:<row>`."""
     return f"{batch_id}:{row}"
+
+
+def outbound_body(
+    batch_id: str, row: int, attempt: int, recipient: str, lane: str, not_before_ms: int | None = None
+) -> bytes:
+    """An `OutboundMessage` as it goes onto the broker; `recipient` is masked already."""
+    fields = {"batch_id": batch_id, "row": row, "attempt": attempt, "recipient": recipient, "lane": lane}
+    return orjson.dumps(fields if not_before_ms is None else {**fields, "not_before_ms": not_before_ms})
 
 
 def read_batch(message_type: str | None, body: bytes) -> BatchMessage:

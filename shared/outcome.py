@@ -70,15 +70,18 @@ def decide(
         return _out_of_attempts(result, attempt)
     retry_at_ms = now_ms + round(1000 * max(_backoff_s(attempt, policy), result.retry_after_s or 0))
     if expires_at_ms is not None and retry_at_ms >= expires_at_ms:
-        return expired(expires_at_ms, result)
+        return expired(result)
     return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms)
 
 
-def expired(expires_at_ms: int, result: CallResult | None = None) -> Outcome:
-    """The outcome of a number whose batch ran out of time, after a call's result or before any call."""
-    before = f"; the last attempt: {result.reason}" if result and result.reason else ""
-    status = result.status if result else None
-    return Outcome(State.EXPIRED, "expired", f"Not sent before the batch's expires_at{before}", status)
+def expired(last: CallResult | None = None) -> Outcome:
+    """The outcome of a number whose batch ran out of time, before any call or after a last one."""
+    if last is None:
+        return Outcome(State.EXPIRED, "expired", _EXPIRED)
+    return Outcome(State.EXPIRED, "expired", f"{_EXPIRED}; the last attempt: {last.reason}", last.status)
+
+
+_EXPIRED = "Not sent before the batch's expires_at"
 
 
 def _backoff_s(attempt: int, policy: RetryPolicy) -> float:

@@ -47,17 +47,32 @@ class MessageView:
 
 
 _BATCH_COLUMNS = [
-    batches.c[name]
-    for name in (
-        "id fingerprint state lane provider reference template_id recipients "
-        "accepted_at_ms send_at_ms expires_at_ms finished_at_ms error_code error_reason"
-    ).split()
-] + [batches.c[counter(state)] for state in State]
+    batches.c.id.label("batch_id"),
+    batches.c.fingerprint,
+    batches.c.state.label("status"),
+    batches.c.lane,
+    batches.c.provider,
+    batches.c.reference,
+    batches.c.template_id,
+    batches.c.recipients,
+    batches.c.accepted_at_ms,
+    batches.c.send_at_ms,
+    batches.c.expires_at_ms,
+    batches.c.finished_at_ms,
+    batches.c.error_code,
+    batches.c.error_reason,
+    *(batches.c[counter(state)] for state in State),
+]
 _MESSAGE_COLUMNS = [
-    messages.c[name]
-    for name in (
-        "row_no recipient state attempt segments error_code error_reason provider_message_id updated_at_ms"
-    ).split()
+    messages.c.row_no,
+    messages.c.recipient,
+    messages.c.state,
+    messages.c.attempt,
+    messages.c.segments,
+    messages.c.error_code,
+    messages.c.error_reason,
+    messages.c.provider_message_id,
+    messages.c.updated_at_ms,
 ]
 
 
@@ -71,7 +86,7 @@ class ReadingLedger:
         """The batch, or None where the ledger has none of that id (yet)."""
         async with self._database.reading() as connection:
             row = (await connection.execute(select(*_BATCH_COLUMNS).where(batches.c.id == batch_id))).first()
-        return row and _batch_view(row)
+        return None if row is None else _batch_view(row)
 
     async def batches(self, limit: int, before: tuple[int, str] | None = None) -> list[BatchView]:
         """Batches, newest first; `before` is the (accepted_at_ms, batch_id) of the last one seen."""
@@ -106,10 +121,7 @@ def _older(before: tuple[int, str]) -> ColumnElement[bool]:
 
 
 def _batch_view(row: Row[Any]) -> BatchView:
-    batch_id, fingerprint, status, lane, provider, reference, template_id, recipients, *rest = row
-    times_and_error, counts = rest[:6], rest[6:]
-    return BatchView(
-        str(batch_id), fingerprint, status, lane, provider, reference, template_id, recipients,
-        {state.value: n for state, n in zip(State, counts, strict=True) if n},
-        *times_and_error,
-    )  # fmt: skip
+    values: dict[str, Any] = dict(row._mapping)
+    counts = {state.value: values.pop(counter(state)) for state in State}
+    values["batch_id"] = str(values["batch_id"])
+    return BatchView(**values, counts={state: number for state, number in counts.items() if number})

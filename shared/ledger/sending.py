@@ -1,8 +1,8 @@
 """The sender's side of the ledger: claiming rows and recording what came of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.ledger.counters import Changes, count
@@ -30,6 +30,16 @@ _OUTCOMES = {
 }
 
 
+_MOVES = {
+    **_KEYS,
+    "attempt": "integer",
+    "from_state": "text",
+    "state": "text",
+    "error_code": "text",
+    "error_reason": "text",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A number's row with what a sender needs of its batch. `attempt` counts the claims so far."""
@@ -41,6 +51,7 @@ class Row:
     recipient: str
     text: str
     claimed_at_ms: int | None
+    claimed_by: str | None
     first_at_ms: int | None
     retry_at_ms: int | None
     error_code: str | None
@@ -58,7 +69,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a claim came to: the rows that are now ours to send, and the others as they stand."""
+    """What a claim came to: the rows that are ours to send (this attempt counted), and the others as they are."""
 
     ours: Mapping[Key, Row]
     others: Mapping[Key, Row]
@@ -83,22 +94,26 @@ class SendingLedger:
         self._look = with_rows(_LOOK + ("" if sqlite else " FOR UPDATE OF m"), _KEYS, sqlite=sqlite)
         self._claim = with_rows(_CLAIM, _KEYS, sqlite=sqlite)
         self._record = with_rows(_RECORD, _OUTCOMES, sqlite=sqlite)
-        self._release = with_rows(_RELEASE, {**_KEYS, "state": "text", "from_state": "text"}, sqlite=sqlite)
+        self._move = with_rows(_MOVE, _MOVES, sqlite=sqlite)
 
-    async def claim(self, attempts: Mapping[Key, int], now_ms: int) -> Claims:
+    async def claim(self, attempts: Mapping[Key, int], token: str, now_ms: int) -> Claims:
         """Claim each row whose `attempt` still is the one given, and which can be sent.
 
         The attempt is a fencing token: of two copies of one message only the first finds it unchanged. A row that does
-        not exist is in neither of the result's parts.
+        not exist is in neither of the result's parts. `token` is of this claim alone: calling again with it, after a
+        commit whose answer was lost, gives the same rows.
         """
         async with self._database.writing() as connection:
             # The rows are locked in id order, so that senders never deadlock.
             found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), _KEYS)})
             rows = [_row(record) for record in found]
-            ours = {row.key: row for row in rows if is_claimable(row, attempts[row.key])}
-            if ours:
-                await connection.execute(self._claim, {"rows": as_rows(list(ours), _KEYS), "now_ms": now_ms})
-                await count(connection, _moves((row, State.SENDING) for row in ours.values()), now_ms)
+            free = [row for row in rows if is_claimable(row, attempts[row.key])]
+            if free:
+                values = {"rows": as_rows([row.key for row in free], _KEYS), "token": token, "now_ms": now_ms}
+                await connection.execute(self._claim, values)
+                await count(connection, _moves((row, State.SENDING) for row in free), now_ms)
+        ours = {row.key: _claimed(row, token, now_ms) for row in free}
+        ours |= {row.key: row for row in rows if row.claimed_by == token and row.state is State.SENDING}
         return Claims(ours, {row.key: row for row in rows if row.key not in ours})
 
     async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
@@ -121,16 +136,18 @@ class SendingLedger:
                     break
             await count(connection, changes, now_ms)
 
-    async def move(self, rows: Sequence[tuple[Row, State]], now_ms: int) -> None:
-        """Put rows into another state, each only if it still stands as it was read; the attempt stays."""
+    async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
+        """Put rows into another state, each only if it still stands as it was read; the keys of those that did."""
         values = [
-            (row.batch_id, row.row, state, row.state) for row, state in sorted(rows, key=lambda item: item[0].key)
+            (row.batch_id, row.row, row.attempt, row.state, outcome.state, outcome.code, outcome.reason)
+            for row, outcome in sorted(rows, key=lambda item: item[0].key)
         ]
-        states = {row.key: (row, state) for row, state in rows}
-        columns = {**_KEYS, "state": "text", "from_state": "text"}
+        moves = {row.key: (row, outcome.state) for row, outcome in rows}
         async with self._database.writing() as connection:
-            moved = await connection.execute(self._release, {"rows": as_rows(values, columns), "now_ms": now_ms})
-            await count(connection, _moves(states[str(batch_id), row] for batch_id, row in moved), now_ms)
+            found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
+            moved = {(str(batch_id), row) for batch_id, row in found}
+            await count(connection, _moves(moves[key] for key in moved), now_ms)
+        return moved
 
 
 def is_claimable(row: Row, attempt: int) -> bool:
@@ -138,7 +155,18 @@ def is_claimable(row: Row, attempt: int) -> bool:
     return row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
 
 
-def _moves(moves: Any) -> Changes:
+def _claimed(row: Row, token: str, now_ms: int) -> Row:
+    return replace(
+        row,
+        state=State.SENDING,
+        attempt=row.attempt + 1,
+        claimed_at_ms=now_ms,
+        claimed_by=token,
+        first_at_ms=row.first_at_ms or now_ms,
+    )
+
+
+def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
     changes: Changes = Counter()
     for row, state in moves:
         changes[row.batch_id, row.state] -= 1
@@ -147,11 +175,9 @@ def _moves(moves: Any) -> Changes:
 
 
 def _row(record: Any) -> Row:
-    batch_id, row_no, state, *middle, batch_state, provider, on_unknown, expires_at_ms = record
-    return Row(
-        str(batch_id), row_no, State(state), *middle,
-        BatchState(batch_state), provider, on_unknown == "resend", expires_at_ms,
-    )  # fmt: skip
+    values: dict[str, Any] = dict(record._mapping)
+    values["may_resend"] = values.pop("on_unknown") == "resend"
+    return Row(**{**values, "state": State(values["state"]), "batch_state": BatchState(values["batch_state"])})
 
 
 def _record_values(item: Recorded) -> tuple[Any, ...]:
@@ -163,14 +189,16 @@ def _record_values(item: Recorded) -> tuple[Any, ...]:
 
 
 _LOOK = """
-    SELECT m.batch_id, m.row_no, m.state, m.attempt, m.recipient, COALESCE(m.text, b.content), m.claimed_at_ms,
-           m.first_at_ms, m.retry_at_ms, m.error_code, m.error_reason, m.provider_status, b.state, b.provider,
-           b.on_unknown, b.expires_at_ms
+    SELECT CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
+           COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
+           m.error_code, m.error_reason, m.provider_status, b.state AS batch_state, b.provider, b.on_unknown,
+           b.expires_at_ms
     FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
     ORDER BY m.batch_id, m.row_no
 """
 _CLAIM = """
-    UPDATE messages SET state = 'sending', attempt = attempt + 1, claimed_at_ms = :now_ms, updated_at_ms = :now_ms,
+    UPDATE messages SET state = 'sending', attempt = attempt + 1, claimed_at_ms = :now_ms, claimed_by = :token,
+           updated_at_ms = :now_ms,
            first_at_ms = COALESCE(first_at_ms, :now_ms)
     FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
 """
@@ -183,9 +211,11 @@ _RECORD = """
       AND messages.state = :before
     RETURNING messages.batch_id, messages.row_no, messages.state
 """
-_RELEASE = """
-    UPDATE messages SET state = w.state, updated_at_ms = :now_ms
+_MOVE = """
+    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
+           updated_at_ms = :now_ms
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
+      AND messages.attempt = w.attempt
     RETURNING messages.batch_id, messages.row_no
 """

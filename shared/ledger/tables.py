@@ -72,6 +72,7 @@ messages = Table(
     Column("state", Text, nullable=False),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     Column("claimed_at_ms", BigInteger),
+    Column("claimed_by", Text),
     Column("error_code", Text),
     Column("error_reason", Text),
     Column("provider_status", SmallInteger),

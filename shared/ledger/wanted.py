@@ -28,4 +28,4 @@ def _postgres(columns: Mapping[str, str]) -> str:
 
 def _sqlite(columns: Mapping[str, str]) -> str:
     selection = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
-    return f"(SELECT {selection} FROM json_each(:rows)) AS w"
+    return f"(SELECT {selection} FROM json_each(:rows)) AS w"  # noqa: S608 - our own column names

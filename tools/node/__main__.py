@@ -43,10 +43,11 @@ def _report(node: Node, *, show_password: bool, wanted_running: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.node", description="A private RabbitMQ node on loopback ports.")
+    about = "A private RabbitMQ node from the system's packages, on loopback ports."
+    parser = argparse.ArgumentParser(prog="python -m tools.node", description=about)
     parser.add_argument("command", choices=["start", "stop", "status"])
-    parser.add_argument("--folder", type=Path, default=Path(".run/node"), help="everything of the node (default: %(default)s)")
-    parser.add_argument("--timeout-s", type=float, default=60.0, help="how long to wait for the start (default: %(default)g)")
+    parser.add_argument("--folder", type=Path, default=Path(".run/node"), help="the node's files (%(default)s)")
+    parser.add_argument("--timeout-s", type=float, default=60.0, help="longest wait for the start (%(default)g)")
     parser.add_argument("--show-password", action="store_true", help="print the password instead of stars")
     return parser
 

@@ -20,7 +20,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 class NodeConfig:
     """What makes one node: its folder (absolute), five ports of 127.0.0.1, and the administrator's user and password.
 
-    User and password consist of letters, digits and `_.~-`, so that they mean the same in the configuration and in URLs.
+    User and password consist of letters, digits and `_.~-`: they mean the same in the configuration and in URLs.
     """
 
     folder: Path
@@ -107,7 +107,7 @@ class NodeConfig:
         }
 
     def server_environment(self, path: str) -> dict[str, str]:
-        """The whole environment of rabbitmq-server: everything in our folder, nothing of /etc/rabbitmq, marked as ours."""
+        """The whole environment of rabbitmq-server: all in our folder, nothing of /etc/rabbitmq, marked as ours."""
         return self.tool_environment(path) | {
             MARK: str(self.folder),
             "RABBITMQ_NODE_IP_ADDRESS": HOST,

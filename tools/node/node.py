@@ -1,7 +1,6 @@
 """One private RabbitMQ node: start, stop, kill, and find it again from its folder."""
 
 import fcntl
-import json
 import os
 import secrets
 import signal
@@ -9,17 +8,14 @@ import subprocess
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
-from tools.node import install, ports, processes, readiness
+from tools.node import files, install, ports, processes, readiness
 from tools.node.config import NodeConfig
 from tools.node.errors import NodeError, NotReadyError, PortTakenError
 
-NODE_FILE = "node.json"
 KILL_TIMEOUT_S = 10.0
-LOG_LINES_SHOWN = 5
 
 
 class Node:
@@ -54,26 +50,25 @@ class Node:
 
         Raises NodeError when the folder has a node already: its data know only its own password.
         """
-        if (folder / NODE_FILE).exists():
+        if (folder / files.NODE_FILE).exists():
             raise NodeError(f"{folder} has a node already: load it, or remove the folder")
-        node = cls(folder, *ports.free_ports(5), user="sms", password=secrets.token_hex(16))
-        node._write_files()
+        amqp, management, prometheus, dist, epmd = ports.free_ports(5)
+        node = cls(folder, amqp, management, prometheus, dist, epmd, "sms", secrets.token_hex(16))
+        files.write(node.config)
         return node
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The node described by `folder`/node.json, running or not; raises NodeError when there is none."""
         try:
-            return cls(folder, **json.loads((folder / NODE_FILE).read_text()))
-        except FileNotFoundError:
-            raise NodeError(f"there is no node in {folder}") from None
+            return cls(folder, **files.read(folder))
         except (TypeError, ValueError) as error:
-            raise NodeError(f"{folder / NODE_FILE} cannot be read: {error}") from None
+            raise NodeError(f"{folder / files.NODE_FILE} cannot be used: {error}") from None
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
         """The node of `folder`, made with free ports if there is none yet."""
-        return cls.load(folder) if (folder / NODE_FILE).exists() else cls.with_free_ports(folder)
+        return cls.load(folder) if (folder / files.NODE_FILE).exists() else cls.with_free_ports(folder)
 
     @property
     def folder(self) -> Path:
@@ -83,7 +78,7 @@ class Node:
     @property
     def password_file(self) -> Path:
         """The file, for its owner's eyes, that keeps user, password and ports."""
-        return self.folder / NODE_FILE
+        return self.folder / files.NODE_FILE
 
     @property
     def amqp_url(self) -> str:
@@ -107,19 +102,22 @@ class Node:
     def start(self, timeout_s: float = 60.0) -> None:
         """Start the node and return when AMQP and the management API answer; a running node is waited for.
 
-        Raises NotInstalledError, PortTakenError, or NotReadyError with the log's last lines; then nothing is left running.
+        Raises NotInstalledError, PortTakenError, or NotReadyError with what the log says; then nothing is left running.
         """
         server = install.scripts_folder() / "rabbitmq-server"
         with self._lock():
             if not self.running():
                 self._end_processes()
                 self._require_free_ports()
-                self._write_files()
+                files.write(self.config)
                 self._spawn(server)
             self._await_ready(timeout_s)
 
     def stop(self, timeout_s: float = 30.0) -> None:
-        """End the node in order, its epmd and every helper process; by force after `timeout_s`. Stopping twice is fine."""
+        """End the node in order, its epmd and every helper process, by force after `timeout_s`; twice is fine.
+
+        RabbitMQ's own orderly stop takes about 6 s; `kill` before `stop` where the data are thrown away.
+        """
         if not self.folder.exists():
             return
         with self._lock():
@@ -128,7 +126,11 @@ class Node:
             self._end_processes()
 
     def kill(self) -> None:
-        """End the Erlang VM with SIGKILL, as a crash would; `start` brings the node back with the same data."""
+        """End the Erlang VM with SIGKILL, as a crash would; `start` brings the node back with the same data.
+
+        Except a quorum queue declared within the last second: RabbitMQ lists it on disk half a second later
+        (`names.dets`), and a queue killed before that never elects a leader again (seen on 3.10.8).
+        """
         processes.send(self._broker(), signal.SIGKILL)
         if not processes.wait_until(lambda: not self.running(), KILL_TIMEOUT_S):
             raise NodeError(f"the node in {self.folder} outlived SIGKILL by {KILL_TIMEOUT_S:.0f} s")
@@ -139,13 +141,20 @@ class Node:
         if not self.running():
             raise NodeError(f"the node in {self.folder} is not running")
         command = [str(install.scripts_folder() / "rabbitmqctl"), *arguments]
-        environment = self.config.tool_environment(_path())
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+            done = subprocess.run(
+                command,
+                env=self.config.tool_environment(_path()),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise NodeError(f"rabbitmqctl {arguments[0]} took longer than {timeout_s:g} s") from None
         if done.returncode != 0:
-            raise NodeError(f"rabbitmqctl {arguments[0]} failed: {_shortened(done.stderr or done.stdout)}")
+            said = textwrap.shorten(done.stderr or done.stdout, width=300, placeholder=" …")
+            raise NodeError(f"rabbitmqctl {arguments[0]} failed: {said}")
         return done.stdout
 
     def _broker(self) -> list[processes.Process]:
@@ -154,18 +163,8 @@ class Node:
     def _require_free_ports(self) -> None:
         for purpose, port in self.config.ports.items():
             if not ports.is_free(port):
-                raise PortTakenError(
-                    f"port {port} ({purpose}) is taken by another process: end that, or change it in {self.password_file}"
-                )
-
-    def _write_files(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("home", "log", "conf.d"):
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
-        values = {field.name: getattr(self.config, field.name) for field in fields(self.config) if field.name != "folder"}
-        _write_private(self.password_file, json.dumps(values, indent=2) + "\n")
-        for name, text in self.config.files().items():
-            _write_private(self.folder / name, text)
+                taken = f"port {port} ({purpose}) is taken by another process"
+                raise PortTakenError(f"{taken}: end that, or change it in {self.password_file}")
 
     def _spawn(self, server: Path) -> None:
         """Detach through setsid --fork: no terminal reaches the server, and no zombie stays with us when it ends."""
@@ -182,29 +181,19 @@ class Node:
             )
 
     def _await_ready(self, timeout_s: float) -> None:
-        ended = False
-
-        def settled() -> bool:
-            nonlocal ended
-            ended = all(process.name == "epmd" for process in processes.of_folder(self.folder))
-            return ended or (readiness.amqp_answers(self.config) and readiness.management_answers(self.config))
-
-        if not processes.wait_until(settled, timeout_s):
+        if not processes.wait_until(lambda: self._ended() or readiness.answers(self.config), timeout_s):
             self._give_up(f"RabbitMQ did not answer within {timeout_s:g} s")
-        if ended:
+        if self._ended():
             self._give_up("RabbitMQ ended while starting")
 
+    def _ended(self) -> bool:
+        """Nothing is left that could become or be the broker; epmd alone is neither."""
+        return all(process.name == "epmd" for process in processes.of_folder(self.folder))
+
     def _give_up(self, reason: str) -> None:
-        said = self._last_words()
+        said = files.last_words(self.config)
         self._end_processes()
         raise NotReadyError(f"{reason}; its log says: {said} (all of it: {self.config.log_file.parent})")
-
-    def _last_words(self) -> str:
-        """The first errors this start printed (a crash report follows them), or else the log's last lines; one line."""
-        printed, logged = _lines(self.config.startup_log), _lines(self.config.log_file)
-        errors = [line for line in printed if "[error]" in line and not line.endswith(">")]
-        shown = errors[:LOG_LINES_SHOWN] or (logged or printed)[-LOG_LINES_SHOWN:]
-        return " | ".join(shown) or "(nothing)"
 
     def _end_processes(self) -> None:
         """End whatever is left of the node; epmd outlives the broker by design and ends on SIGTERM."""
@@ -226,21 +215,3 @@ class Node:
 def _path() -> str:
     # Not a setting: the children need it to find erl, and ordinary users have no sbin in theirs.
     return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write for the owner's eyes only, also when the file was there before; whole, or not at all."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
-
-
-def _lines(log: Path) -> list[str]:
-    text = log.read_text(errors="replace") if log.exists() else ""
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _shortened(text: str) -> str:
-    return textwrap.shorten(text, width=300, placeholder=" …")

@@ -12,6 +12,11 @@ AMQP_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD_FRAME = b"\x01"
 
 
+def answers(config: NodeConfig) -> bool:
+    """Whether both doors answer. Management is asked first: it opens last, and each early AMQP probe is a log line."""
+    return management_answers(config) and amqp_answers(config)
+
+
 def amqp_answers(config: NodeConfig) -> bool:
     """The broker greets a client with connection.start."""
     try:

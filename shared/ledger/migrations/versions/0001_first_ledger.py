@@ -81,6 +81,7 @@ def _create_messages() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("claimed_at_ms", sa.BigInteger),
+        sa.Column("claimed_by", sa.Text),
         sa.Column("error_code", sa.Text),
         sa.Column("error_reason", sa.Text),
         sa.Column("provider_status", sa.SmallInteger),

@@ -1,0 +1,127 @@
+"""Which batches were accepted, and which are being accepted: what idempotency and a first GET need to know."""
+
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from enum import Enum, auto
+
+import orjson
+
+from services.api.cache import Cache
+from services.api.ledger import Ledger
+from shared.errors import LedgerUnavailable
+
+_REMEMBERED = 10_000
+_UNKEYED_TTL_MS = 3600 * 1000
+_LEDGER_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A request that was answered, or will be, with 202."""
+
+    fingerprint: str
+    recipients: int
+    accepted_at_ms: int
+    under_way: bool = False
+
+
+class Verdict(Enum):
+    """What a request with an idempotency key is."""
+
+    NEW = auto()
+    REPEATED = auto()
+    OTHER_REQUEST = auto()
+    UNDER_WAY = auto()
+
+
+class Acceptances:
+    """Remembers in this process, in Redis where there is one, and asks the ledger for what both have forgotten.
+
+    None of them has to be there: a batch that is published twice under one key has one id, and the dispatcher writes
+    it once. So a wrong NEW costs a message; nothing here can lose a batch or send it twice.
+    """
+
+    def __init__(self, cache: Cache, ledger: Ledger, keyed_ttl_s: int, under_way_ttl_s: float) -> None:
+        self._cache, self._ledger = cache, ledger
+        self._keyed_ttl_ms, self._under_way_ttl_ms = keyed_ttl_s * 1000, round(under_way_ttl_s * 1000)
+        self._known: OrderedDict[str, Acceptance] = OrderedDict()
+        self._under_way: dict[str, Acceptance] = {}
+
+    async def begin(self, batch_id: str, mine: Acceptance) -> Verdict:
+        """Claim a keyed batch: after NEW, and only then, `accepted` or `given_up` has to follow."""
+        if theirs := self._known.get(batch_id) or self._under_way.get(batch_id):
+            return _compare(mine, theirs)
+        self._under_way[batch_id] = mine
+        verdict = Verdict.UNDER_WAY
+        try:
+            verdict = await self._begin_elsewhere(batch_id, mine)
+        finally:
+            if verdict is not Verdict.NEW:
+                self._under_way.pop(batch_id)
+        return verdict
+
+    async def accepted(self, batch_id: str, mine: Acceptance, *, keyed: bool) -> None:
+        """The broker confirmed the batch."""
+        self._remember(batch_id, mine)
+        self._under_way.pop(batch_id, None)
+        await self._cache.put(_key(batch_id), _write(mine), self._keyed_ttl_ms if keyed else _UNKEYED_TTL_MS)
+
+    async def given_up(self, batch_id: str) -> None:
+        """The batch was not confirmed; the next request with its key tries again."""
+        self._under_way.pop(batch_id, None)
+        await self._cache.forget(_key(batch_id))
+
+    async def find(self, batch_id: str) -> Acceptance | None:
+        """What is remembered of a batch, without asking the ledger."""
+        if known := self._known.get(batch_id):
+            return known
+        kept = await self._cache.get(_key(batch_id))
+        return None if kept is None else _read(kept)
+
+    async def _begin_elsewhere(self, batch_id: str, mine: Acceptance) -> Verdict:
+        claim = Acceptance(mine.fingerprint, mine.recipients, mine.accepted_at_ms, under_way=True)
+        kept = await self._cache.put_if_absent(_key(batch_id), _write(claim), self._under_way_ttl_ms)
+        if kept is not None and (theirs := _read(kept)) is not None:
+            return _compare(mine, theirs)
+        theirs = await self._in_ledger(batch_id, mine)
+        if theirs is None:
+            return Verdict.NEW
+        self._remember(batch_id, theirs)
+        await self._cache.put(_key(batch_id), _write(theirs), self._keyed_ttl_ms)
+        return _compare(mine, theirs)
+
+    async def _in_ledger(self, batch_id: str, mine: Acceptance) -> Acceptance | None:
+        try:
+            view = await self._ledger.batch(batch_id, _LEDGER_TIMEOUT_S)
+        except LedgerUnavailable:
+            return None
+        if view is None:
+            return None
+        # A batch whose message nobody could read is kept without a fingerprint; its key is used up all the same.
+        return Acceptance(view.fingerprint or mine.fingerprint, view.recipients, view.accepted_at_ms)
+
+    def _remember(self, batch_id: str, acceptance: Acceptance) -> None:
+        self._known[batch_id] = acceptance
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _compare(mine: Acceptance, theirs: Acceptance) -> Verdict:
+    if mine.fingerprint != theirs.fingerprint:
+        return Verdict.OTHER_REQUEST
+    return Verdict.UNDER_WAY if theirs.under_way else Verdict.REPEATED
+
+
+def _key(batch_id: str) -> str:
+    return f"sms:accepted:{batch_id}"
+
+
+def _write(acceptance: Acceptance) -> bytes:
+    return orjson.dumps(asdict(acceptance))
+
+
+def _read(kept: bytes) -> Acceptance | None:
+    try:
+        return Acceptance(**orjson.loads(kept))
+    except (orjson.JSONDecodeError, TypeError):
+        return None

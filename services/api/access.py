@@ -1,0 +1,52 @@
+"""One log line and one count per request; no query strings, no bodies."""
+
+import time
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from services.api.metrics import REQUEST_SECONDS, REQUESTS
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+log = structlog.get_logger()
+
+
+@web.middleware
+async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log and count what the handler answers."""
+    begun_s = time.perf_counter()
+    status = 499  # nginx's number for a client that went before its answer
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    finally:
+        _note(request, status, time.perf_counter() - begun_s)
+
+
+def _note(request: web.Request, status: int, seconds: float) -> None:
+    route = route_of(request)
+    REQUESTS.labels(route, request.method if request.method in _METHODS else "other", status).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+    note = log.debug if route in _QUIET else log.info
+    note(
+        "request",
+        method=request.method,
+        route=route,
+        batch_id=request.match_info.get("batch_id"),
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        bytes_in=request.content_length,
+    )
+
+
+def route_of(request: web.Request) -> str:
+    """The route's pattern, so that there are as many labels as routes."""
+    resource = request.match_info.route.resource
+    return "unmatched" if resource is None else resource.canonical

@@ -1,0 +1,99 @@
+"""What a jQuery form, or JSON with the same names, says: from its many spellings to one request."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from services.api.problems import Flaw, invalid, malformed
+
+_MOBILES = re.compile(r"mobiles(\[\d*\])?", re.ASCII)
+_SINGLE = ("content", "template_id")
+_SEPARATORS = re.compile(r"[,;\r\n，；、]+")
+_LOST_PLUS = re.compile(r" ([1-9]\d{6,14})", re.ASCII)
+_MAINLAND_MOBILE = re.compile(r"1[3-9]\d{9}", re.ASCII)
+_OTHER_FIELDS = 16
+
+
+def members_of_form(body: bytes, max_recipients: int) -> dict[str, Any]:
+    """The members of a BatchRequest in a urlencoded body; Problem where it is not one.
+
+    Every spelling of the array may be mixed with the others: `mobiles[]`, `mobiles`, `mobiles[0]`, and several numbers
+    in one field with commas, semicolons or line ends between them.
+    """
+    recipients: list[str] = []
+    single: dict[str, str] = {}
+    for name, value in _fields(body, max_recipients + _OTHER_FIELDS):
+        if _MOBILES.fullmatch(name):
+            recipients.extend(_repair_plus(part) for part in _split(value))
+        elif name not in _SINGLE:
+            raise invalid(Flaw("", "Unknown field; the form has mobiles[], content and template_id"))
+        elif name in single:
+            raise invalid(Flaw(f"/{name}", "Given more than once"))
+        else:
+            single[name] = value
+    return _members(recipients, single)
+
+
+def members_of_json(members: Any) -> dict[str, Any]:
+    """The members of a BatchRequest in a JSON object with the form's names; Problem where it is not one."""
+    if not isinstance(members, dict):
+        raise invalid(Flaw("", "The body must be a JSON object"))
+    if not members.keys() <= {"mobiles", "mobiles[]", *_SINGLE}:
+        raise invalid(Flaw("", "Unknown member; the object has mobiles, content and template_id"))
+    given = [*_listed(members.get("mobiles")), *_listed(members.get("mobiles[]"))]
+    recipients = [part for value in given for part in (_split(value) if isinstance(value, str) else [value])]
+    return _members(recipients, members)
+
+
+def _fields(body: bytes, max_fields: int) -> list[tuple[str, str]]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise malformed("The form is not UTF-8") from None
+    if text.count("&") >= max_fields:
+        raise invalid(Flaw("/mobiles", f"The form has more than {max_fields} fields"))
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise malformed("The form is not urlencoded UTF-8") from None
+
+
+def _members(recipients: list[Any], single: Mapping[str, Any]) -> dict[str, Any]:
+    members = {"recipients": recipients}
+    if (content := single.get("content")) not in (None, ""):
+        members["content"] = content
+    if (template_id := single.get("template_id")) not in (None, ""):
+        members["template_id"] = _number(template_id)
+    return members
+
+
+def _number(template_id: Any) -> Any:
+    """A template's number also where it comes as text; anything else is left to the model."""
+    if isinstance(template_id, str) and re.fullmatch(r"\s*\d{1,19}\s*", template_id, re.ASCII):
+        return int(template_id)
+    return template_id
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _split(value: str) -> Iterable[str]:
+    return (part for part in _SEPARATORS.split(value) if part.strip())
+
+
+def _repair_plus(part: str) -> str:
+    """Give back a plus that was sent unencoded, and so decoded to a space.
+
+    Eleven digits that are a mobile number of mainland China stay as they are: the space was typed, and with a plus
+    they would be somebody's number in North America.
+    """
+    lost = _LOST_PLUS.fullmatch(part.rstrip())
+    if lost is None or _MAINLAND_MOBILE.fullmatch(lost[1]):
+        return part.strip()
+    return f"+{lost[1]}"
+
+

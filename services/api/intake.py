@@ -1,0 +1,158 @@
+"""Accepting batches: from a POST to a message that the broker has confirmed, and only then to a 202."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+from services.api.acceptances import Acceptance, Acceptances, Verdict
+from services.api.auth import PRINCIPAL
+from services.api.bodies import Bodies
+from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
+from services.api.preparing import Prepared, ReadMembers, prepare, read_form, read_form_as_json, read_json
+from services.api.problems import Flaw, Problem, invalid
+from services.api.wording import accepted_sentence
+from shared.amqp.messages import Outgoing
+from shared.clock import now_ms
+from shared.errors import PublishError, Rejected, Unroutable
+from shared.ids import keyed_batch_id, new_batch_id
+from shared.messages import BATCH_TYPE
+from shared.states import BatchState
+from shared.topology import BATCHES
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Publisher(Protocol):
+    """What intake needs of the broker: a return means confirmed, a PublishError anything else."""
+
+    async def publish(self, outgoing: Outgoing, timeout_s: float) -> None: ...
+
+
+class Declaring(Protocol):
+    """Whoever sees to it that the broker has what it should have."""
+
+    def declare_again(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a batch may be, and how long its publish may take."""
+
+    max_recipients: int
+    publish_timeout_s: float
+
+
+class Intake:
+    """The handlers of `POST /v1/batches` and `POST /send-sms`."""
+
+    def __init__(
+        self, bodies: Bodies, acceptances: Acceptances, publisher: Publisher, declaring: Declaring, limits: Limits
+    ) -> None:
+        self._bodies, self._acceptances = bodies, acceptances
+        self._publisher, self._declaring, self._limits = publisher, declaring, limits
+
+    async def post_batch(self, request: web.Request) -> web.Response:
+        """JSON as the contract has it."""
+        return await self._accept(request, {_JSON: read_json})
+
+    async def send_sms(self, request: web.Request) -> web.Response:
+        """What a jQuery form sends, or JSON with the same names."""
+        return await self._accept(request, {_FORM: read_form, _JSON: read_form_as_json})
+
+    async def _accept(self, request: web.Request, readers: dict[str, ReadMembers]) -> web.Response:
+        key, read_members = _idempotency_key(request), _reader(request, readers)
+        async with self._bodies.place(request):
+            body = await self._bodies.read(request)
+            parse = partial(prepare, read_members=read_members, max_recipients=self._limits.max_recipients)
+            prepared = await self._bodies.parse(body, parse)
+            del body
+            accepted_at_ms = now_ms()
+            batch_id = new_batch_id(accepted_at_ms) if key is None else keyed_batch_id(request[PRINCIPAL], key)
+            mine = Acceptance(prepared.fingerprint, prepared.recipients, accepted_at_ms)
+            if key is None or await self._is_new(batch_id, mine):
+                await self._publish(batch_id, prepared, mine, keyed=key is not None)
+        return _accepted(request, batch_id, prepared.recipients)
+
+    async def _is_new(self, batch_id: str, mine: Acceptance) -> bool:
+        verdict = await self._acceptances.begin(batch_id, mine)
+        if verdict is Verdict.OTHER_REQUEST:
+            raise invalid(Flaw("", "This Idempotency-Key was used for another request"))
+        if verdict is Verdict.UNDER_WAY:
+            detail = "A request with this Idempotency-Key is under way"
+            raise Problem(HTTPStatus.CONFLICT, detail, (), {"Retry-After": "1"})
+        return verdict is Verdict.NEW
+
+    async def _publish(self, batch_id: str, prepared: Prepared, mine: Acceptance, *, keyed: bool) -> None:
+        is_confirmed = False
+        try:
+            if prepared.expires_at_ms is not None and prepared.expires_at_ms <= mine.accepted_at_ms:
+                raise invalid(Flaw("/expires_at", "expires_at is in the past"))
+            await self._confirmed(_outgoing(batch_id, prepared, mine))
+            is_confirmed = True
+        finally:
+            if not is_confirmed and keyed:
+                await self._acceptances.given_up(batch_id)
+        await self._acceptances.accepted(batch_id, mine, keyed=keyed)
+        BATCHES_ACCEPTED.inc()
+        RECIPIENTS_ACCEPTED.inc(prepared.recipients)
+
+    async def _confirmed(self, outgoing: Outgoing) -> None:
+        begun_s = time.perf_counter()
+        try:
+            await self._publisher.publish(outgoing, self._limits.publish_timeout_s)
+        except PublishError as error:
+            PUBLISHES_FAILED.labels(type(error).__name__).inc()
+            if isinstance(error, Unroutable | Rejected):
+                self._declaring.declare_again()
+            raise
+        PUBLISH_SECONDS.observe(time.perf_counter() - begun_s)
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        return key
+    raise invalid(Flaw("", "Idempotency-Key must have 1 to 255 printable ASCII characters"))
+
+
+def _reader(request: web.Request, readers: dict[str, ReadMembers]) -> ReadMembers:
+    if request.content_type not in readers or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(readers)} in UTF-8")
+    return readers[request.content_type]
+
+
+def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:
+    return Outgoing(
+        exchange=BATCHES,
+        routing_key=BATCHES,
+        body=prepared.message(batch_id, mine.accepted_at_ms),
+        type=BATCH_TYPE,
+        message_id=batch_id,
+        correlation_id=batch_id,
+        timestamp_s=mine.accepted_at_ms // 1000,
+    )
+
+
+def _accepted(request: web.Request, batch_id: str, recipients: int) -> web.Response:
+    place = f"/v1/batches/{batch_id}"
+    body = {
+        "success": True,
+        "message": accepted_sentence(request.headers.get("Accept-Language", "")),
+        "batch_id": batch_id,
+        "status": BatchState.ACCEPTED,
+        "recipients": recipients,
+        "links": links(batch_id),
+    }
+    return web.Response(status=202, body=orjson.dumps(body), content_type=_JSON, headers={"Location": place})
+
+
+def links(batch_id: str) -> dict[str, str]:
+    """Where a batch, its numbers and its events are."""
+    place = f"/v1/batches/{batch_id}"
+    return {"self": place, "messages": f"{place}/messages", "events": f"{place}/events"}

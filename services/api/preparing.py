@@ -1,0 +1,97 @@
+"""From a request's bytes to the batch message's: pure, and for large bodies run outside the event loop."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from services.api.forms import members_of_form, members_of_json
+from services.api.problems import Flaw, Problem, invalid, malformed
+from services.api.requests import BatchRequest, epoch_ms, flaws
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
+"""RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
+
+ReadMembers = Callable[[bytes, int], Any]
+"""From a body and the greatest number of recipients to the members of a BatchRequest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A valid batch, ready to be published under any id."""
+
+    fingerprint: str
+    recipients: int
+    expires_at_ms: int | None
+    meaning: bytes
+
+    def message(self, batch_id: str, accepted_at_ms: int) -> bytes:
+        """The body of its `sms.batch.v1` message."""
+        head = {"batch_id": batch_id, "fingerprint": self.fingerprint, "accepted_at_ms": accepted_at_ms}
+        # Two objects joined to one: the large one is serialised once, for the digest and for the message.
+        return orjson.dumps(head)[:-1] + b"," + self.meaning[1:]
+
+
+def prepare(body: bytes, read_members: ReadMembers, max_recipients: int) -> Prepared:
+    """Check a body's shape; Problem where something in it is wrong."""
+    members = read_members(body, max_recipients)
+    if isinstance(members, dict) and _too_many(members.get("recipients"), max_recipients):
+        raise invalid(Flaw("/recipients", f"More than {max_recipients} recipients"))
+    try:
+        request = BatchRequest.model_validate(members)
+    except ValidationError as error:
+        raise invalid(*flaws(error)) from None
+    meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
+    if len(meaning) > MAX_MESSAGE_BYTES:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")
+    digest = hashlib.blake2b(meaning, digest_size=16).hexdigest()
+    return Prepared(digest, len(request.recipients), epoch_ms(request.expires_at), meaning)
+
+
+def read_json(body: bytes, _max_recipients: int) -> Any:
+    """A JSON body as it is."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise malformed("The body is not JSON in UTF-8, or is nested too deeply") from None
+
+
+def read_form(body: bytes, max_recipients: int) -> Any:
+    """A urlencoded form of `/send-sms`."""
+    return members_of_form(body, max_recipients)
+
+
+def read_form_as_json(body: bytes, max_recipients: int) -> Any:
+    """JSON with the names of the form."""
+    return members_of_json(read_json(body, max_recipients))
+
+
+def _too_many(recipients: Any, max_recipients: int) -> bool:
+    return isinstance(recipients, list) and len(recipients) > max_recipients
+
+
+def _meaning(request: BatchRequest) -> dict[str, Any]:
+    """What the batch message says beside its id and its time, with what is not given left out."""
+    meaning = {
+        "recipients": [_wire_recipient(recipient) for recipient in request.recipients],
+        "content": request.content,
+        "template_id": request.template_id,
+        "variables": request.variables or None,
+        "lane": request.lane,
+        "provider": request.provider,
+        "on_unknown": request.on_unknown,
+        "reference": request.reference,
+        "send_at_ms": epoch_ms(request.send_at),
+        "expires_at_ms": epoch_ms(request.expires_at),
+    }
+    return {name: value for name, value in meaning.items() if value is not None}
+
+
+def _wire_recipient(recipient: Any) -> Any:
+    if isinstance(recipient, str):
+        return recipient
+    return recipient if recipient.get("variables") else recipient["to"]

@@ -1,0 +1,168 @@
+"""What a request for a batch may say: pydantic models, the flaws they find as JSON pointers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import NotRequired, Self, TypedDict
+
+from services.api.problems import Flaw
+from shared.topology import Lane
+
+MAX_FLAWS = 20
+_MAX_BIGINT = 2**63 - 1
+_RECIPIENT_KINDS = ("number", "object")
+_SAFE_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][\w.\[\]-]{0,63}", re.ASCII)
+"""A member's name that may be repeated in an answer: nothing that could be a phone number or a text."""
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# PostgreSQL cannot keep a NUL in a text.
+_NO_NUL = r"^[^\x00]*$"
+
+
+def _as_text(value: Any) -> Any:
+    """A JSON number as text; bool is an int to Python, but no text that anybody means."""
+    return str(value) if type(value) in (int, float) else value
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_NO_NUL)]
+Value = Annotated[
+    str,
+    BeforeValidator(_as_text, json_schema_input_type=str | int | float),
+    StringConstraints(max_length=5000, pattern=_NO_NUL),
+]
+Variables = Annotated[dict[Name, Value], Field(max_length=100)]
+Number = Annotated[
+    str,
+    BeforeValidator(_number_as_text, json_schema_input_type=str | int),
+    StringConstraints(min_length=1, max_length=64, pattern=_NO_NUL),
+]
+
+
+def _as_in_rfc_3339(value: Any) -> Any:
+    # pydantic alone would also read Unix times, and dates without a time.
+    if not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        raise ValueError("must be a time with its offset, as in RFC 3339: 2030-01-31T08:00:00+08:00")
+    return value
+
+
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_as_in_rfc_3339, json_schema_input_type=str),
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class RecipientObject(TypedDict):
+    """A recipient with variables of its own."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    to: Number
+    variables: NotRequired[Variables]
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return "object"
+    return "number" if type(value) in (str, int) else None
+
+
+Recipient = Annotated[
+    Annotated[Number, Tag("number")] | Annotated[RecipientObject, Tag("object")],
+    Discriminator(
+        _kind,
+        custom_error_type="recipient",
+        custom_error_message="A recipient is a string, a whole number, or an object with `to`",
+    ),
+]
+
+
+class BatchRequest(BaseModel):
+    """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
+    content: Annotated[str | None, StringConstraints(min_length=1, max_length=5000, pattern=_NO_NUL)] = None
+    template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
+    variables: Variables = Field(default_factory=dict)
+    lane: Lane = Lane.BULK
+    send_at: Time | None = None
+    expires_at: Time | None = None
+    reference: Annotated[str | None, StringConstraints(max_length=255, pattern=_NO_NUL)] = None
+    on_unknown: Literal["hold", "resend"] = "hold"
+    provider: Literal["default"] = "default"
+
+    @model_validator(mode="after")
+    def _has_a_text(self) -> Self:
+        if self.content is None and self.template_id is None:
+            raise ValueError("give content or template_id, or both")
+        return self
+
+    @model_validator(mode="after")
+    def _expires_after_it_is_sent(self) -> Self:
+        if self.send_at and self.expires_at and self.expires_at <= self.send_at:
+            raise ValueError("expires_at must be later than send_at")
+        return self
+
+
+def flaws(error: ValidationError) -> list[Flaw]:
+    """What pydantic found, as JSON pointers, without the request's own values."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FLAWS]
+    return [_flaw(item) for item in found]
+
+
+def _flaw(item: Mapping[str, Any]) -> Flaw:
+    location, detail = list(item["loc"]), str(item["msg"]).removeprefix("Value error, ")
+    if len(location) > 2 and location[0] == "recipients" and location[2] in _RECIPIENT_KINDS:
+        del location[2]
+    if item["type"] == "extra_forbidden" and _is_safe(location[-1]):
+        return Flaw(pointer(location), f"Unknown member {location[-1]}")
+    return Flaw(pointer(location), _DETAILS.get(item["type"], detail))
+
+
+_DETAILS = {
+    "string_pattern_mismatch": "Must not contain the character NUL",
+    "extra_forbidden": "Unknown member",
+    "model_type": "The body must be a JSON object",
+}
+
+
+def pointer(location: Sequence[int | str]) -> str:
+    """The JSON pointer (RFC 6901) of a place, up to the first name that may not be repeated."""
+    result = ""
+    for part in location:
+        if not _is_safe(part):
+            break
+        result += f"/{part}"
+    return result
+
+
+def _is_safe(part: int | str) -> bool:
+    return isinstance(part, int) or _SAFE_NAME.fullmatch(part) is not None
+
+
+def epoch_ms(time: datetime | None) -> int | None:
+    """A time in milliseconds since the epoch."""
+    return None if time is None else round(time.timestamp() * 1000)

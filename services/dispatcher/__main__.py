@@ -1,0 +1,73 @@
+"""The dispatcher: splits batches into numbers and keeps the outbound queues fed."""
+
+import asyncio
+import os
+import secrets
+import socket
+
+from services.dispatcher.feed import Feeder
+from services.dispatcher.handler import BatchHandler, Ledgers
+from services.dispatcher.settings import DispatcherSettings
+from shared import lifecycle, logs
+from shared.amqp.consumer import Consumer
+from shared.amqp.declare import declare_when_reachable
+from shared.amqp.publisher import Publisher
+from shared.health import HealthServer
+from shared.ledger.database import Database
+from shared.ledger.feeding import FeedingLedger
+from shared.ledger.intake import IntakeLedger
+from shared.ledger.templates import TemplateLedger
+from shared.settings import load_or_exit
+from shared.topology import BATCHES
+
+_BATCHES_AT_ONCE = 4
+"""Batch messages in work: a small one does not wait for a big one, and memory stays bounded."""
+
+
+def main() -> None:
+    """Run a dispatcher until it is told to stop."""
+    settings = load_or_exit(DispatcherSettings)
+    logs.configure("dispatcher", settings.log_level)
+    lifecycle.run(lambda stop: serve(settings, stop))
+
+
+async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
+    """Wire the dispatcher, let it work, and take it down in order: consumer, what is in flight, publisher."""
+    name = f"dispatcher@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
+    amqp_url = settings.amqp_url.get_secret_value()
+    database = Database(settings.database_url.get_secret_value())
+    publisher = Publisher(amqp_url, f"{name} publishes", "sms-dispatcher")
+    tasks = lifecycle.CriticalTasks()
+    consumer = Consumer(
+        (amqp_url, f"{name} consumes"),
+        [BATCHES],
+        _BATCHES_AT_ONCE,
+        lambda delivery: tasks.start(handler.handle(delivery), f"batch {delivery.message_id}"),
+        prepare=lambda: declare_when_reachable(amqp_url, settings.topology),
+    )
+    feeder = Feeder(FeedingLedger(database), publisher, consumer.depth, settings.outbound_depth, name)
+    ledgers = Ledgers(IntakeLedger(database), TemplateLedger(database))
+    handler = BatchHandler(ledgers, publisher, settings.default_region, name, feeder.wake)
+    health = HealthServer(
+        settings.health_host,
+        settings.health_port,
+        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready},
+    )
+    await health.start()
+    try:
+        await database.migrate_when_reachable()
+        for work, task_name in ((publisher.run(), "publisher"), (feeder.run(), "feeder"), (consumer.run(), "consumer")):
+            tasks.start(work, task_name)
+        await tasks.wait(stop)
+        await consumer.stop()
+        await lifecycle.within(settings.drain_timeout_s, feeder.drain())
+    finally:
+        await publisher.close()
+        await consumer.close()
+        await tasks.cancel()
+        await database.close()
+        await health.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""From a batch's recipients to the ledger's rows: numbers, duplicates, texts, segments; pure."""
+
+from collections.abc import Iterator, Mapping
+from string import Template
+
+from shared.ledger.intake import NewRow
+from shared.messages import BatchMessage, WireRecipient
+from shared.phone import InvalidNumber, normalise
+from shared.segments import count_segments
+from shared.states import State
+
+_LONGEST_SHOWN = 64
+
+
+def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
+    """One row per recipient, in their order, the same at every call.
+
+    `content` is the text; where it comes from a template, or where the batch gives variables, its `$name`s are
+    replaced. A bad number, a number seen before and a missing variable end their row, and no other.
+    """
+    seen: set[str] = set()
+    compose = _composer(batch, content)
+    for recipient in batch.recipients:
+        to, own = (recipient, None) if isinstance(recipient, str) else _parts(recipient)
+        number = normalise(to, region)
+        if isinstance(number, InvalidNumber):
+            yield NewRow(to[:_LONGEST_SHOWN], State.INVALID, error_code="invalid_number", error_reason=number.reason)
+        elif number in seen:
+            yield NewRow(
+                number, State.DUPLICATE, error_code="duplicate", error_reason="An earlier row has the same number"
+            )
+        else:
+            seen.add(number)
+            yield compose(number, own)
+
+
+def failed_rows(batch: BatchMessage, code: str, reason: str) -> Iterator[NewRow]:
+    """One failed row per recipient, for a batch that cannot be sent as a whole."""
+    for recipient in batch.recipients:
+        to = recipient if isinstance(recipient, str) else recipient["to"]
+        yield NewRow(to[:_LONGEST_SHOWN], State.FAILED, error_code=code, error_reason=reason)
+
+
+def _parts(recipient: WireRecipient) -> tuple[str, Mapping[str, str] | None]:
+    return recipient["to"], recipient.get("variables")
+
+
+class _Composer:
+    """Writes each recipient's text; a text that all share is counted once and kept with the batch, not with the row."""
+
+    def __init__(self, content: str, variables: Mapping[str, str], *, has_variables: bool) -> None:
+        self._template = Template(content)
+        self._names = frozenset(self._template.get_identifiers()) if has_variables else frozenset()
+        self._literal = not has_variables
+        self._variables = variables
+        self._shared = NewRow("", State.PENDING, segments=count_segments(content).segments)
+
+    def __call__(self, number: str, own: Mapping[str, str] | None) -> NewRow:
+        if self._literal:
+            return NewRow(number, State.PENDING, segments=self._shared.segments)
+        variables = {**self._variables, **own} if own else self._variables
+        if missing := sorted(self._names - variables.keys()):
+            reason = f"No value for ${missing[0]}"
+            return NewRow(number, State.INVALID, error_code="missing_variable", error_reason=reason)
+        # safe_substitute leaves a lone $ as it is: a price is no mistake.
+        text = self._template.safe_substitute(variables)
+        return NewRow(number, State.PENDING, text=text, segments=count_segments(text).segments)
+
+
+def _composer(batch: BatchMessage, content: str) -> _Composer:
+    personal = any(not isinstance(recipient, str) and recipient.get("variables") for recipient in batch.recipients)
+    has_variables = personal or bool(batch.variables) or batch.template_id is not None
+    return _Composer(content, batch.variables, has_variables=has_variables)

@@ -1,0 +1,174 @@
+"""Feeding the outbound queues: pending numbers of every running batch, in turn, never more than a bound ahead."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from services.dispatcher import metrics
+from shared.amqp.messages import Outgoing
+from shared.amqp.publisher import Publisher
+from shared.clock import now_ms
+from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
+from shared.ledger.waiting import when_ledger_answers
+from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.phone import mask
+from shared.topology import OUTBOUND, Lane, outbound_queue
+
+_CHUNK = 500
+_CHUNKS_IN_FLIGHT = 4
+_CONFIRM_TIMEOUT_S = 15
+_LEASE_MS = 15_000
+_LEASE_EVERY_S = 1.0
+_FULL_PAUSE_S = 0.02
+_FAILED_PAUSE_S = 0.5
+
+Depth = Callable[[str], Awaitable[int | None]]
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Fed:
+    """How far a batch is fed: rows up to `after_row` are published, `in_flight` of them not yet confirmed."""
+
+    batch: RunningBatch
+    after_row: int = -1
+    in_flight: int = 0
+
+
+class Feeder:
+    """Publishes pending numbers, then marks them queued.
+
+    In this order a crash leaves rows pending that are on the queue already; they are published once more, and the
+    claim lets only one copy be sent. The other order would leave rows queued that are nowhere.
+    """
+
+    def __init__(self, ledger: FeedingLedger, publisher: Publisher, depth: Depth, bound: int, dispatcher: str) -> None:
+        self._ledger, self._publisher, self._depth = ledger, publisher, depth
+        self._bound, self._dispatcher = bound, dispatcher
+        self._fed: dict[str, _Fed] = {}
+        self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
+        self._chunks: set[asyncio.Task[None]] = set()
+        self._work = asyncio.Event()
+        self._lease_due_at_s = 0.0
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Look for new work now, not at the next turn."""
+        self._lease_due_at_s = 0.0
+        self._work.set()
+
+    async def run(self) -> None:
+        """Feed until cancelled."""
+        while not self._stopping:
+            self._work.clear()
+            await self._renew_leases()
+            fed = [await self._feed_lane(lane) for lane in Lane]
+            await self._pause(_FULL_PAUSE_S if any(fed) or self._chunks else _LEASE_EVERY_S)
+
+    async def drain(self) -> None:
+        """Wait until every published number is confirmed and marked, and let other dispatchers take over."""
+        self._stopping = True
+        while self._chunks:
+            await asyncio.wait(self._chunks)
+        await self._ledger.release(self._dispatcher)
+
+    async def _pause(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+
+    async def _renew_leases(self) -> None:
+        if time.monotonic() < self._lease_due_at_s:
+            return
+        self._lease_due_at_s = time.monotonic() + _LEASE_EVERY_S
+        now = now_ms()
+        leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now, _LEASE_MS))
+        self._fed = {batch.batch_id: self._fed.get(batch.batch_id) or _Fed(batch) for batch in leased}
+        metrics.RUNNING.set(len(self._fed))
+        for fed in self._fed.values():
+            if fed.batch.expires_at_ms is not None and fed.batch.expires_at_ms <= now:
+                await when_ledger_answers(partial(self._ledger.expire, fed.batch.batch_id, now))
+
+    async def _feed_lane(self, lane: Lane) -> bool:
+        """One turn of every batch of the lane, as far as there is room; whether anything was published."""
+        batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
+        if not batches or not self._publisher.is_ready or self._stopping:
+            return False
+        depth = await self._depth(outbound_queue(lane))
+        if depth is None:
+            return False
+        room = self._bound - depth - sum(fed.in_flight for fed in batches)
+        published = False
+        for position, fed in enumerate(batches):
+            share = max(1, room // (len(batches) - position))
+            if room <= 0:
+                break
+            taken = await self._feed(fed, min(_CHUNK, share))
+            room -= taken
+            published = published or taken > 0
+        self._rotate(lane)
+        return published
+
+    def _rotate(self, lane: Lane) -> None:
+        # The batch that was first goes last, so that small room is not always the same batch's.
+        first = next((batch_id for batch_id, fed in self._fed.items() if fed.batch.lane == lane), None)
+        if first is not None:
+            self._fed[first] = self._fed.pop(first)
+
+    async def _feed(self, fed: _Fed, limit: int) -> int:
+        """Begin to publish a batch's next rows; how many."""
+        rows = await when_ledger_answers(lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit))
+        if not rows:
+            if not fed.in_flight:
+                # What is pending now lies behind: rows that came back, or whose publish was not confirmed.
+                fed.after_row = -1
+            return 0
+        fed.after_row = rows[-1].row
+        fed.in_flight += len(rows)
+        await self._slots.acquire()
+        task = asyncio.create_task(self._publish(fed, rows))
+        self._chunks.add(task)
+        task.add_done_callback(self._chunk_done)
+        return len(rows)
+
+    def _chunk_done(self, task: asyncio.Task[None]) -> None:
+        self._slots.release()
+        self._chunks.discard(task)
+        if not task.cancelled():
+            task.result()
+        self._work.set()
+
+    async def _publish(self, fed: _Fed, rows: Sequence[PendingRow]) -> None:
+        try:
+            with metrics.CHUNK_SECONDS.time():
+                failed = await self._publisher.publish_all(
+                    [_outgoing(fed.batch, row) for row in rows], _CONFIRM_TIMEOUT_S
+                )
+            if failed:
+                metrics.UNFED.inc(len(failed))
+                log.warning("publish_not_confirmed", messages=len(failed), reason=str(next(iter(failed.values()))))
+                await asyncio.sleep(_FAILED_PAUSE_S)
+                return
+            metrics.FED.labels(fed.batch.lane).inc(len(rows))
+            numbers = [row.row for row in rows]
+            await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, numbers, now_ms()))
+        finally:
+            fed.in_flight -= len(rows)
+
+
+def _outgoing(batch: RunningBatch, row: PendingRow) -> Outgoing:
+    return Outgoing(
+        exchange=OUTBOUND,
+        routing_key=batch.lane,
+        body=outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
+        type=OUTBOUND_TYPE,
+        message_id=message_id(batch.batch_id, row.row),
+        correlation_id=batch.batch_id,
+        timestamp_s=now_ms() // 1000,
+    )

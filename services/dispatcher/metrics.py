@@ -1,0 +1,10 @@
+"""What a dispatcher counts and measures."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+BATCHES = Counter("sms_dispatcher_batches_total", "Batch messages handled, by what became of them", ["result"])
+ROWS = Counter("sms_dispatcher_rows_total", "Rows written to the ledger")
+FED = Counter("sms_dispatcher_fed_total", "Numbers published to the outbound queues and confirmed", ["lane"])
+UNFED = Counter("sms_dispatcher_unconfirmed_total", "Numbers whose publish was not confirmed; they are published again")
+CHUNK_SECONDS = Histogram("sms_dispatcher_feed_seconds", "From the publish of a chunk to its last confirm")
+RUNNING = Gauge("sms_dispatcher_running_batches", "Batches that this dispatcher feeds")

@@ -1,0 +1,24 @@
+"""The dispatcher's settings."""
+
+from typing import Annotated
+
+import phonenumbers
+from pydantic import Field, field_validator
+
+from shared.settings import WorkerSettings
+
+
+class DispatcherSettings(WorkerSettings):
+    """What a dispatcher needs beside the shared settings."""
+
+    default_region: str = "CN"
+    """The country (ISO 3166) as of which a number without a plus is read."""
+    outbound_depth: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    """How many messages may wait in each outbound queue: enough to keep senders busy, few enough for turns."""
+
+    @field_validator("default_region")
+    @classmethod
+    def _is_region(cls, region: str) -> str:
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError("give a country by its two capital letters, such as CN")
+        return region

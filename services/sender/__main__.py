@@ -1,0 +1,81 @@
+"""The sender: takes numbers from the outbound queues and calls the provider."""
+
+import asyncio
+import os
+import secrets
+import socket
+
+from services.sender.classify import CodeTable
+from services.sender.follow_ups import FollowUps
+from services.sender.gateways.plain_http import PlainHttpGateway
+from services.sender.pipeline import Pipeline, Rules
+from services.sender.settings import SenderSettings
+from shared import lifecycle, logs
+from shared.amqp.consumer import Consumer
+from shared.amqp.declare import declare_when_reachable
+from shared.amqp.publisher import Publisher
+from shared.health import HealthServer
+from shared.ledger.database import Database
+from shared.ledger.sending import SendingLedger
+from shared.settings import load_or_exit
+from shared.topology import Lane, outbound_queue
+
+
+def main() -> None:
+    """Run a sender until it is told to stop."""
+    settings = load_or_exit(SenderSettings)
+    logs.configure("sender", settings.log_level)
+    lifecycle.run(lambda stop: serve(settings, stop))
+
+
+async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
+    """Wire the sender, let it work, and take it down in order: consumer, what is in flight, publisher."""
+    name = f"sender@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
+    amqp_url = settings.amqp_url.get_secret_value()
+    database = Database(settings.database_url.get_secret_value())
+    gateway = _gateway(settings)
+    publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender")
+    rules = Rules(settings.retry_policy, settings.lease_ms, settings.provider_deduplicates)
+    pipeline = Pipeline(SendingLedger(database), gateway, publisher, FollowUps(settings.retry_tiers_s, name), rules)
+    consumer = Consumer(
+        (amqp_url, f"{name} consumes"),
+        [outbound_queue(lane) for lane in Lane],
+        settings.prefetch,
+        pipeline.take,
+        prepare=lambda: declare_when_reachable(amqp_url, settings.topology),
+    )
+    health = HealthServer(
+        settings.health_host,
+        settings.health_port,
+        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready},
+    )
+    tasks = lifecycle.CriticalTasks()
+    await health.start()
+    try:
+        await database.migrate_when_reachable()
+        await gateway.open()
+        for work, task_name in (
+            (publisher.run(), "publisher"),
+            (pipeline.run(), "pipeline"),
+            (consumer.run(), "consumer"),
+        ):
+            tasks.start(work, task_name)
+        await tasks.wait(stop)
+        await consumer.stop()
+        await lifecycle.within(settings.drain_timeout_s, pipeline.drain())
+    finally:
+        await publisher.close()
+        await consumer.close()
+        await tasks.cancel()
+        await gateway.close()
+        await database.close()
+        await health.stop()
+
+
+def _gateway(settings: SenderSettings) -> PlainHttpGateway:
+    codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
+    return PlainHttpGateway(settings.provider_url.get_secret_value(), settings.provider_timeout_s, codes)
+
+
+if __name__ == "__main__":
+    main()

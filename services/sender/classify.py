@@ -1,0 +1,97 @@
+"""What an HTTP answer of the plain provider means; pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from shared.outcome import CallResult, Verdict
+from shared.phone import mask
+
+_THROTTLED, _UNAVAILABLE = 429, 503
+_DIGITS = re.compile(r"\+?\d{8,15}")
+_LONGEST_CODE, _LONGEST_REASON = 64, 240
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTable:
+    """The provider's codes whose meaning is known, whatever HTTP status they come with."""
+
+    temporary: frozenset[str] = frozenset()
+    permanent: frozenset[str] = frozenset()
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes, codes: CodeTable, now: datetime) -> CallResult:
+    """The verdict on an answer.
+
+    Accepted is a 2xx with a `message_id`. A 429, a 503 and a temporary code are certainly not sent. Any other 4xx and a
+    permanent code are refused. Everything else may have been sent.
+    """
+    content = _object(body)
+    code, reason = _own_code(content), _own_reason(content)
+    if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
+        return _accepted_or_unclear(status, content)
+    if code in codes.permanent:
+        return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
+    if status in (_THROTTLED, _UNAVAILABLE) or code in codes.temporary:
+        pause_s = retry_after_s(headers.get("Retry-After"), now)
+        return CallResult(
+            Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
+            retry_after_s=pause_s,
+        )  # fmt: skip
+    verdict = Verdict.REFUSED if 400 <= status < 500 else Verdict.UNCLEAR
+    return CallResult(verdict, code or f"http_{status}", reason or _HTTP.format(status), status)
+
+
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); None where unreadable."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def scrub(reason: str, recipient: str, text: str) -> str:
+    """A provider's sentence without the number or the text, which some quote."""
+    for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
+        if secret:
+            reason = reason.replace(secret, shown)
+    return _DIGITS.sub(lambda match: mask(match[0]), reason)[:_LONGEST_REASON]
+
+
+_HTTP = "The provider answered with HTTP {}"
+_SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The provider is not available"}
+
+
+def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
+    provider_message_id = content.get("message_id")
+    if isinstance(provider_message_id, str | int) and provider_message_id != "":
+        return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=str(provider_message_id))
+    reason = f"The provider answered HTTP {status} without a message_id: it may have sent the text"
+    return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, status)
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _own_code(content: Mapping[str, Any]) -> str | None:
+    code = content.get("code")
+    return str(code)[:_LONGEST_CODE] if isinstance(code, str | int) else None
+
+
+def _own_reason(content: Mapping[str, Any]) -> str | None:
+    reason = content.get("message")
+    return reason if isinstance(reason, str) and reason else None

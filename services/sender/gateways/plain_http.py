@@ -1,0 +1,71 @@
+"""The default provider: one JSON POST per text."""
+
+import dataclasses
+from datetime import UTC, datetime
+
+import aiohttp
+import orjson
+
+from services.sender.classify import CodeTable, classify, scrub
+from services.sender.gateways import TextMessage
+from shared.outcome import CallResult, Verdict
+
+_LONGEST_ANSWER = 64 * 1024
+# Below the idle timeout of common servers: a connection that they are just closing loses the request that reuses it.
+_KEEPALIVE_S = 4
+
+
+class PlainHttpGateway:
+    """Posts `{"reference", "to", "text"}` and expects a 2xx with `{"message_id"}`."""
+
+    name = "default"
+
+    def __init__(self, url: str, timeout_s: float, codes: CodeTable) -> None:
+        self._url, self._codes, self._timeout_s = url, codes, timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the connection pool; how many calls are in flight is the prefetch's to bound."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+            # Shorter to connect than in all, so that a connect that hangs is told from an answer that does not come.
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=self._timeout_s / 2),
+            headers={"Content-Type": "application/json"},
+        )
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, message: TextMessage) -> CallResult:
+        """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
+        result = await self._call(message)
+        if result.reason:
+            return dataclasses.replace(result, reason=scrub(result.reason, message.to, message.text))
+        return result
+
+    async def _call(self, message: TextMessage) -> CallResult:
+        if self._session is None:
+            raise RuntimeError("open the gateway before sending")
+        body = orjson.dumps({"reference": message.reference, "to": message.to, "text": message.text})
+        try:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                answer = await _read_at_most(response.content, _LONGEST_ANSWER)
+                return classify(response.status, response.headers, answer, self._codes, datetime.now(UTC))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            reason = f"Could not connect to the provider: {type(error).__name__}"
+            return CallResult(Verdict.NOT_SENT, "connect_failed", reason)
+        except TimeoutError:
+            reason = f"The provider did not answer within {self._timeout_s:g} s: it may have sent the text"
+            return CallResult(Verdict.UNCLEAR, "timeout", reason)
+        except (aiohttp.ClientError, OSError) as error:
+            reason = f"The connection was lost before the answer came ({type(error).__name__}): it may have been sent"
+            return CallResult(Verdict.UNCLEAR, "connection_lost", reason)
+
+
+async def _read_at_most(stream: aiohttp.StreamReader, limit: int) -> bytes:
+    answer = b""
+    while len(answer) < limit and (chunk := await stream.read(limit - len(answer))):
+        answer += chunk
+    return answer

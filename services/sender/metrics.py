@@ -1,0 +1,11 @@
+"""What a sender counts and measures."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
+UNCLAIMED = Counter(
+    "sms_sender_unclaimed_total", "Deliveries whose row could not be claimed, by what was done", ["step"]
+)
+UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can read")
+PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
+CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")

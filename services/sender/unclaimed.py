@@ -1,0 +1,68 @@
+"""What becomes of a delivery whose row this sender could not claim; pure."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shared.ledger.sending import Row
+from shared.messages import OutboundMessage
+from shared.states import BatchState, State
+
+
+class Step(Enum):
+    """What to do with the delivery."""
+
+    SKIP = auto()  # the row needs nothing more: ack
+    WAIT = auto()  # another claim is at work: look again later
+    REPEAT = auto()  # the row's outcome is recorded, but its follow-up may be missing: publish it (again), ack
+    HOLD = auto()  # the claim's holder died during the call: unclear, hold it
+    PARK = auto()  # the batch does not run: the dispatcher feeds the row again when it does
+    CANCEL = auto()  # the batch was cancelled
+    REJECT = auto()  # no row of the ledger explains this message: dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class Disposal:
+    """The step, how long to wait with `Step.WAIT`, and the reason with `Step.REJECT`."""
+
+    step: Step
+    wait_ms: int = 0
+    code: str = ""
+    reason: str = ""
+
+
+_FOLLOWED_UP = frozenset({State.RETRYING, State.FAILED, State.UNKNOWN})
+_SENDABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
+
+
+def dispose(message: OutboundMessage, row: Row | None, now_ms: int, lease_ms: int) -> Disposal:
+    """Settle by the row's state.
+
+    `message.attempt` is the attempt that the message may follow; the claim that it led to, if any, left the row one
+    higher. So a row that is further than that has been taken on by a later message, and this copy is stale.
+    """
+    if row is None:
+        return Disposal(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
+    if row.attempt < message.attempt:
+        reason = f"The ledger counts {row.attempt} attempts, the message {message.attempt}: was the ledger restored?"
+        return Disposal(Step.REJECT, code="ahead_of_ledger", reason=reason)
+    if row.attempt > message.attempt + 1:
+        return Disposal(Step.SKIP)
+    if row.state is State.SENDING:
+        return _claimed(row, now_ms, lease_ms)
+    if row.attempt == message.attempt + 1:
+        return Disposal(Step.REPEAT if row.state in _FOLLOWED_UP else Step.SKIP)
+    return _not_begun(row)
+
+
+def _claimed(row: Row, now_ms: int, lease_ms: int) -> Disposal:
+    left_ms = (row.claimed_at_ms or 0) + lease_ms - now_ms
+    return Disposal(Step.WAIT, wait_ms=left_ms) if left_ms > 0 else Disposal(Step.HOLD)
+
+
+def _not_begun(row: Row) -> Disposal:
+    if row.state is State.UNKNOWN:
+        # Moved out of sms.unknown by hand: it may have been sent, so it goes back there until somebody decides.
+        return Disposal(Step.REPEAT)
+    if row.state not in _SENDABLE:
+        return Disposal(Step.SKIP)
+    return Disposal(Step.CANCEL if row.batch_state is BatchState.CANCELLED else Step.PARK)

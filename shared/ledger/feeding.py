@@ -1,0 +1,109 @@
+"""The dispatcher's way out: which numbers go onto the outbound queues next."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select, text, update
+
+from shared.ledger.counters import Changes, count
+from shared.ledger.database import Database
+from shared.ledger.tables import batches, counter, messages
+from shared.states import BatchState, State
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBatch:
+    """A batch that this dispatcher feeds."""
+
+    batch_id: str
+    lane: str
+    expires_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A number to publish. `recipient` is in full: what is published shows it masked."""
+
+    row: int
+    attempt: int
+    recipient: str
+
+
+class FeedingLedger:
+    """Leases batches to one dispatcher at a time, reads their pending rows, marks what the broker has confirmed.
+
+    Two dispatchers that feed one batch (a lease that ran out while its holder still lived) publish a row twice; the
+    claim lets only one of the copies be sent.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
+        """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
+        living holder; oldest first."""
+        free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
+        has_work = batches.c[counter(State.PENDING)] > 0
+        unfinished = batches.c.state.in_([BatchState.RUNNING, BatchState.SCHEDULED])
+        due = or_(batches.c.state == BatchState.RUNNING, batches.c.send_at_ms <= now_ms)
+        lease = (
+            update(batches)
+            .where(unfinished, due, has_work, free)
+            .values(state=BatchState.RUNNING, fed_by=dispatcher, fed_until_ms=now_ms + lease_ms)
+            .returning(batches.c.accepted_at_ms, batches.c.id, batches.c.lane, batches.c.expires_at_ms)
+        )
+        async with self._database.writing() as connection:
+            leased = sorted((await connection.execute(lease)).all(), key=lambda row: (row[0], str(row[1])))
+        return [RunningBatch(str(batch_id), lane, expires_at_ms) for _accepted, batch_id, lane, expires_at_ms in leased]
+
+    async def release(self, dispatcher: str) -> None:
+        """Give every lease back, so that another dispatcher takes over at once."""
+        async with self._database.writing() as connection:
+            await connection.execute(update(batches).where(batches.c.fed_by == dispatcher).values(fed_until_ms=0))
+
+    async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
+        """The next pending rows behind `after_row`, in row order."""
+        query = (
+            select(messages.c.row_no, messages.c.attempt, messages.c.recipient)
+            .where(
+                messages.c.batch_id == batch_id, messages.c.row_no > after_row, messages.c.state == State.PENDING.value
+            )
+            .order_by(messages.c.row_no)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [PendingRow(*row) for row in await connection.execute(query)]
+
+    async def mark_queued(self, batch_id: str, rows: Sequence[int], now_ms: int) -> None:
+        """Mark the rows between the first and the last given as queued, but for those that a sender claimed already.
+
+        Only for rows whose publish was confirmed; all pending rows in that range must be among them.
+        """
+        values = {"batch_id": batch_id, "first": rows[0], "last": rows[-1], "now_ms": now_ms}
+        async with self._database.writing() as connection:
+            marked = (await connection.execute(_MARK_QUEUED, values)).rowcount
+            changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
+            await count(connection, changes, now_ms)
+
+    async def expire(self, batch_id: str, now_ms: int) -> None:
+        """End the pending rows of a batch whose expires_at has passed."""
+        async with self._database.writing() as connection:
+            expired = (await connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})).rowcount
+            changes: Changes = Counter({(batch_id, State.PENDING): -expired, (batch_id, State.EXPIRED): expired})
+            await count(connection, changes, now_ms)
+
+
+_MARK_QUEUED = text(
+    """
+    UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
+    WHERE batch_id = :batch_id AND row_no BETWEEN :first AND :last AND state = 'pending'
+    """
+)
+_EXPIRE = text(
+    """
+    UPDATE messages SET state = 'expired', error_code = 'expired', updated_at_ms = :now_ms,
+           error_reason = 'Not sent before the batch''s expires_at'
+    WHERE batch_id = :batch_id AND state = 'pending'
+    """
+)
