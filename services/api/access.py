@@ -8,6 +8,9 @@ from aiohttp.typedefs import Handler
 
 from services.api.metrics import REQUEST_SECONDS, REQUESTS
 
+BATCH_ID = web.RequestKey("batch_id", str)
+"""Set where a request makes a batch, for its log line."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -39,7 +42,7 @@ def _note(request: web.Request, status: int, seconds: float) -> None:
         "request",
         method=request.method,
         route=route,
-        batch_id=request.match_info.get("batch_id"),
+        batch_id=request.get(BATCH_ID) or request.match_info.get("batch_id"),
         status=status,
         duration_ms=round(seconds * 1000, 1),
         bytes_in=request.content_length,

@@ -95,5 +95,3 @@ def _repair_plus(part: str) -> str:
     if lost is None or _MAINLAND_MOBILE.fullmatch(lost[1]):
         return part.strip()
     return f"+{lost[1]}"
-
-

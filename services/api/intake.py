@@ -10,11 +10,13 @@ import orjson
 from aiohttp import web
 
 from services.api.acceptances import Acceptance, Acceptances, Verdict
+from services.api.access import BATCH_ID
 from services.api.auth import PRINCIPAL
 from services.api.bodies import Bodies
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
-from services.api.preparing import Prepared, ReadMembers, prepare, read_form, read_form_as_json, read_json
+from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
 from services.api.problems import Flaw, Problem, invalid
+from services.api.views import links
 from services.api.wording import accepted_sentence
 from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
@@ -24,8 +26,8 @@ from shared.messages import BATCH_TYPE
 from shared.states import BatchState
 from shared.topology import BATCHES
 
-_JSON = "application/json"
-_FORM = "application/x-www-form-urlencoded"
+_JSON_TYPE = "application/json"
+_FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class Publisher(Protocol):
@@ -59,21 +61,22 @@ class Intake:
 
     async def post_batch(self, request: web.Request) -> web.Response:
         """JSON as the contract has it."""
-        return await self._accept(request, {_JSON: read_json})
+        return await self._accept(request, {_JSON_TYPE: JSON})
 
     async def send_sms(self, request: web.Request) -> web.Response:
         """What a jQuery form sends, or JSON with the same names."""
-        return await self._accept(request, {_FORM: read_form, _JSON: read_form_as_json})
+        return await self._accept(request, {_FORM_TYPE: FORM, _JSON_TYPE: JSON_LIKE_FORM})
 
-    async def _accept(self, request: web.Request, readers: dict[str, ReadMembers]) -> web.Response:
-        key, read_members = _idempotency_key(request), _reader(request, readers)
+    async def _accept(self, request: web.Request, sources: dict[str, Source]) -> web.Response:
+        key, source = _idempotency_key(request), _source(request, sources)
         async with self._bodies.place(request):
             body = await self._bodies.read(request)
-            parse = partial(prepare, read_members=read_members, max_recipients=self._limits.max_recipients)
+            parse = partial(prepare, source=source, max_recipients=self._limits.max_recipients)
             prepared = await self._bodies.parse(body, parse)
             del body
             accepted_at_ms = now_ms()
             batch_id = new_batch_id(accepted_at_ms) if key is None else keyed_batch_id(request[PRINCIPAL], key)
+            request[BATCH_ID] = batch_id
             mine = Acceptance(prepared.fingerprint, prepared.recipients, accepted_at_ms)
             if key is None or await self._is_new(batch_id, mine):
                 await self._publish(batch_id, prepared, mine, keyed=key is not None)
@@ -121,10 +124,10 @@ def _idempotency_key(request: web.Request) -> str | None:
     raise invalid(Flaw("", "Idempotency-Key must have 1 to 255 printable ASCII characters"))
 
 
-def _reader(request: web.Request, readers: dict[str, ReadMembers]) -> ReadMembers:
-    if request.content_type not in readers or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(readers)} in UTF-8")
-    return readers[request.content_type]
+def _source(request: web.Request, sources: dict[str, Source]) -> Source:
+    if request.content_type not in sources or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(sources)} in UTF-8")
+    return sources[request.content_type]
 
 
 def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:
@@ -149,10 +152,4 @@ def _accepted(request: web.Request, batch_id: str, recipients: int) -> web.Respo
         "recipients": recipients,
         "links": links(batch_id),
     }
-    return web.Response(status=202, body=orjson.dumps(body), content_type=_JSON, headers={"Location": place})
-
-
-def links(batch_id: str) -> dict[str, str]:
-    """Where a batch, its numbers and its events are."""
-    place = f"/v1/batches/{batch_id}"
-    return {"self": place, "messages": f"{place}/messages", "events": f"{place}/events"}
+    return web.Response(status=202, body=orjson.dumps(body), content_type=_JSON_TYPE, headers={"Location": place})

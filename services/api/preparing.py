@@ -16,8 +16,13 @@ from services.api.requests import BatchRequest, epoch_ms, flaws
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
 
-ReadMembers = Callable[[bytes, int], Any]
-"""From a body and the greatest number of recipients to the members of a BatchRequest."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of body: how the members of a BatchRequest are read from it, and what it calls the recipients."""
+
+    read: Callable[[bytes, int], Any]
+    recipients: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +41,15 @@ class Prepared:
         return orjson.dumps(head)[:-1] + b"," + self.meaning[1:]
 
 
-def prepare(body: bytes, read_members: ReadMembers, max_recipients: int) -> Prepared:
+def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     """Check a body's shape; Problem where something in it is wrong."""
-    members = read_members(body, max_recipients)
+    members = source.read(body, max_recipients)
     if isinstance(members, dict) and _too_many(members.get("recipients"), max_recipients):
-        raise invalid(Flaw("/recipients", f"More than {max_recipients} recipients"))
+        raise invalid(Flaw(f"/{source.recipients}", f"More than {max_recipients} recipients"))
     try:
         request = BatchRequest.model_validate(members)
     except ValidationError as error:
-        raise invalid(*flaws(error)) from None
+        raise invalid(*flaws(error, source.recipients)) from None
     meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
     if len(meaning) > MAX_MESSAGE_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")
@@ -52,22 +57,20 @@ def prepare(body: bytes, read_members: ReadMembers, max_recipients: int) -> Prep
     return Prepared(digest, len(request.recipients), epoch_ms(request.expires_at), meaning)
 
 
-def read_json(body: bytes, _max_recipients: int) -> Any:
-    """A JSON body as it is."""
+def _json(body: bytes, _max_recipients: int) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         raise malformed("The body is not JSON in UTF-8, or is nested too deeply") from None
 
 
-def read_form(body: bytes, max_recipients: int) -> Any:
-    """A urlencoded form of `/send-sms`."""
-    return members_of_form(body, max_recipients)
+def _json_like_form(body: bytes, max_recipients: int) -> Any:
+    return members_of_json(_json(body, max_recipients))
 
 
-def read_form_as_json(body: bytes, max_recipients: int) -> Any:
-    """JSON with the names of the form."""
-    return members_of_json(read_json(body, max_recipients))
+JSON = Source(_json, "recipients")
+FORM = Source(members_of_form, "mobiles")
+JSON_LIKE_FORM = Source(_json_like_form, "mobiles")
 
 
 def _too_many(recipients: Any, max_recipients: int) -> bool:

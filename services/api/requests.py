@@ -26,7 +26,7 @@ from shared.topology import Lane
 
 MAX_FLAWS = 20
 _MAX_BIGINT = 2**63 - 1
-_RECIPIENT_KINDS = ("number", "object")
+_KINDS = ("number", "object")
 _SAFE_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][\w.\[\]-]{0,63}", re.ASCII)
 """A member's name that may be repeated in an answer: nothing that could be a phone number or a text."""
 
@@ -127,16 +127,16 @@ class BatchRequest(BaseModel):
         return self
 
 
-def flaws(error: ValidationError) -> list[Flaw]:
-    """What pydantic found, as JSON pointers, without the request's own values."""
+def flaws(error: ValidationError, recipients: str) -> list[Flaw]:
+    """What pydantic found, as JSON pointers, without the request's own values; `recipients` is their name there."""
     found = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FLAWS]
-    return [_flaw(item) for item in found]
+    return [_flaw(item, recipients) for item in found]
 
 
-def _flaw(item: Mapping[str, Any]) -> Flaw:
+def _flaw(item: Mapping[str, Any], recipients: str) -> Flaw:
     location, detail = list(item["loc"]), str(item["msg"]).removeprefix("Value error, ")
-    if len(location) > 2 and location[0] == "recipients" and location[2] in _RECIPIENT_KINDS:
-        del location[2]
+    if location[:1] == ["recipients"]:
+        location = [recipients, *location[1:2], *(part for part in location[2:3] if part not in _KINDS), *location[3:]]
     if item["type"] == "extra_forbidden" and _is_safe(location[-1]):
         return Flaw(pointer(location), f"Unknown member {location[-1]}")
     return Flaw(pointer(location), _DETAILS.get(item["type"], detail))

@@ -100,10 +100,12 @@ class Feeder:
         batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
         if not batches or not self._publisher.is_ready or self._stopping:
             return False
+        # Counted before the queue is asked: what is confirmed meanwhile is then counted twice, never missed.
+        in_flight = sum(fed.in_flight for fed in batches)
         depth = await self._depth(outbound_queue(lane))
         if depth is None:
             return False
-        room = self._bound - depth - sum(fed.in_flight for fed in batches)
+        room = self._bound - depth - in_flight
         published = False
         for position, fed in enumerate(batches):
             share = max(1, room // (len(batches) - position))

@@ -12,6 +12,7 @@ from pika.channel import Channel
 
 HEARTBEAT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_CLOSE_TIMEOUT_S = 2
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ class Link:
         self._connection: AsyncioConnection | None = None
         self._closing = False
         self._answers: set[asyncio.Future[Any]] = set()
+        self._gone = asyncio.Event()
         self.is_up = False
 
     def answer(self) -> asyncio.Future[Any]:
@@ -64,15 +66,22 @@ class Link:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def close(self) -> None:
-        """Close the connection; `run` then returns."""
+        """Close the connection, with a moment for the broker's answer; `run` then returns."""
         self._closing = True
-        if self._connection is not None and self._connection.is_open:
-            self._connection.close()
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._connection.close()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._gone.wait()
+        except TimeoutError:
+            log.warning("broker_did_not_answer_close", connection=self._name)
 
     async def _one_connection(self) -> None:
         """Hold one connection from its opening to its loss."""
         closed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        closed.add_done_callback(lambda closed: self._fail_answers(closed.result()))
+        closed.add_done_callback(self._fail_answers)
+        self._gone.clear()
         connection = self._connection = await _open(self._parameters, closed)
         try:
             channel = await _open_channel(connection, closed)
@@ -83,12 +92,14 @@ class Link:
             self._connection = None
             self.is_up = False
             self._on_down()
+            self._gone.set()
             if connection.is_open:
                 connection.close()
         if not self._closing:
             log.warning("broker_connection_lost", connection=self._name, reason=describe(reason))
 
-    def _fail_answers(self, reason: BaseException) -> None:
+    def _fail_answers(self, closed: asyncio.Future[BaseException]) -> None:
+        reason = ConnectionError("the connection was given up") if closed.cancelled() else closed.result()
         for answer in list(self._answers):
             _set_exception(answer, reason)
 

@@ -132,7 +132,7 @@ def _publish(node: Node, queue: str, body: bytes) -> None:
 
 
 def _is_recorded(node: Node, queue: str) -> bool:
-    """Whether the broker's list of quorum queues on disk has the queue: written up to half a second after its declaration.
+    """Whether the broker's list of quorum queues on disk has the queue: it does half a second after the declaration.
 
     A node killed before that comes back with a queue that never elects a leader (3.10.8).
     """

@@ -19,7 +19,7 @@ def write(config: NodeConfig) -> None:
     for name in ("home", "log", "conf.d"):
         (config.folder / name).mkdir(mode=0o700, exist_ok=True)
     values = asdict(config)
-    del values["folder"]  # a folder that was moved still loads
+    del values["folder"]  # it is where node.json is
     _write_private(config.folder / NODE_FILE, json.dumps(values, indent=2) + "\n")
     for name, text in config.files().items():
         _write_private(config.folder / name, text)

@@ -1,0 +1,97 @@
+"""The api's parts, wired: routes, middlewares, connections."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from services.api.acceptances import Acceptances
+from services.api.access import access_middleware
+from services.api.auth import auth_middleware
+from services.api.batches import Batches
+from services.api.bodies import Bodies
+from services.api.cache import Cache
+from services.api.cors import cors_middleware, mark_for_origin
+from services.api.declaring import Declaring
+from services.api.documentation import documentation_routes
+from services.api.events import Events
+from services.api.intake import Intake, Limits
+from services.api.ledger import Ledger
+from services.api.problems import problem_middleware
+from services.api.settings import ApiSettings
+from shared.amqp.confirming import ConfirmingPublisher
+from shared.health import add_health_routes
+from shared.ledger.database import Database
+
+_NAME = "sms-api"
+_UNDER_WAY_MARGIN_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What connects to somewhere, and has to be run and closed."""
+
+    publisher: ConfirmingPublisher
+    declaring: Declaring
+    ledger: Ledger
+    database: Database
+    cache: Cache
+
+
+def build_parts(settings: ApiSettings) -> Parts:
+    """Every connection of the service; none is opened yet."""
+    declaring = Declaring(settings.amqp_url.get_secret_value(), settings.topology)
+    database = Database(settings.database_url.get_secret_value())
+    return Parts(
+        publisher=ConfirmingPublisher(
+            settings.amqp_url.get_secret_value(), _NAME, app_id=_NAME, on_connected=declaring.declare_again
+        ),
+        declaring=declaring,
+        ledger=Ledger(database),
+        database=database,
+        cache=Cache(_revealed(settings.redis_url)),
+    )
+
+
+def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.Application:
+    """The application; `stop` ends its event streams."""
+    app = web.Application(
+        middlewares=[
+            access_middleware,
+            cors_middleware(settings.cors_origins),
+            problem_middleware,
+            auth_middleware(settings.api_keys),
+        ]
+    )
+    app.on_response_prepare.append(mark_for_origin(settings.cors_origins))
+    checks = {
+        "broker": lambda: parts.publisher.is_ready and parts.declaring.is_ready,
+        "ledger": lambda: parts.ledger.is_ready,
+        "running": lambda: not stop.is_set(),
+    }
+    add_health_routes(app, checks)
+    app.add_routes(_routes(settings, parts, stop))
+    app.add_routes(documentation_routes(settings))
+    return app
+
+
+def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:
+    under_way_ttl_s = settings.publish_timeout_s + _UNDER_WAY_MARGIN_S
+    acceptances = Acceptances(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
+    limits = Limits(settings.max_recipients, settings.publish_timeout_s)
+    intake = Intake(Bodies(settings.max_body_bytes), acceptances, parts.publisher, parts.declaring, limits)
+    batches = Batches(parts.ledger, acceptances, parts.cache)
+    one = "/v1/batches/{batch_id}"
+    return [
+        web.post("/v1/batches", intake.post_batch),
+        web.post("/send-sms", intake.send_sms),
+        web.get("/v1/batches", batches.list_batches),
+        web.get(one, batches.show_batch),
+        web.get(f"{one}/messages", batches.list_messages),
+        web.get(f"{one}/events", Events(batches, stop).stream, allow_head=False),
+    ]
+
+
+def _revealed(url: SecretStr | None) -> str | None:
+    return None if url is None else url.get_secret_value()

@@ -1,0 +1,86 @@
+"""The read side: batches, one batch, its numbers."""
+
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+
+from services.api.acceptances import Acceptances
+from services.api.cache import Cache
+from services.api.ledger import Ledger
+from services.api.pages import cursor, limit, next_cursor, page
+from services.api.problems import Flaw, Problem, invalid
+from services.api.views import Shown, accepted_shown, batch_shown, is_final, message_shown
+from shared.ids import is_ours
+from shared.states import State
+
+_LIVE_TTL_MS, _FINAL_TTL_MS = 500, 5000
+_MAX_BIGINT = 2**63 - 1
+_MAX_ROW = 2**31 - 1
+
+
+class Batches:
+    """The handlers of `GET /v1/batches…`, and the look-up that the events use too."""
+
+    def __init__(self, ledger: Ledger, acceptances: Acceptances, cache: Cache) -> None:
+        self._ledger, self._acceptances, self._cache = ledger, acceptances, cache
+
+    async def list_batches(self, request: web.Request) -> web.Response:
+        """Newest first."""
+        size, before = limit(request.query, 50, 200), cursor(request.query, int, str)
+        if before is not None and not (0 <= before[0] <= _MAX_BIGINT and is_ours(before[1])):
+            raise invalid(Flaw("/cursor", "cursor must be a next_cursor of this list"))
+        found = await self._ledger.batches(size + 1, None if before is None else (before[0], before[1]))
+        shown, last = [batch_shown(view) for view in found[:size]], found[:size][-1:]
+        following = next_cursor(last[0].accepted_at_ms, last[0].batch_id) if len(found) > size else None
+        return page(request, "batches", shown, following)
+
+    async def show_batch(self, request: web.Request) -> web.Response:
+        """One batch with its counts."""
+        batch = await self.find(request.match_info["batch_id"])
+        return web.Response(body=orjson.dumps(batch), content_type="application/json")
+
+    async def list_messages(self, request: web.Request) -> web.Response:
+        """A batch's numbers in row order."""
+        batch_id = _known_form(request.match_info["batch_id"])
+        size, state, after = limit(request.query, 100, 1000), _state(request), cursor(request.query, int)
+        after_row = -1 if after is None else after[0]
+        if not -1 <= after_row <= _MAX_ROW:
+            raise invalid(Flaw("/cursor", "cursor must be a next_cursor of this list"))
+        found = await self._ledger.messages(batch_id, size + 1, state, after_row)
+        following = next_cursor(found[size - 1].row) if len(found) > size else None
+        return page(request, "messages", [message_shown(view) for view in found[:size]], following)
+
+    async def find(self, batch_id: str) -> Shown:
+        """The batch as it stands, at most half a second old; 404 where no api has given the id out."""
+        kept = await self._cache.get(_key(_known_form(batch_id)))
+        if kept is not None:
+            cached: Shown = orjson.loads(kept)
+            return cached
+        view = await self._ledger.batch(batch_id)
+        if view is None:
+            # Its 202 may have been given a moment ago: the dispatcher has not written it yet.
+            return accepted_shown(batch_id, await self._acceptances.find(batch_id))
+        shown = batch_shown(view)
+        await self._cache.put(_key(batch_id), orjson.dumps(shown), _FINAL_TTL_MS if is_final(shown) else _LIVE_TTL_MS)
+        return shown
+
+
+def _known_form(batch_id: str) -> str:
+    if not is_ours(batch_id):
+        raise Problem(HTTPStatus.NOT_FOUND, "There is no batch with this id.")
+    return batch_id
+
+
+def _state(request: web.Request) -> State | None:
+    text = request.query.get("state")
+    if text is None:
+        return None
+    try:
+        return State(text)
+    except ValueError:
+        raise invalid(Flaw("/state", f"state must be one of {', '.join(State)}")) from None
+
+
+def _key(batch_id: str) -> str:
+    return f"sms:status:{batch_id}"

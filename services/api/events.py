@@ -1,0 +1,63 @@
+"""Server-sent events of a batch's counts, until nothing changes any more."""
+
+import asyncio
+import hashlib
+
+import orjson
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse, sse_response
+
+from services.api.batches import Batches
+from services.api.views import Shown, is_final
+from shared.errors import LedgerUnavailable
+from shared.lifecycle import stopped_within
+
+_POLL_S = 0.5
+_PING_S = 15
+_SEND_TIMEOUT_S = 30
+
+
+class Events:
+    """The handler of `GET /v1/batches/{batch_id}/events`."""
+
+    def __init__(self, batches: Batches, stop: asyncio.Event) -> None:
+        self._batches, self._stop = batches, stop
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """An event at once, one for every change, and the last when every number is in a final state.
+
+        An EventSource connects again whenever a stream ends. One that has the last event already is told with 204
+        that nothing more will come.
+        """
+        batch_id = request.match_info["batch_id"]
+        batch = await self._batches.find(batch_id)
+        seen = request.headers.get("Last-Event-ID")
+        if is_final(batch) and seen == event_id(batch):
+            return web.Response(status=204)
+        async with sse_response(request, ping_interval=_PING_S, send_timeout=_SEND_TIMEOUT_S) as response:
+            await self._follow(response, batch_id, batch, seen)
+        return response
+
+    async def _follow(self, response: EventSourceResponse, batch_id: str, batch: Shown, seen: str | None) -> None:
+        try:
+            while response.is_connected():
+                if (current := event_id(batch)) != seen:
+                    await response.send(orjson.dumps(batch).decode(), id=current)
+                    seen = current
+                if is_final(batch) or await stopped_within(self._stop, _POLL_S):
+                    return
+                batch = await self._again(batch_id, batch)
+        except (ConnectionError, TimeoutError):
+            return  # the client has gone
+
+    async def _again(self, batch_id: str, batch: Shown) -> Shown:
+        try:
+            return await self._batches.find(batch_id)
+        except LedgerUnavailable:
+            return batch  # the next look may succeed
+
+
+def event_id(batch: Shown) -> str:
+    """The same for the same status and counts, whichever process is asked."""
+    meaning = orjson.dumps([batch["status"], batch["recipients"], batch["counts"]], option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(meaning, digest_size=8).hexdigest()

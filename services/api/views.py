@@ -1,0 +1,78 @@
+"""Batches and numbers as the HTTP contract shows them."""
+
+from typing import Any
+
+from services.api.acceptances import Acceptance
+from shared.clock import rfc3339
+from shared.ledger.reading import BatchView, MessageView
+from shared.phone import mask
+from shared.states import LIVE_STATES, BatchState
+
+Shown = dict[str, Any]
+"""A JSON object to be answered."""
+
+
+def batch_shown(view: BatchView) -> Shown:
+    """A batch that is in the ledger."""
+    return {
+        "batch_id": view.batch_id,
+        "status": view.status,
+        "recipients": view.recipients,
+        "counts": view.counts,
+        "lane": view.lane,
+        "provider": view.provider,
+        "reference": view.reference,
+        "template_id": view.template_id,
+        "created_at": rfc3339(view.accepted_at_ms),
+        "send_at": _time(view.send_at_ms),
+        "expires_at": _time(view.expires_at_ms),
+        "finished_at": _time(view.finished_at_ms),
+        "error_code": view.error_code,
+        "error_reason": view.error_reason,
+        "links": links(view.batch_id),
+    }
+
+
+def accepted_shown(batch_id: str, acceptance: Acceptance | None) -> Shown:
+    """A batch whose 202 was given, or may have been, and that is not in the ledger yet."""
+    recipients = None if acceptance is None else acceptance.recipients
+    return {
+        "batch_id": batch_id,
+        "status": BatchState.ACCEPTED.value,
+        "recipients": recipients,
+        "counts": {} if recipients is None else {"pending": recipients},
+        "created_at": None if acceptance is None else rfc3339(acceptance.accepted_at_ms),
+        "finished_at": None,
+        "links": links(batch_id),
+    }
+
+
+def message_shown(view: MessageView) -> Shown:
+    """A number, masked."""
+    return {
+        "row": view.row,
+        "recipient": mask(view.recipient),
+        "state": view.state,
+        "attempts": view.attempts,
+        "segments": view.segments,
+        "error_code": view.error_code,
+        "error_reason": view.error_reason,
+        "provider_message_id": view.provider_message_id,
+        "updated_at": rfc3339(view.updated_at_ms),
+    }
+
+
+def is_final(batch: Shown) -> bool:
+    """Whether a batch's counts change no more by themselves."""
+    ended = batch["status"] in (BatchState.FINISHED, BatchState.CANCELLED)
+    return ended and not any(state in LIVE_STATES for state, number in batch["counts"].items() if number)
+
+
+def links(batch_id: str) -> dict[str, str]:
+    """Where a batch, its numbers and its events are."""
+    place = f"/v1/batches/{batch_id}"
+    return {"self": place, "messages": f"{place}/messages", "events": f"{place}/events"}
+
+
+def _time(time_ms: int | None) -> str | None:
+    return None if time_ms is None else rfc3339(time_ms)

@@ -1,0 +1,268 @@
+"""The ledger on both databases: what is written, claimed, recorded and counted, also by several at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.clock import now_ms
+from shared.errors import BatchConflict, LedgerUnavailable
+from shared.ids import new_batch_id
+from shared.ledger.database import Database
+from shared.ledger.feeding import FeedingLedger
+from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.reading import ReadingLedger
+from shared.ledger.sending import Key, Recorded, SendingLedger
+from shared.ledger.templates import TemplateLedger
+from shared.messages import BatchMessage
+from shared.outcome import Outcome
+from shared.states import State
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.migrate()
+    yield database
+    await database.close()
+
+
+def a_batch(recipients: int, **fields: object) -> BatchMessage:
+    numbers = [f"+86138{row:08d}" for row in range(recipients)]
+    values = {"batch_id": new_batch_id(now_ms()), "fingerprint": "f", "accepted_at_ms": now_ms(), "recipients": numbers}
+    return BatchMessage.model_validate({**values, **fields})
+
+
+async def written(database: Database, batch: BatchMessage) -> BatchMessage:
+    intake = IntakeLedger(database)
+    await intake.begin(batch, batch.content or "text", None)
+    rows = [NewRow(str(number), State.PENDING, segments=1) for number in batch.recipients]
+    assert await intake.write(batch.batch_id, 0, rows, now_ms())
+    return batch
+
+
+async def counts(database: Database, batch: BatchMessage) -> dict[str, int]:
+    view = await ReadingLedger(database).batch(batch.batch_id)
+    assert view is not None
+    return view.counts
+
+
+async def states(database: Database, batch: BatchMessage) -> dict[str, int]:
+    """The rows themselves, counted."""
+    found: dict[str, int] = {}
+    for message in await ReadingLedger(database).messages(batch.batch_id, 100_000):
+        found[message.state] = found.get(message.state, 0) + 1
+    return found
+
+
+def attempts_of(batch: BatchMessage, *, attempt: int = 0) -> dict[Key, int]:
+    return {(batch.batch_id, row): attempt for row in range(len(batch.recipients))}
+
+
+async def test_services_that_start_together_migrate_once(database_url: str) -> None:
+    databases = [Database(database_url) for _ in range(4)]
+    await asyncio.gather(*(database.migrate() for database in databases))
+    assert await ReadingLedger(databases[0]).batches(10) == []
+    for database in databases:
+        await database.close()
+
+
+async def test_a_row_is_claimed_by_one_of_many_that_try(database: Database) -> None:
+    batch = await written(database, a_batch(50))
+    senders = [SendingLedger(database) for _ in range(5)]
+    results = await asyncio.gather(
+        *(sender.claim(attempts_of(batch), f"token-{n}", now_ms()) for n, sender in enumerate(senders))
+    )
+    claimed = [key for claims in results for key in claims.ours]
+    assert sorted(claimed) == sorted(attempts_of(batch))
+    assert await counts(database, batch) == {"sending": 50} == await states(database, batch)
+
+
+async def test_a_stale_copy_claims_nothing(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    sender = SendingLedger(database)
+    first = await sender.claim(attempts_of(batch), "a", now_ms())
+    (row,) = first.ours.values()
+    await sender.record([Recorded(row.batch_id, row.row, row.attempt, Outcome(State.RETRYING, "x", "y"))], now_ms())
+    assert not (await sender.claim(attempts_of(batch), "b", now_ms())).ours
+    assert (await sender.claim(attempts_of(batch, attempt=1), "c", now_ms())).ours
+
+
+async def test_a_claim_whose_answer_was_lost_can_be_asked_for_again(database: Database) -> None:
+    batch = await written(database, a_batch(3))
+    sender = SendingLedger(database)
+    first = await sender.claim(attempts_of(batch), "token", now_ms())
+    again = await sender.claim(attempts_of(batch), "token", now_ms())
+    assert again.ours == first.ours
+    assert (await sender.claim(attempts_of(batch), "other", now_ms())).ours == {}
+    assert await counts(database, batch) == {"sending": 3}
+
+
+async def test_an_outcome_of_an_older_attempt_changes_nothing(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    sender = SendingLedger(database)
+    await sender.claim(attempts_of(batch), "a", now_ms())
+    await sender.record([Recorded(batch.batch_id, 0, 7, Outcome(State.SENT))], now_ms())
+    assert await counts(database, batch) == {"sending": 1}
+
+
+async def test_a_late_answer_ends_a_row_that_was_held_as_unclear(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    sender = SendingLedger(database)
+    (row,) = (await sender.claim(attempts_of(batch), "a", now_ms())).ours.values()
+    assert await sender.move([(row, Outcome(State.UNKNOWN, "sender_died", "…"))], now_ms()) == {row.key}
+    assert await counts(database, batch) == {"unknown": 1}
+    await sender.record([Recorded(row.batch_id, 0, row.attempt, Outcome(State.SENT))], now_ms())
+    assert await counts(database, batch) == {"sent": 1} == await states(database, batch)
+
+
+async def test_a_move_of_a_row_that_changed_meanwhile_does_nothing(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    sender = SendingLedger(database)
+    (row,) = (await sender.claim(attempts_of(batch), "a", now_ms())).ours.values()
+    await sender.record([Recorded(row.batch_id, 0, row.attempt, Outcome(State.SENT))], now_ms())
+    assert await sender.move([(row, Outcome(State.UNKNOWN))], now_ms()) == set()
+    assert await counts(database, batch) == {"sent": 1}
+
+
+async def test_a_batch_finishes_with_its_last_number_and_runs_again_when_one_is_sent_again(database: Database) -> None:
+    batch = await written(database, a_batch(2))
+    sender, reading = SendingLedger(database), ReadingLedger(database)
+    rows = list((await sender.claim(attempts_of(batch), "a", now_ms())).ours.values())
+    await sender.record([Recorded(rows[0].batch_id, 0, 1, Outcome(State.SENT))], now_ms())
+    view = await reading.batch(batch.batch_id)
+    assert view is not None
+    assert (view.status, view.finished_at_ms) == ("running", None)
+    await sender.record([Recorded(rows[1].batch_id, 1, 1, Outcome(State.FAILED, "code", "why"))], now_ms())
+    view = await reading.batch(batch.batch_id)
+    assert view is not None
+    assert view.status == "finished"
+    assert view.finished_at_ms
+    moved_back = await sender.claim({(batch.batch_id, 1): 1}, "b", now_ms())
+    assert list(moved_back.ours) == [(batch.batch_id, 1)]
+    view = await reading.batch(batch.batch_id)
+    assert view is not None
+    assert (view.status, view.finished_at_ms) == ("running", None)
+
+
+async def test_writing_goes_on_where_a_crash_cut_it_off(database: Database) -> None:
+    batch, intake = a_batch(4), IntakeLedger(database)
+    rows = [NewRow(f"+8613800138{row:03d}", State.PENDING) for row in range(2)]
+    assert (await intake.begin(batch, "kept text", None)).rows_written == 0
+    assert await intake.write(batch.batch_id, 0, rows, now_ms())
+    assert await counts(database, batch) == {"pending": 4}
+    progress = await intake.begin(batch, "another text, from a template that changed meanwhile", None)
+    assert (progress.rows_written, progress.content) == (2, "kept text")
+    assert not await intake.write(batch.batch_id, 0, rows, now_ms())
+    end = [NewRow("1", State.INVALID), NewRow("+8613800138000", State.DUPLICATE)]
+    assert await intake.write(batch.batch_id, 2, end, now_ms())
+    assert (
+        await counts(database, batch) == {"pending": 2, "invalid": 1, "duplicate": 1} == await states(database, batch)
+    )
+
+
+async def test_two_requests_under_one_id_are_a_conflict(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    with pytest.raises(BatchConflict):
+        await IntakeLedger(database).begin(a_batch(1, batch_id=batch.batch_id, fingerprint="g"), "text", None)
+
+
+async def test_a_batch_that_failed_as_a_whole_can_be_begun_anew(database: Database) -> None:
+    batch, intake = a_batch(2), IntakeLedger(database)
+    await intake.begin(batch, None, ("template_unknown", "There is no template 9"))
+    failed = [NewRow(str(number), State.FAILED, error_code="template_unknown") for number in batch.recipients]
+    await intake.write(batch.batch_id, 0, failed, now_ms())
+    view = await ReadingLedger(database).batch(batch.batch_id)
+    assert view is not None
+    assert (view.status, view.counts, view.error_code) == ("finished", {"failed": 2}, "template_unknown")
+    assert (await intake.begin(batch, "now there is one", None)).rows_written == 0
+    assert await counts(database, batch) == {"pending": 2}
+    assert await states(database, batch) == {}
+
+
+async def test_a_batch_is_fed_by_one_dispatcher_until_its_lease_ends(database: Database) -> None:
+    batch = await written(database, a_batch(3))
+    feeding, now = FeedingLedger(database), now_ms()
+    assert [leased.batch_id for leased in await feeding.lease("one", now, 1000)] == [batch.batch_id]
+    assert await feeding.lease("two", now + 500, 1000) == []
+    assert [leased.batch_id for leased in await feeding.lease("two", now + 1001, 1000)] == [batch.batch_id]
+    await feeding.release("two")
+    assert [leased.batch_id for leased in await feeding.lease("one", now + 1002, 1000)] == [batch.batch_id]
+
+
+async def test_a_scheduled_batch_is_leased_when_it_is_due(database: Database) -> None:
+    now = now_ms()
+    await written(database, a_batch(1, send_at_ms=now + 60_000))
+    feeding = FeedingLedger(database)
+    assert await feeding.lease("one", now, 1000) == []
+    assert len(await feeding.lease("one", now + 60_000, 1000)) == 1
+
+
+async def test_marking_queued_leaves_alone_what_a_sender_was_quicker_to_claim(database: Database) -> None:
+    batch = await written(database, a_batch(3))
+    feeding = FeedingLedger(database)
+    rows = await feeding.pending(batch.batch_id, -1, 10)
+    assert [row.row for row in rows] == [0, 1, 2]
+    await SendingLedger(database).claim({(batch.batch_id, 1): 0}, "a", now_ms())
+    await feeding.mark_queued(batch.batch_id, [row.row for row in rows], now_ms())
+    assert await counts(database, batch) == {"queued": 2, "sending": 1} == await states(database, batch)
+
+
+async def test_what_is_pending_after_expires_at_ends_expired(database: Database) -> None:
+    batch = await written(database, a_batch(2))
+    await FeedingLedger(database).expire(batch.batch_id, now_ms())
+    view = await ReadingLedger(database).batch(batch.batch_id)
+    assert view is not None
+    assert (view.status, view.counts) == ("finished", {"expired": 2})
+
+
+async def test_many_senders_at_once_keep_counters_and_rows_equal(database: Database) -> None:
+    """Overlapping claims and records of two batches in opposite orders: no deadlock, nothing miscounted."""
+    batches = [await written(database, a_batch(200)) for _ in range(2)]
+
+    async def work(sender: int) -> None:
+        ledger = SendingLedger(database)
+        keys = {key: 0 for batch in (batches if sender % 2 else batches[::-1]) for key in attempts_of(batch)}
+        for start in range(0, 400, 40):
+            part = dict(list(keys.items())[start : start + 40])
+            ours = (await ledger.claim(part, f"{sender}-{start}", now_ms())).ours.values()
+            await ledger.record(
+                [Recorded(row.batch_id, row.row, row.attempt, Outcome(State.SENT)) for row in ours], now_ms()
+            )
+
+    await asyncio.gather(*(work(sender) for sender in range(4)))
+    for batch in batches:
+        assert await counts(database, batch) == {"sent": 200} == await states(database, batch)
+
+
+async def test_batches_are_listed_newest_first_in_pages(database: Database) -> None:
+    made = [await written(database, a_batch(1, accepted_at_ms=1000 + n // 2)) for n in range(5)]
+    expected = [b.batch_id for b in sorted(made, key=lambda b: (b.accepted_at_ms, b.batch_id), reverse=True)]
+    reading = ReadingLedger(database)
+    first = await reading.batches(2)
+    second = await reading.batches(9, before=(first[-1].accepted_at_ms, first[-1].batch_id))
+    assert [view.batch_id for view in first + second] == expected
+
+
+async def test_messages_are_listed_by_state_in_pages(database: Database) -> None:
+    batch = await written(database, a_batch(5))
+    await SendingLedger(database).claim({(batch.batch_id, 3): 0}, "a", now_ms())
+    reading = ReadingLedger(database)
+    assert [view.row for view in await reading.messages(batch.batch_id, 2)] == [0, 1]
+    assert [view.row for view in await reading.messages(batch.batch_id, 2, after_row=1)] == [2, 3]
+    assert [view.row for view in await reading.messages(batch.batch_id, 9, state=State.SENDING)] == [3]
+
+
+async def test_templates_are_found_by_id(database: Database) -> None:
+    templates = TemplateLedger(database)
+    made = await templates.add("welcome", "Hello $name", now_ms())
+    assert await templates.content(made.id) == "Hello $name"
+    assert await templates.content(made.id + 1) is None
+    assert await templates.all() == [made]
+
+
+async def test_a_database_that_is_not_there_is_a_ledger_that_is_unavailable() -> None:
+    database = Database("postgresql://nobody:x@127.0.0.1:1/none")
+    with pytest.raises(LedgerUnavailable):
+        await ReadingLedger(database).batches(1)
+    await database.close()

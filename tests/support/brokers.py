@@ -1,0 +1,109 @@
+"""Real RabbitMQ brokers for the tests: the newest in a container, the system's as a private node."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from testcontainers.community.rabbitmq import RabbitMqContainer
+
+from tests.support.machine import has_docker, missing
+from tools.node import Node, NotInstalledError
+
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A running broker and its administrator."""
+
+    kind: str
+    host: str
+    amqp_port: int
+    management_url: str
+    user: str
+    password: str
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        """Call the management API; the JSON of its answer, None for an empty one."""
+        response = requests.request(
+            method, f"{self.management_url}api/{path}", auth=(self.user, self.password), timeout=_TIMEOUT_S, **options
+        )
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+
+@dataclass(frozen=True)
+class Vhost:
+    """A virtual host of one test's own."""
+
+    broker: Broker
+    name: str
+
+    @property
+    def management_url(self) -> str:
+        return self.broker.management_url
+
+    @property
+    def user(self) -> str:
+        return self.broker.user
+
+    @property
+    def password(self) -> str:
+        return self.broker.password
+
+    @property
+    def amqp_url(self) -> str:
+        broker = self.broker
+        return f"amqp://{broker.user}:{broker.password}@{broker.host}:{broker.amqp_port}/{self.name}"
+
+    def messages(self, queue: str, count: int = 1000) -> list[dict[str, Any]]:
+        """Look at a queue's messages as the management UI's "Get messages" does; they stay there."""
+        body = {"count": count, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        found = self.broker.api("POST", f"queues/{self.name}/{queue}/get", json=body)
+        assert isinstance(found, list)
+        return found
+
+
+@contextmanager
+def running_container() -> Iterator[Broker]:
+    """RabbitMQ 4 in a container; skips where there is no Docker."""
+    if not has_docker():
+        missing("no Docker engine: RabbitMQ 4 in a container is left out")
+    password = secrets.token_hex(8)
+    container = RabbitMqContainer("rabbitmq:4-management", username="sms", password=password)
+    container.with_exposed_ports(15672)
+    with container:
+        host = container.get_container_host_ip()
+        management_url = f"http://{host}:{container.get_exposed_port(15672)}/"
+        yield Broker("container", host, int(container.get_exposed_port(5672)), management_url, "sms", password)
+
+
+@contextmanager
+def running_node(folder: Path) -> Iterator[Broker]:
+    """The system's RabbitMQ as a private node; skips where it is not installed."""
+    node = Node.with_free_ports(folder)
+    try:
+        node.start()
+    except NotInstalledError as error:
+        missing(str(error))
+    try:
+        config = node.config
+        yield Broker("node", "127.0.0.1", config.amqp_port, node.management_url, config.user, config.password)
+    finally:
+        node.kill()
+        node.stop()
+
+
+@contextmanager
+def own_vhost(broker: Broker) -> Iterator[Vhost]:
+    """A fresh virtual host, removed at the end."""
+    name = f"test-{secrets.token_hex(4)}"
+    broker.api("PUT", f"vhosts/{name}")
+    try:
+        yield Vhost(broker, name)
+    finally:
+        broker.api("DELETE", f"vhosts/{name}")

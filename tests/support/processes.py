@@ -1,0 +1,109 @@
+"""The services as real processes: started with settings, waited for, killed, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import requests
+
+from tools.node.ports import free_ports
+
+START_TIMEOUT_S = 30
+Result = TypeVar("Result")
+
+
+def eventually(look: Callable[[], Result], timeout_s: float = 30, pause_s: float = 0.05) -> Result:
+    """Look until there is something to see; AssertionError with the last look after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s; last seen: {seen!r}")
+        time.sleep(pause_s)
+
+
+class ServiceProcess:
+    """One service as its own process, with its log in a file."""
+
+    def __init__(self, module: str, settings: Mapping[str, str], folder: Path) -> None:
+        self.module, self._settings = module, settings
+        self.log_file = folder / f"{module}-{free_ports(1)[0]}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_ports(1)[0]
+
+    @property
+    def url(self) -> str:
+        """Where it serves; for the workers, health and metrics."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that it has logged."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def start(self, *, wait: bool = True) -> "ServiceProcess":
+        """Start it, and wait until it says that it is ready."""
+        ports = {
+            "SMS_API_PORT": str(self.port),
+            "SMS_HEALTH_PORT": str(self.port),
+            "SMS_SIMULATOR_PORT": str(self.port),
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMS_")}
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.module],
+                env={**inherited, **self._settings, **ports},
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            eventually(self.is_ready, START_TIMEOUT_S)
+        return self
+
+    def is_ready(self) -> bool:
+        """Whether readyz (healthz, where there is none) answers 200."""
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self.module} ended: {self.log[-2000:]}"
+        try:
+            answer = requests.get(f"{self.url}/readyz", timeout=2)
+            if answer.status_code == 404:
+                answer = requests.get(f"{self.url}/healthz", timeout=2)
+        except requests.RequestException:
+            return False
+        return answer.status_code == 200
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self, timeout_s: float = 40) -> int:
+        """SIGTERM; the exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self._process.wait(timeout_s)
+
+    def wait(self, timeout_s: float = 30) -> int:
+        """Wait for it to end by itself; the exit status."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
+    def end(self) -> None:
+        """End it, whatever state it is in."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
