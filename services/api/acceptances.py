@@ -1,7 +1,7 @@
 """Which batches were accepted, and which are being accepted: what idempotency and a first GET need to know."""
 
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 
 import orjson
@@ -51,10 +51,10 @@ class Acceptances:
         """Claim a keyed batch: after NEW, and only then, `accepted` or `given_up` has to follow."""
         if theirs := self._known.get(batch_id) or self._under_way.get(batch_id):
             return _compare(mine, theirs)
-        self._under_way[batch_id] = mine
-        verdict = Verdict.UNDER_WAY
+        claim = self._under_way[batch_id] = replace(mine, under_way=True)
+        verdict = None
         try:
-            verdict = await self._begin_elsewhere(batch_id, mine)
+            verdict = await self._begin_elsewhere(batch_id, claim)
         finally:
             if verdict is not Verdict.NEW:
                 self._under_way.pop(batch_id)
@@ -78,19 +78,18 @@ class Acceptances:
         kept = await self._cache.get(_key(batch_id))
         return None if kept is None else _read(kept)
 
-    async def _begin_elsewhere(self, batch_id: str, mine: Acceptance) -> Verdict:
-        claim = Acceptance(mine.fingerprint, mine.recipients, mine.accepted_at_ms, under_way=True)
+    async def _begin_elsewhere(self, batch_id: str, claim: Acceptance) -> Verdict:
         kept = await self._cache.put_if_absent(_key(batch_id), _write(claim), self._under_way_ttl_ms)
         if kept is not None and (theirs := _read(kept)) is not None:
-            return _compare(mine, theirs)
-        theirs = await self._in_ledger(batch_id, mine)
+            return _compare(claim, theirs)
+        theirs = await self._in_ledger(batch_id, claim)
         if theirs is None:
             return Verdict.NEW
         self._remember(batch_id, theirs)
         await self._cache.put(_key(batch_id), _write(theirs), self._keyed_ttl_ms)
-        return _compare(mine, theirs)
+        return _compare(claim, theirs)
 
-    async def _in_ledger(self, batch_id: str, mine: Acceptance) -> Acceptance | None:
+    async def _in_ledger(self, batch_id: str, claim: Acceptance) -> Acceptance | None:
         try:
             view = await self._ledger.batch(batch_id, _LEDGER_TIMEOUT_S)
         except LedgerUnavailable:
@@ -98,7 +97,7 @@ class Acceptances:
         if view is None:
             return None
         # A batch whose message nobody could read is kept without a fingerprint; its key is used up all the same.
-        return Acceptance(view.fingerprint or mine.fingerprint, view.recipients, view.accepted_at_ms)
+        return Acceptance(view.fingerprint or claim.fingerprint, view.recipients, view.accepted_at_ms)
 
     def _remember(self, batch_id: str, acceptance: Acceptance) -> None:
         self._known[batch_id] = acceptance

@@ -1,10 +1,8 @@
 """The api as a process, against a real broker: what a 202 means, and when there is none."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import pika
 import pytest
@@ -13,31 +11,23 @@ import requests
 from shared.amqp.declare import declare
 from shared.messages import BATCH_TYPE, read_batch
 from shared.topology import BATCHES, build_topology
-from tests.support.api import ApiProcess, Management, eventually
+from tests.conftest import Start
+from tests.support.api import get, is_alive, post
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.sqlite3"
+def api(start: Start, vhost: Vhost, sqlite_url: str) -> ServiceProcess:
+    return start("services.api", SMS_AMQP_URL=vhost.amqp_url, SMS_DATABASE_URL=sqlite_url)
 
 
-@pytest.fixture
-def management(vhost: Any) -> Management:
-    return Management(vhost.management_url, vhost.user, vhost.password, vhost.name)
-
-
-@pytest.fixture
-def api(tmp_path: Path, vhost: Any, sqlite_url: str) -> Iterator[ApiProcess]:
-    with ApiProcess(tmp_path, vhost.amqp_url, sqlite_url) as api:
-        yield api.await_ready()
-
-
-def test_a_202_is_one_persistent_message_with_the_whole_batch(api: ApiProcess, management: Management) -> None:
-    answer = api.post(["+8613800138000", {"to": 13900139000, "variables": {"name": "Li", "n": 3}}])
+def test_a_202_is_one_persistent_message_with_the_whole_batch(api: ServiceProcess, vhost: Vhost) -> None:
+    answer = post(api, ["+8613800138000", {"to": 13900139000, "variables": {"name": "Li", "n": 3}}])
     assert answer.status_code == 202
     accepted = answer.json()
     assert answer.headers["Location"] == f"/v1/batches/{accepted['batch_id']}" == accepted["links"]["self"]
-    (message,) = management.messages(BATCHES)
+    (message,) = vhost.messages(BATCHES)
     properties = message["properties"]
     assert (properties["delivery_mode"], properties["content_type"]) == (2, "application/json")
     assert properties["message_id"] == properties["correlation_id"] == accepted["batch_id"]
@@ -48,142 +38,141 @@ def test_a_202_is_one_persistent_message_with_the_whole_batch(api: ApiProcess, m
     assert batch.content == "hello"
 
 
-def test_a_form_and_json_that_mean_the_same_are_one_batch_under_one_key(
-    api: ApiProcess, management: Management
-) -> None:
+def test_a_form_and_json_that_mean_the_same_are_one_batch_under_one_key(api: ServiceProcess, vhost: Vhost) -> None:
     form = {"mobiles[]": ["13800138000", "13900139000"], "content": "hello", "template_id": ""}
     by_form = requests.post(f"{api.url}/send-sms", data=form, headers={"Idempotency-Key": "k"}, timeout=30)
-    by_json = api.post(["13800138000", "13900139000"], **{"Idempotency-Key": "k"})
+    by_json = post(api, ["13800138000", "13900139000"], Idempotency_Key="k")
     assert by_form.status_code == by_json.status_code == 202
     assert by_form.json() == by_json.json()
-    assert len(management.messages(BATCHES)) == 1
+    assert len(vhost.messages(BATCHES)) == 1
 
 
-def test_the_same_key_fifty_times_at_once_is_one_batch(api: ApiProcess, management: Management) -> None:
+def test_the_same_key_fifty_times_at_once_is_one_batch(api: ServiceProcess, vhost: Vhost) -> None:
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: api.post(**{"Idempotency-Key": "at once"}), range(50)))
+        answers = list(pool.map(lambda _: post(api, Idempotency_Key="at once"), range(50)))
     assert {answer.status_code for answer in answers} <= {202, 409}
     assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code == 409)
     accepted = [answer.json()["batch_id"] for answer in answers if answer.status_code == 202]
     assert accepted
-    assert len({*accepted, api.post(**{"Idempotency-Key": "at once"}).json()["batch_id"]}) == 1
-    assert len(management.messages(BATCHES)) == 1
+    assert len({*accepted, post(api, Idempotency_Key="at once").json()["batch_id"]}) == 1
+    assert len(vhost.messages(BATCHES)) == 1
 
 
-def test_another_body_under_a_used_key_is_422(api: ApiProcess) -> None:
-    assert api.post(**{"Idempotency-Key": "k"}).status_code == 202
-    other = api.post(["+8613900139000"], **{"Idempotency-Key": "k"})
+def test_another_body_under_a_used_key_is_422(api: ServiceProcess) -> None:
+    assert post(api, Idempotency_Key="k").status_code == 202
+    other = post(api, ["+8613900139000"], Idempotency_Key="k")
     assert other.status_code == 422
     assert other.headers["Content-Type"] == "application/problem+json"
 
 
-def test_after_kill_9_the_retry_with_the_same_key_has_the_same_batch(api: ApiProcess) -> None:
-    first = api.post(**{"Idempotency-Key": "k"}).json()["batch_id"]
+def test_after_kill_9_the_retry_with_the_same_key_has_the_same_batch(api: ServiceProcess) -> None:
+    first = post(api, Idempotency_Key="k").json()["batch_id"]
     api.kill()
-    api.start().await_ready()
-    assert api.post(**{"Idempotency-Key": "k"}).json()["batch_id"] == first
+    api.start()
+    assert post(api, Idempotency_Key="k").json()["batch_id"] == first
 
 
-def test_a_killed_process_leaves_a_key_in_redis_under_way_for_seconds_only(
-    tmp_path: Path, vhost: Any, sqlite_url: str, redis_url: str, management: Management
+def test_with_redis_another_api_knows_what_the_first_has_accepted(
+    start: Start, vhost: Vhost, sqlite_url: str, redis_url: str
 ) -> None:
-    settings = {"SMS_REDIS_URL": redis_url, "SMS_PUBLISH_TIMEOUT_S": "0.5"}
-    with ApiProcess(tmp_path, vhost.amqp_url, sqlite_url, **settings) as api:
-        api.await_ready()
-        assert api.post(**{"Idempotency-Key": "k"}).status_code == 202
-        api.kill()
-        api.start().await_ready()
-        assert api.post(**{"Idempotency-Key": "k"}).status_code == 202
-        other = api.post(["+8613900139000"], **{"Idempotency-Key": "k"})
-        assert other.status_code == 422
-    assert len(management.messages(BATCHES)) == 1
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url, "SMS_REDIS_URL": redis_url}
+    first, second = start("services.api", **settings), start("services.api", **settings)
+    accepted = post(first, Idempotency_Key="k")
+    assert post(second, Idempotency_Key="k").json() == accepted.json()
+    assert post(second, ["+8613900139000"], Idempotency_Key="k").status_code == 422
+    assert get(second, accepted.headers["Location"]).json()["counts"] == {"pending": 1}
+    assert len(vhost.messages(BATCHES)) == 1
 
 
-def test_redis_that_is_not_there_changes_nothing(tmp_path: Path, vhost: Any, sqlite_url: str) -> None:
-    settings = {"SMS_REDIS_URL": "redis://127.0.0.1:1/0"}
-    with ApiProcess(tmp_path, vhost.amqp_url, sqlite_url, **settings) as api:
-        api.await_ready()
-        first, again = api.post(**{"Idempotency-Key": "k"}), api.post(**{"Idempotency-Key": "k"})
-        assert first.status_code == again.status_code == 202
-        assert first.json() == again.json()
-        assert api.get(first.headers["Location"]).json()["counts"] == {"pending": 1}
+def test_redis_that_is_not_there_changes_nothing(start: Start, vhost: Vhost, sqlite_url: str) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url, "SMS_REDIS_URL": "redis://127.0.0.1:1/"}
+    api = start("services.api", **settings)
+    first, again = post(api, Idempotency_Key="k"), post(api, Idempotency_Key="k")
+    assert first.status_code == again.status_code == 202
+    assert first.json() == again.json()
+    assert get(api, first.headers["Location"]).json()["counts"] == {"pending": 1}
 
 
-def test_it_listens_before_it_has_a_broker_and_says_503_until_then(tmp_path: Path, sqlite_url: str) -> None:
-    with ApiProcess(tmp_path, "amqp://guest:guest@127.0.0.1:1/", sqlite_url) as api:
-        api.await_listening()
-        assert api.get("/readyz").status_code == 503
-        answer = api.post()
-        assert answer.status_code == 503
-        assert int(answer.headers["Retry-After"]) > 0
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert api.stop() == 0
+def test_it_listens_before_it_has_a_broker_and_says_503_until_then(start: Start, sqlite_url: str) -> None:
+    settings = {"SMS_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/", "SMS_DATABASE_URL": sqlite_url}
+    api = start("services.api", wait=False, **settings)
+    eventually(lambda: is_alive(api))
+    assert get(api, "/readyz").status_code == 503
+    answer = post(api)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert api.stop() == 0
 
 
-def test_it_accepts_while_the_database_is_not_there_and_reads_are_503(tmp_path: Path, vhost: Any) -> None:
-    with ApiProcess(tmp_path, vhost.amqp_url, "postgresql://sms:x@127.0.0.1:1/sms") as api:
-        api.await_listening()
-        answer = eventually(lambda: (found := api.post(**{"Idempotency-Key": "k"})).ok and found, "a 202")
-        assert answer.status_code == 202
-        assert api.get(answer.headers["Location"]).status_code == 503
-        assert api.get("/v1/batches").status_code == 503
+def test_it_accepts_while_the_database_is_not_there_and_reads_are_503(start: Start, vhost: Vhost) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": "postgresql://sms:x@127.0.0.1:1/sms"}
+    api = start("services.api", wait=False, **settings)
+    eventually(lambda: is_alive(api))
+    eventually(lambda: post(api, Idempotency_Key="k").ok)
+    answer = post(api, Idempotency_Key="k")
+    assert answer.status_code == 202
+    assert get(api, answer.headers["Location"]).status_code == 503
+    assert get(api, "/v1/batches").status_code == 503
 
 
-def test_a_deleted_queue_is_never_a_202_and_comes_back(api: ApiProcess, management: Management) -> None:
-    management.call("DELETE", f"queues/{{vhost}}/{BATCHES}")
-    first = api.post()
+def test_a_deleted_queue_is_never_a_202_and_comes_back(api: ServiceProcess, vhost: Vhost) -> None:
+    vhost.broker.api("DELETE", f"queues/{vhost.name}/{BATCHES}")
+    first = post(api)
     assert first.status_code == 503
-    eventually(lambda: api.post().status_code == 202, "the queue is declared again")
-    assert len(management.messages(BATCHES)) == 1
+    eventually(lambda: post(api).ok)
+    assert len(vhost.messages(BATCHES)) == 1
 
 
-def test_a_deleted_exchange_comes_back_too(api: ApiProcess, management: Management) -> None:
-    management.call("DELETE", f"exchanges/{{vhost}}/{BATCHES}")
-    assert api.post().status_code == 503
-    eventually(lambda: api.post().status_code == 202, "the exchange is declared again")
-    assert len(management.messages(BATCHES)) == 1
+def test_a_deleted_exchange_comes_back_too(api: ServiceProcess, vhost: Vhost) -> None:
+    vhost.broker.api("DELETE", f"exchanges/{vhost.name}/{BATCHES}")
+    assert post(api).status_code == 503
+    eventually(lambda: post(api).ok)
+    assert len(vhost.messages(BATCHES)) == 1
 
 
-def test_a_removed_binding_comes_back_too(api: ApiProcess, management: Management) -> None:
-    management.call("DELETE", f"bindings/{{vhost}}/e/{BATCHES}/q/{BATCHES}/{BATCHES}")
-    assert api.post().status_code == 503
-    eventually(lambda: api.post().status_code == 202, "the binding is declared again")
+def test_a_removed_binding_comes_back_too(api: ServiceProcess, vhost: Vhost) -> None:
+    vhost.broker.api("DELETE", f"bindings/{vhost.name}/e/{BATCHES}/q/{BATCHES}/{BATCHES}")
+    assert post(api).status_code == 503
+    eventually(lambda: post(api).ok)
 
 
-def test_closed_connections_are_opened_again(api: ApiProcess, management: Management, vhost: Any) -> None:
-    def ours() -> list[str]:
-        return [connection["name"] for connection in management.call("GET", "connections")
-                if connection["vhost"] == vhost.name]  # fmt: skip
+def test_closed_connections_are_opened_again(api: ServiceProcess, vhost: Vhost) -> None:
+    def names() -> list[str]:
+        connections = vhost.broker.api("GET", "connections")
+        return [connection["name"] for connection in connections if connection["vhost"] == vhost.name]
 
-    for name in eventually(ours, "the connection is listed"):
-        management.call("DELETE", f"connections/{requests.utils.quote(name, safe='')}")
-    eventually(lambda: api.post().status_code == 202, "it is connected again")
+    for name in eventually(names):
+        vhost.broker.api("DELETE", f"connections/{quote(name, safe='')}")
+    eventually(lambda: post(api).ok)
 
 
 def test_a_queue_with_other_arguments_ends_the_process_with_the_argument_in_its_log(
-    tmp_path: Path, vhost: Any, sqlite_url: str
+    start: Start, vhost: Vhost, sqlite_url: str
 ) -> None:
     with pika.BlockingConnection(pika.URLParameters(vhost.amqp_url)) as connection:
         wrong = {"x-queue-type": "quorum", "x-delivery-limit": 3}
         connection.channel().queue_declare(BATCHES, durable=True, arguments=wrong)
-    with ApiProcess(tmp_path, vhost.amqp_url, sqlite_url) as api:
-        assert api.process.wait(60) == 1
-        (line,) = [json.loads(line) for line in api.log.splitlines() if '"critical"' in line]
+    api = start("services.api", wait=False, SMS_AMQP_URL=vhost.amqp_url, SMS_DATABASE_URL=sqlite_url)
+    assert api.wait() == 1
+    (line,) = [json.loads(line) for line in api.log.splitlines() if '"critical"' in line]
     assert line["event"] == "topology_mismatch"
     assert BATCHES in line["reason"]
     assert "it should be" in line["reason"]
 
 
-def test_a_number_given_to_the_api_is_in_no_log_line(api: ApiProcess) -> None:
-    api.post(["+8613800138000"])
-    api.post(["+8613800138000"], **{"Idempotency-Key": "\t"})
+def test_a_number_given_to_the_api_is_in_no_log_line(api: ServiceProcess) -> None:
+    post(api, ["+8613800138000"])
+    post(api, ["+8613800138000"], Idempotency_Key="é")
     requests.post(f"{api.url}/v1/batches", json={"+8613800138000": 1}, timeout=30)
-    api.get("/v1/batches?cursor=+8613800138000")
+    get(api, "/v1/batches?cursor=+8613800138000")
     assert api.stop() == 0
     assert "13800138000" not in api.log
     assert "hello" not in api.log
 
 
-def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(vhost: Any, api: ApiProcess) -> None:
+def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(
+    vhost: Vhost, api: ServiceProcess
+) -> None:
     declare(vhost.amqp_url, build_topology((5, 30, 120, 600, 3600)))
-    assert api.get("/readyz").status_code == 200
+    assert get(api, "/readyz").status_code == 200

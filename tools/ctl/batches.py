@@ -1,7 +1,7 @@
 """The requests that a list of recipients becomes: one batch, or several where there are too many for one; pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from string import Template
 from typing import Any, NamedTuple
 

@@ -28,6 +28,14 @@ class Unreachable(CtlError):
     """There was no answer from the api: a request may or may not have arrived."""
 
 
+class MaybePosted(CtlError):
+    """Some or all of the batches may be with the api; under `key` the same ones can be posted again, and count once."""
+
+    def __init__(self, sentence: str, key: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
 class Flaw(NamedTuple):
     """What the api found wrong, and where in the request (a JSON pointer)."""
 
@@ -47,4 +55,4 @@ class Refused(CtlError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.status in (409, 429) or self.status in (502, 503, 504)
+        return self.status in (409, 429, 502, 503, 504)

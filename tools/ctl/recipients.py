@@ -57,7 +57,7 @@ def read_recipients(content: bytes) -> RecipientList:
     """The recipients in their order; UsageError names the line that cannot be used.
 
     A header row names the column of the numbers (`NUMBER_COLUMNS`); every other column is a variable. A file of one
-    column needs no header. What a number looks like is the dispatcher's business, apart from what a spreadsheet spoiled.
+    column needs no header. Whether a number is one is for the dispatcher to say, unless a spreadsheet spoiled it.
     """
     rows = _rows(decode(content))
     first = next(rows, None)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +29,9 @@ class CtlSettings(BaseSettings):
     def _is_http(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError("the URL must start with http:// or https://")
+        place = urlsplit(url)
+        if not place.hostname or place.username or place.query:
+            raise ValueError("the URL is one like https://sms.example.com, without a user or a query")
         return url.rstrip("/")
 
     @field_validator("api_key")
@@ -45,8 +49,8 @@ def load_ctl_settings() -> CtlSettings:
         return CtlSettings()
     except ValidationError as error:
         problems = error.errors(include_input=False)
-        raise SettingsError("; ".join(f"SMS_{str(item['loc'][0]).upper()}: {_message(item['msg'])}" for item in problems)) from None
+        raise SettingsError("; ".join(_line(str(item["loc"][0]), item["msg"]) for item in problems)) from None
 
 
-def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")
+def _line(name: str, message: str) -> str:
+    return f"SMS_{name.upper()}: {message.removeprefix('Value error, ')}"

@@ -1,9 +1,8 @@
 """A batch as the api shows it at one moment."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from shared.states import LIVE_STATES, BatchState, State
 
@@ -17,17 +16,21 @@ class Snapshot(BaseModel):
 
     status: str
     batch_id: str = ""
-    recipients: int = 0
-    counts: Annotated[dict[str, int], Field(default_factory=dict)]
+    recipients: int | None = None
+    """Not known for a moment after the 202, where there is no Redis."""
+    counts: dict[str, int] = {}
+    lane: str | None = None
     reference: str | None = None
     created_at: str | None = None
+    send_at: str | None = None
     finished_at: str | None = None
     error_reason: str | None = None
 
     @property
     def has_ended(self) -> bool:
-        """Nothing more will be sent."""
-        return self.status in (BatchState.FINISHED, BatchState.CANCELLED)
+        """The counts change no more by themselves."""
+        over = self.status in (BatchState.FINISHED, BatchState.CANCELLED)
+        return over and not any(number for state, number in self.counts.items() if state in LIVE_STATES)
 
     @property
     def has_succeeded(self) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from tools.ctl.errors import CtlError, Refused, Unreachable
@@ -22,31 +23,28 @@ class Watched(Protocol):
 def watch(api: Watched, batch_id: str, pause_s: float = PAUSE_S, patience_s: float = PATIENCE_S) -> Iterator[Snapshot]:
     """The batch whenever something is heard of it; the last one has ended.
 
-    CtlError when nothing was heard for `patience_s`, or the api refuses for good.
+    A stream of events that breaks or cannot be had is made up for by a question, and tried again. CtlError when the
+    api refuses for good, or nothing was heard for `patience_s`.
     """
     heard_at_s = time.monotonic()
     while True:
-        for snapshot in _hear(api, batch_id, heard_at_s + patience_s):
-            yield snapshot
-            if snapshot.has_ended:
-                return
-            heard_at_s = time.monotonic()
+        try:
+            for snapshot in _one_round(api, batch_id):
+                yield snapshot
+                if snapshot.has_ended:
+                    return
+                heard_at_s = time.monotonic()
+        except (Unreachable, Refused) as error:
+            if not _may_pass(error) or time.monotonic() - heard_at_s > patience_s:
+                raise
         time.sleep(pause_s)
 
 
-def _hear(api: Watched, batch_id: str, give_up_at_s: float) -> Iterator[Snapshot]:
-    """One stream of events to its end or its loss, then one question."""
-    try:
+def _one_round(api: Watched, batch_id: str) -> Iterator[Snapshot]:
+    with suppress(CtlError):  # the question tells whether it is only the stream
         yield from api.events(batch_id)
-    except CtlError as error:
-        _bear(error, give_up_at_s)
-    try:
-        yield api.batch(batch_id)
-    except CtlError as error:
-        _bear(error, give_up_at_s)
+    yield api.batch(batch_id)
 
 
-def _bear(error: CtlError, give_up_at_s: float) -> None:
-    passes = isinstance(error, Unreachable) or (isinstance(error, Refused) and error.may_pass)
-    if not passes or time.monotonic() > give_up_at_s:
-        raise error
+def _may_pass(error: Unreachable | Refused) -> bool:
+    return isinstance(error, Unreachable) or error.may_pass

@@ -1,0 +1,114 @@
+"""The schemas of the OpenAPI document: the request's from its pydantic models, the answers' written down."""
+
+from typing import Any
+
+from services.api.requests import BatchRequest
+from shared.states import BatchState, State
+
+Schema = dict[str, Any]
+
+_REF = "#/components/schemas/{model}"
+TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
+_COUNTS: Schema = {"type": "object", "propertyNames": {"enum": list(State)}, "additionalProperties": _COUNT}
+
+
+def schemas(max_recipients: int) -> Schema:
+    """Every schema that the document refers to, by name."""
+    request = BatchRequest.model_json_schema(ref_template=_REF)
+    definitions: Schema = request.pop("$defs")
+    request["properties"]["recipients"]["maxItems"] = max_recipients
+    recipient = {"type": ["string", "integer"]}
+    send_sms = {
+        "mobiles": {"anyOf": [TEXT, {"type": "array", "items": recipient, "minItems": 1}]},
+        "content": _TEXT_OR_NULL,
+        "template_id": {"type": ["string", "integer", "null"]},
+    }
+    return {
+        **definitions,
+        "BatchRequest": request,
+        "SendSms": _object(send_sms, "mobiles") | {"additionalProperties": False},
+        "Accepted": _accepted_schema(),
+        "Batch": _batch_schema(),
+        "BatchList": _list_schema("batches", "Batch"),
+        "Message": _message_schema(),
+        "MessageList": _list_schema("messages", "Message"),
+        "Links": _object({"self": TEXT, "messages": TEXT, "events": TEXT}, "self", "messages", "events"),
+        "Problem": _problem_schema(),
+    }
+
+
+def _accepted_schema() -> Schema:
+    members = {
+        "success": {"const": True},
+        "message": TEXT,
+        "batch_id": {"type": "string", "format": "uuid"},
+        "status": {"const": BatchState.ACCEPTED.value},
+        "recipients": _COUNT,
+        "links": schema("Links"),
+    }
+    return _object(members, *members)
+
+
+def _batch_schema() -> Schema:
+    members = {
+        "batch_id": {"type": "string", "format": "uuid"},
+        "status": {"type": "string", "enum": list(BatchState)},
+        "recipients": {"type": ["integer", "null"], "minimum": 0},
+        "counts": _COUNTS,
+        "lane": TEXT,
+        "provider": TEXT,
+        "reference": _TEXT_OR_NULL,
+        "template_id": {"type": ["integer", "null"]},
+        "created_at": _TIME_OR_NULL,
+        "send_at": _TIME_OR_NULL,
+        "expires_at": _TIME_OR_NULL,
+        "finished_at": _TIME_OR_NULL,
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "links": schema("Links"),
+    }
+    return _object(members, "batch_id", "status", "recipients", "counts", "created_at", "finished_at", "links")
+
+
+def _message_schema() -> Schema:
+    members = {
+        "row": _COUNT,
+        "recipient": {"type": "string", "description": "Masked: +86138****8000"},
+        "state": {"type": "string", "enum": list(State)},
+        "attempts": _COUNT,
+        "segments": {"type": ["integer", "null"]},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "provider_message_id": _TEXT_OR_NULL,
+        "updated_at": {"type": "string", "format": "date-time"},
+    }
+    return _object(members, *members)
+
+
+def _problem_schema() -> Schema:
+    flaw = _object({"pointer": TEXT, "detail": TEXT}, "pointer", "detail")
+    members = {
+        "type": TEXT,
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "detail": TEXT,
+        "errors": {"type": "array", "items": flaw},
+    }
+    return _object(members, *members)
+
+
+def _list_schema(name: str, item: str) -> Schema:
+    members = {name: {"type": "array", "items": schema(item)}, "next_cursor": _TEXT_OR_NULL}
+    return _object(members, *members)
+
+
+def _object(members: Schema, *required: str) -> Schema:
+    return {"type": "object", "properties": members, "required": list(required)}
+
+
+def schema(model: str) -> Schema:
+    """A reference to the schema of that name."""
+    return {"$ref": _REF.format(model=model)}

@@ -1,0 +1,323 @@
+"""The three services together: from the post to the provider, for everything that can come of a number."""
+
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from shared.messages import outbound_body
+from tests.conftest import Start
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import TIERS_S, Trio
+
+
+def settings_for(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
+    return {
+        "SMS_AMQP_URL": vhost.amqp_url,
+        "SMS_DATABASE_URL": database_url,
+        "SMS_PROVIDER_URL": f"{simulator.url}/messages",
+        "SMS_PROVIDER_TIMEOUT_S": "1.5",
+        "SMS_RETRY_TIERS_S": TIERS_S,
+        "SMS_MAX_ATTEMPTS": "4",
+        "SMS_LOG_LEVEL": "DEBUG",
+    }
+
+
+@pytest.fixture
+def trio(vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start) -> Trio:
+    return Trio(vhost, simulator, settings_for(vhost, postgres_url, simulator), start).up()
+
+
+def numbers(count: int, ending: str = "") -> list[str]:
+    digits = 8 - len(ending)
+    return [f"+86138{number:0{digits}d}{ending}" for number in range(count)]
+
+
+def once_each(trio: Trio, batch_id: str, count: int) -> bool:
+    return trio.provider_calls(batch_id) == {f"{batch_id}:{row}": 1 for row in range(count)}
+
+
+@pytest.mark.parametrize("senders", [1, 5])
+def test_ten_thousand_numbers_go_out_once_each(
+    vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start, senders: int
+) -> None:
+    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(senders)
+    plain = [number for number in numbers(11_000) if not number[-4:].startswith("90")][:10_000]
+    batch_id = trio.post(plain)
+    assert trio.finished(batch_id, 120) == {"sent": 10_000}
+    assert once_each(trio, batch_id, 10_000)
+    assert not any(number in trio.logs() for number in plain[::100])
+    assert "你好" not in trio.logs()
+
+
+def test_every_kind_of_answer_ends_as_the_table_says(
+    each_vhost: Vhost, sqlite_url: str, simulator: ServiceProcess, start: Start
+) -> None:
+    trio = Trio(each_vhost, simulator, settings_for(each_vhost, sqlite_url, simulator), start).up()
+    expected = {
+        "0001": ("sent", 1, None),
+        "9001": ("sent", 1, None),
+        "9002": ("sent", 2, None),
+        "9003": ("sent", 2, None),
+        "9004": ("failed", 4, "http_503"),
+        "9005": ("failed", 1, "number_unreachable"),
+        "9006": ("unknown", 1, None),
+        "9007": ("unknown", 1, "timeout"),
+        "9008": ("unknown", 1, "connection_lost"),
+        "9009": ("unknown", 1, "answer_not_understood"),
+        "9010": ("failed", 4, None),
+    }
+    batch_id = trio.post([f"+861380013{ending}" for ending in expected])
+    trio.finished(batch_id)
+    for message, (state, attempts, code) in zip(trio.messages(batch_id), expected.values(), strict=True):
+        assert (message["state"], message["attempts"]) == (state, attempts), message
+        assert code is None or message["error_code"] == code
+        assert bool(message["error_reason"]) == (state != "sent")
+    calls = trio.provider_calls(batch_id)
+    assert [calls[f"{batch_id}:{row}"] for row in range(len(expected))] == [a for _, a, _ in expected.values()]
+
+
+def test_a_dead_letter_says_why_and_shows_no_number_and_no_text(trio: Trio) -> None:
+    batch_id = trio.post(["+8613800139005", "+8613800139008"])
+    assert trio.finished(batch_id) == {"failed": 1, "unknown": 1}
+    (dead,) = eventually(lambda: trio.vhost.messages("sms.dead-letter"))
+    (unclear,) = eventually(lambda: trio.vhost.messages("sms.unknown"))
+    headers, properties = dead["properties"]["headers"], dead["properties"]
+    assert headers["x-error-code"] == "number_unreachable"
+    assert headers["x-error-reason"].count(" ") > 2
+    assert headers["x-provider"] == "default"
+    assert (headers["x-provider-status"], headers["x-attempts"]) == (400, 1)
+    assert headers["x-original-queue"] == "sms.outbound.bulk"
+    assert headers["x-batch-id"] == batch_id == properties["correlation_id"]
+    assert datetime.fromisoformat(headers["x-first-at"]) <= datetime.fromisoformat(headers["x-failed-at"])
+    assert headers["x-failed-by"].startswith("sender@")
+    assert (properties["message_id"], properties["type"]) == (f"{batch_id}:0", "sms.outbound.v1")
+    assert (properties["content_type"], properties["app_id"]) == ("application/json", "sms-sender")
+    assert properties["timestamp"] > 1_700_000_000
+    assert json.loads(dead["payload"])["recipient"] == "+86138****9005"
+    for shown in (json.dumps(dead), json.dumps(unclear)):
+        assert "13800139" not in shown
+        assert "你好" not in shown
+
+
+def test_a_dead_letter_moved_back_by_hand_is_sent(trio: Trio) -> None:
+    trio.misbehave("refuse")
+    batch_id = trio.post(["+8613800138000"])
+    assert trio.finished(batch_id) == {"failed": 1}
+    trio.misbehave("accept")
+    ((_properties, body),) = eventually(lambda: trio.take("sms.dead-letter"))
+    trio.publish("sms.outbound", "bulk", json.dumps(body).encode())
+    assert eventually(lambda: trio.batch(batch_id)["counts"].get("sent")) == 1
+    assert trio.finished(batch_id) == {"sent": 1}
+    assert trio.provider_calls(batch_id) == {f"{batch_id}:0": 2}
+
+
+def test_an_unclear_number_moved_back_by_hand_is_held_again(trio: Trio) -> None:
+    batch_id = trio.post(["+8613800139009"])
+    assert trio.finished(batch_id) == {"unknown": 1}
+    ((_properties, body),) = eventually(lambda: trio.take("sms.unknown"))
+    trio.publish("sms.outbound", "bulk", json.dumps(body).encode())
+    assert len(eventually(lambda: trio.vhost.messages("sms.unknown"))) == 1
+    assert trio.provider_calls(batch_id) == {f"{batch_id}:0": 1}
+
+
+def test_a_batch_that_allows_it_is_sent_again_after_an_unclear_answer(trio: Trio) -> None:
+    trio.misbehave("garbage")
+    batch_id = trio.post(["+8613800138000"], on_unknown="resend")
+    eventually(lambda: trio.provider_calls(batch_id))
+    trio.misbehave("accept")
+    assert trio.finished(batch_id) == {"sent": 1}
+    assert trio.provider_calls(batch_id)[f"{batch_id}:0"] >= 2
+
+
+def test_bad_numbers_and_repeated_ones_end_alone(trio: Trio) -> None:
+    batch_id = trio.post(["13800138000", "+86 138-0013-8000", "12", "not a number", "008613800138001", 13800138002])
+    assert trio.finished(batch_id) == {"sent": 3, "duplicate": 1, "invalid": 2}
+    by_row = {message["row"]: message for message in trio.messages(batch_id)}
+    assert by_row[2]["error_reason"]
+    assert {call["to"] for call in trio.provider_texts(batch_id)} == {
+        "+8613800138000", "+8613800138001", "+8613800138002",
+    }  # fmt: skip
+
+
+def test_a_template_is_filled_in_for_each_recipient(trio: Trio, postgres_url: str) -> None:
+    template_id = add_template(postgres_url, "code", "您好 $name，验证码 $code")
+    recipients = [
+        {"to": "+8613800138000", "variables": {"name": "李雷"}},
+        {"to": "+8613800138001", "variables": {"name": "Han", "code": 9}},
+        {"to": "+8613800138002"},
+    ]
+    batch_id = trio.post(recipients, template_id=template_id, variables={"code": "1234"})
+    assert trio.finished(batch_id) == {"sent": 2, "invalid": 1}
+    texts = {call["to"]: call["text"] for call in trio.provider_texts(batch_id)}
+    assert texts == {"+8613800138000": "您好 李雷，验证码 1234", "+8613800138001": "您好 Han，验证码 9"}
+    (invalid,) = trio.messages(batch_id, state="invalid")
+    assert (invalid["error_code"], invalid["error_reason"]) == ("missing_variable", "No value for $name")
+
+
+def add_template(database_url: str, name: str, content: str) -> int:
+    import asyncio
+
+    from shared.ledger.database import Database
+    from shared.ledger.templates import TemplateLedger
+
+    async def add() -> int:
+        database = Database(database_url)
+        template = await TemplateLedger(database).add(name, content, 0)
+        await database.close()
+        return template.id
+
+    return asyncio.run(add())
+
+
+def test_an_unknown_template_falls_back_on_the_content(trio: Trio) -> None:
+    batch_id = trio.post(["+8613800138000"], template_id=404)
+    assert trio.finished(batch_id) == {"sent": 1}
+    assert [call["text"] for call in trio.provider_texts(batch_id)] == ["Hello 你好"]
+
+
+def test_an_unknown_template_without_content_is_a_dead_letter_and_a_batch_that_says_why(trio: Trio) -> None:
+    answer = requests.post(
+        f"{trio.api.url}/v1/batches", json={"recipients": ["+8613800138000"], "template_id": 404}, timeout=30
+    )
+    batch_id = answer.json()["batch_id"]
+    assert trio.finished(batch_id) == {"failed": 1}
+    batch = trio.batch(batch_id)
+    assert batch["error_code"] == "template_unknown"
+    assert "404" in batch["error_reason"]
+    (dead,) = eventually(lambda: trio.vhost.messages("sms.dead-letter.batches"))
+    assert dead["properties"]["headers"]["x-error-code"] == "template_unknown"
+    assert trio.provider_calls(batch_id) == {}
+
+
+def test_a_message_that_nobody_can_read_is_a_dead_letter_at_its_first_delivery(trio: Trio) -> None:
+    batch_id = trio.post(numbers(50))
+    trio.publish("sms.outbound", "bulk", b"{not json", type="sms.outbound.v1")
+    trio.publish("sms.outbound", "bulk", b"{}", type="sms.outbound.v9")
+    trio.publish("sms.outbound", "bulk", outbound_body(batch_id, 9999, 0, "", "bulk"), type="sms.outbound.v1")
+    dead = eventually(lambda: (found := trio.vhost.messages("sms.dead-letter")) and len(found) == 3 and found)
+    codes = sorted(letter["properties"]["headers"]["x-error-code"] for letter in dead)
+    assert codes == ["not_in_ledger", "unreadable_message", "unreadable_message"]
+    assert trio.finished(batch_id) == {"sent": 50}
+
+
+def test_a_batch_message_that_nobody_can_read_is_a_dead_letter_and_the_next_is_handled(trio: Trio) -> None:
+    trio.publish("sms.batches", "sms.batches", b"\xff", type="sms.batch.v1")
+    batch_id = trio.post(["+8613800138000"])
+    (dead,) = eventually(lambda: trio.vhost.messages("sms.dead-letter.batches"))
+    assert dead["properties"]["headers"]["x-error-code"] == "unreadable_message"
+    assert trio.finished(batch_id) == {"sent": 1}
+
+
+def test_two_thousand_copies_of_one_message_make_one_call(trio: Trio) -> None:
+    trio.misbehave("slow", delay_s=0.5)
+    batch_id = trio.post(["+8613800138000"], send_at=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
+    eventually(lambda: trio.batch(batch_id)["status"] == "scheduled")
+    body = outbound_body(batch_id, 0, 0, "", "bulk")
+    eventually(lambda: trio.batch(batch_id)["status"] != "scheduled")
+    trio.publish("sms.outbound", "bulk", body, copies=2000, type="sms.outbound.v1")
+    assert trio.finished(batch_id) == {"sent": 1}
+    queues = [f"sms.retry.{tier}" for tier in ("200ms", "500ms", "1s", "2s")] + ["sms.outbound.bulk"]
+    eventually(lambda: not any(trio.vhost.messages(queue) for queue in queues))
+    assert trio.provider_calls(batch_id) == {f"{batch_id}:0": 1}
+    assert trio.vhost.messages("sms.dead-letter") == []
+
+
+def test_a_scheduled_batch_waits_and_an_expired_one_is_not_sent(trio: Trio) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    later = trio.post(["+8613800138000"], send_at=soon.isoformat())
+    trio.misbehave("503")
+    hopeless = trio.post(["+8613800138000"], expires_at=(datetime.now(UTC) + timedelta(seconds=0.8)).isoformat())
+    assert trio.finished(hopeless) == {"expired": 1}
+    trio.misbehave("accept")
+    eventually(lambda: trio.batch(later)["status"] == "scheduled" or datetime.now(UTC) > soon)
+    assert trio.finished(later) == {"sent": 1}
+    (call,) = trio.provider_texts(later)
+    assert datetime.now(UTC) >= soon
+    assert call["to"] == "+8613800138000"
+
+
+def test_retry_after_is_obeyed_where_it_is_longer_than_any_tier(trio: Trio) -> None:
+    trio.misbehave("throttle", retry_after_s=4)
+    batch_id = trio.post(["+8613800138000"])
+    eventually(lambda: trio.provider_calls(batch_id))
+    trio.misbehave("accept")
+    assert trio.finished(batch_id) == {"sent": 1}
+    first, second = sorted(call["at_ms"] for call in trio.provider_texts(batch_id))
+    assert second - first >= 4000
+
+
+def test_the_priority_lane_does_not_wait_behind_a_big_bulk_batch(trio: Trio) -> None:
+    trio.misbehave("slow", delay_s=0.2)
+    big = trio.post(numbers(8000))
+    eventually(lambda: trio.batch(big)["counts"].get("sent", 0) > 100)
+    small = trio.post(["+8613900000001"], lane="priority")
+    also_small = trio.post(["+8613900000002"])
+    assert trio.finished(small) == {"sent": 1}
+    assert trio.finished(also_small) == {"sent": 1}
+    assert trio.batch(big)["status"] == "running"
+
+
+@pytest.mark.parametrize("victim", ["api", "dispatcher", "sender"])
+def test_a_service_killed_in_the_middle_of_a_batch_loses_nothing_and_sends_nothing_twice(
+    trio: Trio, victim: str
+) -> None:
+    trio.misbehave("slow", delay_s=0.05)
+    batch_id = trio.post(plain := [n for n in numbers(6000) if not n[-4:].startswith("90")])
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 500)
+    service = {"api": trio.api, "dispatcher": trio.dispatcher, "sender": trio.senders[0]}[victim]
+    service.kill()
+    service.start()
+    counts = trio.finished(batch_id, 120)
+    assert counts["sent"] + counts.get("unknown", 0) == len(plain)
+    assert victim == "sender" or counts == {"sent": len(plain)}
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+    unclear = {message["row"] for message in trio.messages(batch_id, state="unknown")}
+    called = {int(reference.split(":")[1]) for reference in trio.provider_calls(batch_id)}
+    assert set(range(len(plain))) - called <= unclear
+
+
+def test_a_sender_told_to_stop_finishes_its_calls(trio: Trio) -> None:
+    trio.senders[1].stop()
+    trio.misbehave("slow", delay_s=1)
+    batch_id = trio.post(numbers(400))
+    eventually(lambda: len(trio.provider_calls(batch_id)) >= 200)
+    assert trio.senders[0].stop() == 0
+    answered = trio.batch(batch_id)["counts"]
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sending", 0) == 0)
+    assert answered.get("unknown", 0) == 0
+    trio.misbehave("accept")
+    trio.senders[0].start()
+    assert trio.finished(batch_id) == {"sent": 400}
+    assert once_each(trio, batch_id, 400)
+
+
+def test_the_outbound_queue_stays_within_its_bound(
+    vhost: Vhost, sqlite_url: str, simulator: ServiceProcess, start: Start
+) -> None:
+    settings = {**settings_for(vhost, sqlite_url, simulator), "SMS_OUTBOUND_DEPTH": "300"}
+    trio = Trio(vhost, simulator, settings, start).up(senders=0)
+    batch_id = trio.post(numbers(3000))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("queued") == 300)
+    time.sleep(1)  # as long as it takes several turns to do wrong
+    assert trio.batch(batch_id)["counts"] == {"pending": 2700, "queued": 300}
+    assert len(trio.vhost.messages("sms.outbound.bulk")) == 300
+    trio.start("services.sender", **settings)
+    assert trio.finished(batch_id)["sent"] > 2900
+
+
+@pytest.mark.parametrize("module", ["services.dispatcher", "services.sender", "services.api"])
+def test_a_service_stops_with_status_0(trio: Trio, module: str) -> None:
+    service = {"services.dispatcher": trio.dispatcher, "services.sender": trio.senders[0], "services.api": trio.api}
+    assert service[module].stop() == 0
+    assert "Traceback" not in service[module].log
+    assert '"level":"error"' not in service[module].log
+
+
+def test_an_interrupted_service_stops_in_order(trio: Trio) -> None:
+    trio.dispatcher.signal(signal.SIGINT)
+    assert trio.dispatcher.wait() == 0

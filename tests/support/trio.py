@@ -1,0 +1,120 @@
+"""The three services and the simulator, wired together as processes, with the questions that tests ask them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pika
+import requests
+
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
+
+TIERS_S = "0.2,0.5,1,2"
+FINAL = {"sent", "failed", "unknown", "expired", "invalid", "duplicate", "suppressed", "cancelled"}
+
+
+@dataclass
+class Trio:
+    """One api, one dispatcher, some senders, one simulator."""
+
+    vhost: Vhost
+    simulator: ServiceProcess
+    settings: dict[str, str]
+    start: Callable[..., ServiceProcess]
+    api: ServiceProcess = field(init=False)
+    dispatcher: ServiceProcess = field(init=False)
+    senders: list[ServiceProcess] = field(default_factory=list)
+
+    def up(self, senders: int = 2) -> "Trio":
+        """Start everything."""
+        self.api = self.start("services.api", **self.settings)
+        self.dispatcher = self.start("services.dispatcher", **self.settings)
+        self.senders = [self.start("services.sender", **self.settings) for _ in range(senders)]
+        return self
+
+    def post(self, recipients: Sequence[Any], **fields: Any) -> str:
+        """Post a batch; its id."""
+        body = {"recipients": recipients, "content": "Hello 你好", **fields}
+        answer = requests.post(f"{self.api.url}/v1/batches", json=body, timeout=60)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["batch_id"])
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """The batch as the api tells it."""
+        answer = requests.get(f"{self.api.url}/v1/batches/{batch_id}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert isinstance(found, dict)
+        return found
+
+    def finished(self, batch_id: str, timeout_s: float = 60) -> dict[str, int]:
+        """The counts when the batch is finished; they add up to the recipients and are all final."""
+
+        def look() -> dict[str, Any] | None:
+            batch = self.batch(batch_id)
+            return batch if batch["status"] == "finished" else None
+
+        try:
+            batch = eventually(look, timeout_s, 0.2)
+        except AssertionError:
+            raise AssertionError(f"not finished: {self.batch(batch_id)}") from None
+        counts = batch["counts"]
+        assert sum(counts.values()) == batch["recipients"]
+        assert set(name for name, number in counts.items() if number) <= FINAL
+        return {name: number for name, number in counts.items() if number}
+
+    def messages(self, batch_id: str, **query: Any) -> list[dict[str, Any]]:
+        """A batch's numbers, all pages."""
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            parameters = {"limit": 1000, **query, **({"cursor": cursor} if cursor else {})}
+            page = requests.get(f"{self.api.url}/v1/batches/{batch_id}/messages", params=parameters, timeout=30).json()
+            found += page["messages"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return found
+
+    def provider_calls(self, batch_id: str) -> dict[str, int]:
+        """How often the provider saw each reference of the batch."""
+        answer = requests.get(f"{self.simulator.url}/calls/counts", params={"batch": batch_id}, timeout=30)
+        counts = answer.json()["counts"]
+        assert isinstance(counts, dict)
+        return counts
+
+    def provider_texts(self, batch_id: str) -> list[dict[str, Any]]:
+        """What the provider was sent for the batch."""
+        answer = requests.get(f"{self.simulator.url}/calls", params={"batch": batch_id, "limit": 10_000}, timeout=30)
+        calls = answer.json()["calls"]
+        assert isinstance(calls, list)
+        return calls
+
+    def misbehave(self, mode: str, **fields: Any) -> None:
+        """Tell the provider how to answer from now on."""
+        answer = requests.put(f"{self.simulator.url}/behaviour", json={"mode": mode, **fields}, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+    def publish(self, exchange: str, key: str, body: bytes, *, copies: int = 1, **properties: Any) -> None:
+        """Publish as somebody else would."""
+        with pika.BlockingConnection(pika.URLParameters(self.vhost.amqp_url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for _ in range(copies):
+                channel.basic_publish(exchange, key, body, pika.BasicProperties(**properties), mandatory=True)
+
+    def take(self, queue: str) -> list[tuple[pika.BasicProperties, dict[str, Any]]]:
+        """Take everything out of a queue: properties and JSON bodies."""
+        taken = []
+        with pika.BlockingConnection(pika.URLParameters(self.vhost.amqp_url)) as connection:
+            channel = connection.channel()
+            while True:
+                method, properties, body = channel.basic_get(queue, auto_ack=True)
+                if method is None:
+                    return taken
+                taken.append((properties, json.loads(body)))
+
+    def logs(self) -> str:
+        """All that the services have logged."""
+        return "".join(service.log for service in (self.api, self.dispatcher, *self.senders))

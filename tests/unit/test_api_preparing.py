@@ -1,0 +1,158 @@
+"""From a body to the batch message, and from a wrong body to a pointer at what is wrong."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
+from services.api.problems import Problem
+from shared.messages import BATCH_TYPE, read_batch
+from shared.topology import Lane
+
+WHOLE = {
+    "recipients": ["+8613800138000", 13900139000, {"to": 13700137000, "variables": {"n": 1.5}}, {"to": "1"}],
+    "content": "你好",
+    "template_id": 7,
+    "variables": {"name": "Li", "age": 3},
+    "lane": "priority",
+    "send_at": "2099-01-01T00:00:00Z",
+    "expires_at": "2099-01-01T08:30:00+08:00",
+    "reference": "r",
+    "on_unknown": "resend",
+    "provider": "default",
+}
+
+
+def prepared(members: Any, source: Source = JSON) -> Prepared:
+    return prepare(orjson.dumps(members), source, 100)
+
+
+def problem(body: bytes | dict[str, Any], source: Source = JSON) -> Problem:
+    with pytest.raises(Problem) as raised:
+        prepare(body if isinstance(body, bytes) else orjson.dumps(body), source, 100)
+    return raised.value
+
+
+def test_the_message_says_all_that_the_request_said() -> None:
+    batch = read_batch(BATCH_TYPE, prepared(WHOLE).message("b", 5))
+    assert (batch.batch_id, batch.accepted_at_ms, batch.content, batch.template_id) == ("b", 5, "你好", 7)
+    assert batch.recipients == [
+        "+8613800138000", "13900139000", {"to": "13700137000", "variables": {"n": "1.5"}}, "1",
+    ]  # fmt: skip
+    assert batch.variables == {"name": "Li", "age": "3"}
+    assert (batch.lane, batch.on_unknown, batch.reference, batch.provider) == (Lane.PRIORITY, "resend", "r", "default")
+    assert (batch.send_at_ms, batch.expires_at_ms) == (4070908800000, 4070910600000)
+
+
+def test_the_fingerprint_is_of_the_meaning_not_of_the_bytes() -> None:
+    turned = {name: WHOLE[name] for name in reversed(WHOLE)} | {"variables": {"age": "3", "name": "Li"}}
+    assert prepared(turned).fingerprint == prepared(WHOLE).fingerprint
+    assert prepared({**WHOLE, "content": "你好!"}).fingerprint != prepared(WHOLE).fingerprint
+
+
+def test_defaults_mean_the_same_as_nothing() -> None:
+    short = {"recipients": ["1"], "content": "x"}
+    spelled = {**short, "lane": "bulk", "on_unknown": "hold", "provider": "default", "variables": {}, "send_at": None}
+    assert prepared(short).fingerprint == prepared(spelled).fingerprint
+
+
+def test_form_and_json_of_one_meaning_have_one_fingerprint() -> None:
+    form = prepare(b"mobiles[]=1&mobiles[]=2&content=x", FORM, 100)
+    like_form = prepared({"mobiles": "1,2", "content": "x"}, JSON_LIKE_FORM)
+    assert form.fingerprint == like_form.fingerprint == prepared({"recipients": [1, "2"], "content": "x"}).fingerprint
+
+
+BASE = {"recipients": ["1"], "content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({**BASE, "recipients": []}, "/recipients"),
+        ({**BASE, "recipients": "1"}, "/recipients"),
+        ({**BASE, "recipients": ["1"] * 101}, "/recipients"),
+        ({**BASE, "recipients": ["1", True]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", None]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", ["2"]]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", 2.5]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", ""]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", "2" * 65]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", "2\0"]}, "/recipients/1"),
+        ({**BASE, "recipients": ["1", {}]}, "/recipients/1/to"),
+        ({**BASE, "recipients": ["1", {"to": None}]}, "/recipients/1/to"),
+        ({**BASE, "recipients": ["1", {"to": "2", "name": "x"}]}, "/recipients/1/name"),
+        ({**BASE, "recipients": ["1", {"to": "2", "variables": {"n": [1]}}]}, "/recipients/1/variables/n"),
+        ({**BASE, "variables": {"n": True}}, "/variables/n"),
+        ({**BASE, "variables": {"n": "\0"}}, "/variables/n"),
+        ({**BASE, "content": "x" * 5001}, "/content"),
+        ({**BASE, "content": "\0"}, "/content"),
+        ({**BASE, "content": ""}, "/content"),
+        ({**BASE, "content": 5}, "/content"),
+        ({"recipients": ["1"]}, ""),
+        ({**BASE, "template_id": 0}, "/template_id"),
+        ({**BASE, "template_id": "5"}, "/template_id"),
+        ({**BASE, "template_id": 2**63}, "/template_id"),
+        ({**BASE, "lane": "fast"}, "/lane"),
+        ({**BASE, "on_unknown": "drop"}, "/on_unknown"),
+        ({**BASE, "provider": "other"}, "/provider"),
+        ({**BASE, "reference": "x" * 256}, "/reference"),
+        ({**BASE, "send_at": "2030-01-01T00:00:00"}, "/send_at"),
+        ({**BASE, "send_at": 1893456000}, "/send_at"),
+        ({**BASE, "send_at": "1893456000"}, "/send_at"),
+        ({**BASE, "send_at": "2030-13-01T00:00:00Z"}, "/send_at"),
+        ({**BASE, "send_at": "9999-12-31T23:59:59-23:00"}, "/send_at"),
+        ({**BASE, "send_at": "2030-01-02T00:00:00Z", "expires_at": "2030-01-01T00:00:00Z"}, ""),
+        ({**BASE, "colour": "red"}, "/colour"),
+    ],
+)  # fmt: skip
+def test_a_flaw_is_422_with_a_pointer_to_it(members: dict[str, Any], pointer: str) -> None:
+    found = problem(members)
+    assert found.status == 422
+    assert [flaw.pointer for flaw in found.flaws] == [pointer]
+    assert found.flaws[0].detail
+
+
+def test_a_flaw_in_a_form_is_named_as_the_form_names_it() -> None:
+    assert problem(b"content=x", FORM).flaws[0].pointer == "/mobiles"
+    assert problem(b"content=x&mobiles=1,%00", FORM).flaws[0].pointer == "/mobiles/1"
+    assert problem(b"mobiles=1&template_id=abc", FORM).flaws[0].pointer == "/template_id"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[" * 100_000, b'{"a":' * 100_000, b'{"content": "\xff"}', b'{"content": NaN}', b"\xef\xbb\xbf{}"],
+)
+def test_what_is_no_json_is_400(body: bytes) -> None:
+    assert problem(body).status == 400
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"5"])
+def test_json_that_is_no_object_is_422(body: bytes) -> None:
+    assert problem(body).status == problem(body, JSON_LIKE_FORM).status == 422
+
+
+def test_a_hundred_thousand_wrong_recipients_are_one_flaw() -> None:
+    with pytest.raises(Problem) as raised:
+        prepare(orjson.dumps({**BASE, "recipients": [None] * 100_000}), JSON, 100_000)
+    assert len(raised.value.flaws) == 1
+
+
+def test_no_number_and_no_text_comes_back_in_a_flaw() -> None:
+    found = problem({"recipients": ["+8613800138000" * 9], "content": "secret" * 1000, "+8613800138000": 1})
+    assert not any(word in f"{found.detail}{found.flaws}" for word in ("8613800138000", "secret"))
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.integers(-9, 2**63),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_any_json_is_prepared_or_a_problem(value: Any) -> None:
+    for name in ("recipients", "variables", "send_at", "content"):
+        body = orjson.dumps({**BASE, name: value})
+        result: Prepared | Problem
+        try:
+            result = prepare(body, JSON, 100)
+        except Problem as found:
+            result = found
+        assert result.status == 422 if isinstance(result, Problem) else read_batch(BATCH_TYPE, result.message("b", 1))

@@ -1,0 +1,77 @@
+"""The topology on the broker: declared, or compared without changing anything."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import urlsplit
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from shared.amqp.declare import declare, mismatch
+from shared.amqp.link import describe, parameters
+from shared.topology import Topology
+from tools.ctl.errors import CtlError
+
+_NOT_FOUND, _PRECONDITION_FAILED = 404, 406
+
+_Declare = Callable[[BlockingChannel, bool], object]
+
+
+def declare_all(url: str, topology: Topology) -> None:
+    """Make everything exist; TopologyMismatch where something is there with other arguments."""
+    try:
+        declare(url, topology)
+    except (pika.exceptions.AMQPError, OSError) as error:
+        raise _failed(url, error) from None
+
+
+def differences(url: str, topology: Topology) -> list[str]:
+    """What the broker lacks or has otherwise, a sentence each; bindings cannot be read over AMQP and are left out."""
+    try:
+        with pika.BlockingConnection(parameters(url, "smsctl topology")) as connection:
+            return list(_differences(connection, topology))
+    except (pika.exceptions.AMQPError, OSError) as error:
+        raise _failed(url, error) from None
+
+
+def _differences(connection: pika.BlockingConnection, topology: Topology) -> Iterator[str]:
+    for exchange in topology.exchanges:
+        yield from _compared(connection, f"exchange {exchange.name}", partial(_exchange, exchange.name))
+    for queue in topology.queues:
+        yield from _compared(connection, f"queue {queue.name}", partial(_queue, queue.name, dict(queue.arguments)))
+
+
+def _compared(connection: pika.BlockingConnection, name: str, declare_one: _Declare) -> Iterator[str]:
+    # An active declaration is what makes the broker compare, and would create what is missing: existence comes first.
+    for passive in (True, False):
+        try:
+            with connection.channel() as channel:
+                declare_one(channel, passive)
+        except pika.exceptions.ChannelClosedByBroker as error:
+            yield _sentence(name, error)
+            return
+
+
+def _exchange(name: str, channel: BlockingChannel, passive: bool) -> None:  # noqa: FBT001 - pika's own parameter
+    channel.exchange_declare(name, "direct", passive=passive, durable=True)
+
+
+def _queue(name: str, arguments: dict[str, str | int], channel: BlockingChannel, passive: bool) -> None:  # noqa: FBT001
+    channel.queue_declare(name, passive=passive, durable=True, arguments=arguments)
+
+
+def _sentence(name: str, error: pika.exceptions.ChannelClosedByBroker) -> str:
+    if error.reply_code == _NOT_FOUND:
+        return f"{name} is missing"
+    return mismatch(error.reply_text) if error.reply_code == _PRECONDITION_FAILED else f"{name}: {error.reply_text}"
+
+
+def _failed(url: str, error: Exception) -> CtlError:
+    place = urlsplit(url)
+    where = f"{place.hostname}:{place.port or 5672}{place.path}"
+    return CtlError(f"cannot reach the broker at {where}: {_reason(error)} (SMS_AMQP_URL)")
+
+
+def _reason(error: Exception) -> str:
+    # What pika raises after the last of a host's addresses has no text, only the errors of each.
+    return str(error) or ", ".join(map(repr, error.args)) or describe(error)

@@ -1,0 +1,171 @@
+"""The commands of smsctl, but for the templates."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.table import Table
+
+from shared.settings import Settings, load
+from shared.topology import Lane
+from tools.ctl import sample as sample_batch
+from tools.ctl.batches import BatchOptions, BatchRequest, build_requests
+from tools.ctl.broker import declare_all, differences
+from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
+from tools.ctl.files import read_bytes
+from tools.ctl.recipients import read_recipients
+from tools.ctl.report import refusal, terminal
+from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
+from tools.ctl.settings import load_ctl_settings
+from tools.ctl.templates import app as templates_app
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Send batches of text messages, watch them, and look after the system behind.",
+)
+app.add_typer(templates_app, name="templates")
+
+
+_KEY = re.compile("[!-~]{1,240}")  # the api takes 255; part numbers come behind
+
+
+class OnUnknown(StrEnum):
+    """What becomes of a number that may have been sent."""
+
+    HOLD = "hold"
+    RESEND = "resend"
+
+
+Follow = Annotated[bool, typer.Option(help="Show the progress to the end.")]
+
+
+@app.command()
+def send(
+    file: Annotated[Path, typer.Argument(help="CSV with a column to, mobile or phone; - for standard input.")],
+    *,
+    content: Annotated[str | None, typer.Option(help="The text, with $name for a column's value.")] = None,
+    template: Annotated[
+        int | None, typer.Option(min=1, help="A template's id; --content is then the fallback.")
+    ] = None,
+    lane: Annotated[Lane | None, typer.Option(help="Which queue; bulk where not given.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Your own name for the batch.")] = None,
+    send_at: Annotated[str | None, typer.Option(help="When to begin, as 2030-01-31T08:00 (local time).")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="When to give up what is not sent by then.")] = None,
+    on_unknown: Annotated[
+        OnUnknown | None, typer.Option(help="For what may have been sent; hold where not given.")
+    ] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The key of an earlier try of the same command.")] = None,
+    follow: Follow = True,
+) -> None:
+    """Send a text to every recipient in a CSV file; the other columns are the recipients' variables."""
+    if content is None and template is None:
+        raise UsageError("give --content, --template, or both")
+    options = BatchOptions(content, template, lane, reference, _time(send_at), _time(expires_at), on_unknown)
+    batches = _batches(file, options)
+    console, api = terminal(), open_api()
+    try:
+        batch_ids = post_all(api, batches, _key(idempotency_key), console)
+    except MaybePosted as error:
+        raise CtlError(f"{error}\n  the same command with --idempotency-key {error.key} sends nothing twice") from None
+    if send_at is not None:
+        note(f"to watch it when its time comes: smsctl status {batch_ids[0]} --follow")
+    elif follow:
+        report(console, follow_all(api, batch_ids, console))
+
+
+@app.command()
+def status(
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress to the end first.")] = False,
+) -> None:
+    """Show a batch's counts, and the first of its failures with the reasons."""
+    console, api = terminal(), open_api()
+    try:
+        if follow:
+            follow_all(api, [batch], console)
+        show_status(api, batch, console)
+    except Refused as error:
+        raise CtlError(refusal(error)) from None
+
+
+@app.command()
+def sample(
+    *,
+    recipients: Annotated[int, typer.Option(min=sample_batch.FEWEST, max=sample_batch.MOST)] = 2000,
+    follow: Follow = True,
+) -> None:
+    """Send a batch in which everything happens that can, to the simulator."""
+    numbers = sample_batch.sample_recipients(recipients)
+    body = orjson.dumps({"recipients": numbers, "content": sample_batch.CONTENT, "reference": "sample"})
+    console, api = terminal(), open_api()
+    batch_ids = post_all(api, [BatchRequest(body, [])], None, console)
+    if not follow:
+        return
+    ended = follow_all(api, batch_ids, console)
+    report(console, ended)
+    console.print(_explained(recipients))
+    if (counted := sum(ended[-1].counts.values())) != recipients:
+        raise CtlError(f"the counts add up to {counted}, and {recipients} recipients were given")
+
+
+@app.command()
+def topology(
+    *, check: Annotated[bool, typer.Option("--check", help="Only say how the broker differs.")] = False
+) -> None:
+    """Declare every exchange, queue and binding on the broker (SMS_AMQP_URL, SMS_RETRY_TIERS_S)."""
+    settings = load(Settings)
+    url, wanted = settings.amqp_url.get_secret_value(), settings.topology
+    size = f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues"
+    console = terminal()
+    if not check:
+        declare_all(url, wanted)
+        console.print(f"the broker has all of it: {size}, {len(wanted.bindings)} bindings")
+        return
+    different = differences(url, wanted)
+    for sentence in different:
+        console.print(sentence, soft_wrap=True)
+    if different:
+        raise CtlError(f"the broker differs in {len(different)} of {size}")
+    console.print(f"as it should be: {size}; bindings cannot be read over AMQP, smsctl topology declares them again")
+
+
+def _batches(file: Path, options: BatchOptions) -> list[BatchRequest]:
+    """The file's batches; what is left out of them is said."""
+    given = read_recipients(read_bytes(file))
+    if given.left_out:
+        note(f"columns that are no variables (letters, digits and _ only): {', '.join(given.left_out)}")
+    batches, left_out = build_requests(given, options, load_ctl_settings().default_region)
+    if left_out:
+        note(f"{left_out} rows are left out: an earlier one of the {len(batches)} batches has the number already")
+    return batches
+
+
+def _key(given: str | None) -> str | None:
+    if given is not None and not _KEY.fullmatch(given):
+        raise UsageError("an idempotency key has 1 to 240 printable ASCII characters, no spaces")
+    return given
+
+
+def _time(text: str | None) -> str | None:
+    """A time as the contract wants it; without an offset it is local."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except ValueError:
+        raise UsageError(f"not a time: {text!r}; write it as 2030-01-31T08:00 or 2030-01-31T08:00:00+08:00") from None
+
+
+def _explained(recipients: int) -> Table:
+    table = Table("numbers", "look like", "end as", "because", title="what the sample is made of")
+    for group, size in sample_batch.composition(recipients).items():
+        table.add_row(str(size), group.looks, group.ends, group.why)
+    return table
