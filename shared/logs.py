@@ -38,11 +38,12 @@ def configure(service: str, level: str) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
-    # pika reports every step of a connection, and each failure again at every layer; our own layer logs each once.
+    # Libraries log only warnings: at DEBUG the database drivers would write out numbers and texts.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for ours in ("services", "shared", "tools", "__main__"):
+        logging.getLogger(ours).setLevel(level)
+    # pika reports each failure again at every layer; our own layer logs each once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    for noisy in ("aiormq", "aio_pika", "aiohttp.access", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

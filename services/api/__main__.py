@@ -24,7 +24,10 @@ def main() -> None:
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     """Listen at once, connect in the background; at the stop finish the requests under way, then disconnect."""
     parts = build_parts(settings)
-    runner = web.AppRunner(build_app(settings, parts, stop), access_log=None, shutdown_timeout=settings.drain_timeout_s)
+    # Of a body that was refused, two seconds more are read: time for the client to see the answer.
+    runner = web.AppRunner(
+        build_app(settings, parts, stop), access_log=None, lingering_time=2, shutdown_timeout=settings.drain_timeout_s
+    )
     tasks = lifecycle.CriticalTasks()
     try:
         await _listen(runner, settings)

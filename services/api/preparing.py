@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from services.api.forms import members_of_form, members_of_json
 from services.api.problems import Flaw, Problem, invalid, malformed
-from services.api.requests import BatchRequest, epoch_ms, flaws
+from services.api.requests import BatchRequest, epoch_ms, flaws, unknown_members
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
+_VALUES_PER_RECIPIENT, _VALUES_AT_LEAST = 16, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     members = source.read(body, max_recipients)
     if isinstance(members, dict) and _too_many(members.get("recipients"), max_recipients):
         raise invalid(Flaw(f"/{source.recipients}", f"More than {max_recipients} recipients"))
+    if isinstance(members, dict) and (unknown := unknown_members(members)):
+        raise invalid(*unknown)
     try:
         request = BatchRequest.model_validate(members)
     except ValidationError as error:
@@ -57,7 +60,10 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     return Prepared(digest, len(request.recipients), epoch_ms(request.expires_at), meaning)
 
 
-def _json(body: bytes, _max_recipients: int) -> Any:
+def _json(body: bytes, max_recipients: int) -> Any:
+    # A megabyte of "[]," would take twenty as lists.
+    if sum(map(body.count, (b",", b"[", b"{"))) > _VALUES_AT_LEAST + _VALUES_PER_RECIPIENT * max_recipients:
+        raise invalid(Flaw("", f"The body holds more values than {max_recipients} recipients take"))
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -65,7 +71,7 @@ def _json(body: bytes, _max_recipients: int) -> Any:
 
 
 def _json_like_form(body: bytes, max_recipients: int) -> Any:
-    return members_of_json(_json(body, max_recipients))
+    return members_of_json(_json(body, max_recipients), max_recipients)
 
 
 JSON = Source(_json, "recipients")

@@ -75,14 +75,14 @@ def test_what_is_no_such_form_is_a_problem(body: bytes, status: int) -> None:
     "mobiles", [BOTH, ",".join(BOTH), [BOTH[0], 13900139000], ["13800138000;13900139000"], "13800138000\n13900139000"]
 )
 def test_json_takes_an_array_or_a_text(mobiles: object) -> None:
-    members = members_of_json({"mobiles": mobiles, "template_id": "5"})
+    members = members_of_json({"mobiles": mobiles, "template_id": "5"}, 100)
     assert [str(recipient) for recipient in members["recipients"]] == BOTH
     assert members["template_id"] == 5
 
 
 def test_json_with_another_member_is_422() -> None:
     with pytest.raises(Problem) as raised:
-        members_of_json({"mobiles": BOTH, "+8613800138000": 1})
+        members_of_json({"mobiles": BOTH, "+8613800138000": 1}, 100)
     assert raised.value.status == 422
     assert "138" not in raised.value.detail
 

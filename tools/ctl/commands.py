@@ -141,7 +141,9 @@ def _batches(file: Path, options: BatchOptions) -> list[BatchRequest]:
     """The file's batches; what is left out of them is said."""
     given = read_recipients(read_bytes(file))
     if given.left_out:
-        note(f"columns that are no variables (letters, digits and _ only): {', '.join(given.left_out)}")
+        note(
+            f"columns left out, as no variable can have their name (letters, digits and _): {', '.join(given.left_out)}"
+        )
     batches, left_out = build_requests(given, options, load_ctl_settings().default_region)
     if left_out:
         note(f"{left_out} rows are left out: an earlier one of the {len(batches)} batches has the number already")

@@ -35,13 +35,11 @@ class Stack:
     def up(self, senders: int) -> Node:
         """Start what does not run yet, end surplus senders, and return when all of it is ready."""
         with self.register.lock():
+            self._require_free_ports()
             node = broker.start(self._settings)
             places = Places(self.folder, node.amqp_url, self._settings.api_port, self._settings.simulator_port)
             wanted = plan(places, senders, self._inherited)
             running = self._without_surplus(wanted)
-            self._require_free_ports(wanted, running)
-            for name in wanted.keys() - running.keys():
-                self._log(name).unlink(missing_ok=True)
             for name, process in wanted.items():
                 if name not in running:
                     running[name] = self._start(name, process)
@@ -73,13 +71,13 @@ class Stack:
             print(f"stopping {', '.join(sorted(members))}")
             processes.end(members.values(), self._settings.drain_timeout_s + _STOP_MARGIN_S)
 
-    def _require_free_ports(self, wanted: Mapping[str, Process], running: Mapping[str, Started]) -> None:
-        for name, process in wanted.items():
-            if name not in running and process.port and not is_free(process.port):
-                variable = f"SMS_{name.upper()}_PORT"
+    def _require_free_ports(self) -> None:
+        running = self.register.running()
+        for name, port in (("api", self._settings.api_port), ("simulator", self._settings.simulator_port)):
+            if name not in running and not is_free(port):
                 raise PortTaken(
-                    f"port {process.port} (the {name}) is taken by another process: "
-                    f"end that, or choose another with {variable}"
+                    f"port {port} (the {name}) is taken by another process: "
+                    f"end that, or choose another with SMS_{name.upper()}_PORT"
                 )
 
     def _start(self, name: str, process: Process) -> Started:

@@ -1,0 +1,69 @@
+# sms-batch: `make run` brings everything up, with Docker where there is an engine, without it where there is none.
+.DEFAULT_GOAL := help
+.PHONY: help run run-docker run-local stop clean test check format bench env venv venv-dev
+
+SENDERS ?= 3
+# docker or local; found out only by the targets that use it
+WITH ?= $(shell tools/setup.sh engine)
+PYTHON_IN_VENV := .venv/bin/python
+# Compose reads the whole file even to stop; without .env, any value will do for that.
+COMPOSE_DOWN := SMS_RABBITMQ_PASSWORD=- SMS_POSTGRES_PASSWORD=- SMS_API_KEYS=- docker compose --profile tools down --remove-orphans
+STYLED := services shared tools tests $(wildcard benchmarks)
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS)"
+
+run: ## Start everything, send the sample batch, say where to look
+	@$(MAKE) --no-print-directory run-$(WITH)
+
+run-docker: env
+	docker compose up --build --detach --wait --scale sender=$(SENDERS)
+	docker compose run --rm smsctl sample
+	@echo
+	@echo "API:           http://$$(docker compose port api 8080)  (its docs: /docs; the key is SMS_API_KEYS in .env)"
+	@echo "Management UI: http://$$(docker compose port rabbitmq 15672)/  (user sms, password: SMS_RABBITMQ_PASSWORD in .env)"
+	@echo "Dead letters:  http://$$(docker compose port rabbitmq 15672)/#/queues/%2F/sms.dead-letter  (\"Get messages\")"
+	@echo "Simulator:     http://$$(docker compose port simulator 8090)/calls/summary"
+	@echo "Logs:          docker compose logs"
+
+run-local:
+	@tools/setup.sh venv run
+	@tools/setup.sh packages run
+	@$(PYTHON_IN_VENV) -m tools.local up --senders $(SENDERS)
+	@. .run/env && $(PYTHON_IN_VENV) -m tools.ctl sample
+	@$(PYTHON_IN_VENV) -m tools.local status
+
+stop: ## Stop everything; the ledger and the broker's messages stay
+	@if [ "$$(tools/setup.sh engine)" = docker ]; then $(COMPOSE_DOWN); fi
+	@if [ -d .run ] && [ -x $(PYTHON_IN_VENV) ]; then $(PYTHON_IN_VENV) -m tools.local down; fi
+
+clean: stop ## Stop everything and delete its data; .env stays
+	@if [ "$$(tools/setup.sh engine)" = docker ]; then $(COMPOSE_DOWN) --volumes; fi
+	rm -rf .run
+
+test: venv-dev ## Install what the tests need, and run all of them
+	@tools/setup.sh packages test
+	.venv/bin/pytest
+
+check: venv-dev ## Format, lint, types, import rules
+	.venv/bin/ruff format --check $(STYLED)
+	.venv/bin/ruff check $(STYLED)
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: venv-dev ## Put the code into its format
+	.venv/bin/ruff check --fix --quiet $(STYLED) || true
+	.venv/bin/ruff format $(STYLED)
+
+bench: venv-dev ## Measure latency, rates and memory
+	$(PYTHON_IN_VENV) -m benchmarks
+
+env: ## Write .env with passwords for docker compose, unless it is there
+	@tools/setup.sh env
+
+venv: ## Make .venv with what the services need
+	@tools/setup.sh venv run
+
+venv-dev:
+	@tools/setup.sh venv dev

@@ -1,0 +1,147 @@
+"""Requests that are too large, too many or malformed: a problem document, bounded memory, others are answered."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import psutil
+import pytest
+import requests
+
+from shared.topology import BATCHES
+from tests.conftest import Start
+from tests.support.api import TIMEOUT_S, get, post
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+MIB = 1024 * 1024
+PEAK_BYTES = 350 * MIB
+MEMBERS = b",".join(b'"m%d":[]' % number for number in range(500_000))
+HUNDRED_THOUSAND = [f"+86138{number:08d}" for number in range(100_000)]
+
+
+@pytest.fixture
+def api(start: Start, vhost: Vhost, sqlite_url: str) -> ServiceProcess:
+    return start("services.api", SMS_AMQP_URL=vhost.amqp_url, SMS_DATABASE_URL=sqlite_url)
+
+
+def peak_bytes(api: ServiceProcess) -> int:
+    (process,) = (child for child in psutil.Process().children() if listens(child, api.port))
+    with open(f"/proc/{process.pid}/status") as status:
+        (line,) = (line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in process.net_connections("tcp"))
+
+
+def send(api: ServiceProcess, path: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    return requests.post(f"{api.url}{path}", data=body, headers=headers, timeout=TIMEOUT_S)
+
+
+def test_a_hundred_thousand_recipients_as_json_and_as_a_form(api: ServiceProcess, vhost: Vhost) -> None:
+    as_json = orjson.dumps({"recipients": HUNDRED_THOUSAND, "content": "x"})
+    as_form = ("content=x&" + "&".join(f"mobiles%5B%5D=%2B{number[1:]}" for number in HUNDRED_THOUSAND)).encode()
+    key = {"Idempotency-Key": "k"}
+    first = send(api, "/v1/batches", as_json, JSON | key)
+    assert (first.status_code, first.json()["recipients"]) == (202, 100_000)
+    assert send(api, "/send-sms", as_form, FORM | key).json() == first.json()
+    (message,) = vhost.messages(BATCHES)
+    assert message["payload_bytes"] > 1_500_000
+    assert peak_bytes(api) < 200 * MIB
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        ("/v1/batches", JSON, b'{"content":"x","recipients":[' + b"1," * 999_999 + b"1]}", 422),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":[' + b"null," * 999_999 + b"1]}", 422),
+        ("/v1/batches", JSON, b"[" * 5_000_000, 400),
+        ("/v1/batches", JSON, b'{"recipients":' * 500_000, 400),
+        ("/v1/batches", JSON, b'{"content":"' + b"\xff" * 100_000 + b'"}', 400),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":["1"]' + b',"content":"x"' * 500_000 + b',"z":1}', 422),
+        ("/v1/batches", JSON, b"{" + MEMBERS + b"}", 422),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":["' + b"1" * 10_000_000 + b'"]}', 422),
+        ("/send-sms", FORM, b"&".join(b"f%d=1" % number for number in range(100_000)), 422),
+        ("/send-sms", FORM, b"&" * 10_000_000, 422),
+        ("/send-sms", FORM, b"mobiles[]=1&" * 1_000_000, 422),
+        ("/send-sms", FORM, b"mobiles=" + b"1," * 5_000_000, 422),
+        ("/send-sms", FORM, b"mobiles=" + b"12," * 4_900_000, 422),
+        ("/send-sms", FORM, b"mobiles=" + b"%ff" * 500_000, 400),
+        ("/send-sms", FORM, b"mobiles=" + b"%31" * 4_900_000, 422),
+        ("/send-sms", JSON, b'{"content":"x","mobiles":"' + b"12," * 1_500_000 + b'"}', 422),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":[' + b"[]," * 4_900_000 + b"1]}", 422),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":["1"],"variables":{' + MEMBERS + b"}}", 422),
+        ("/v1/batches", JSON, b'{"content":"x","recipients":[{"to":"1",' + MEMBERS + b"}]}", 422),
+    ],
+)
+def test_what_nobody_should_send_is_a_problem_and_memory_stays_bounded(
+    api: ServiceProcess, path: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    answer = send(api, path, body, headers)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert len(answer.content) < 20_000
+    assert peak_bytes(api) < PEAK_BYTES
+    assert post(api).status_code == 202
+
+
+def test_a_hundred_megabytes_are_refused_before_they_are_read(api: ServiceProcess) -> None:
+    with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S) as connection:
+        head = f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {100 * MIB}"
+        connection.sendall(f"{head}\r\n\r\n[".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert peak_bytes(api) < PEAK_BYTES
+
+
+def test_a_hundred_megabytes_without_a_length_are_refused_too(api: ServiceProcess) -> None:
+    head = (
+        b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    chunk = b"100000\r\n" + b" " * MIB + b"\r\n"
+    with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(head + chunk * 20)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert peak_bytes(api) < PEAK_BYTES
+    assert post(api).status_code == 202
+
+
+def test_others_are_answered_while_large_bodies_are_checked(api: ServiceProcess) -> None:
+    recipients = [{"to": number, "variables": {"name": "Li"}} for number in HUNDRED_THOUSAND]
+    body = orjson.dumps({"recipients": recipients, "content": "x"})
+    done = threading.Event()
+
+    def small_ones() -> int:
+        answered = 0
+        while not done.is_set():
+            assert get(api, "/healthz").ok
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(7) as pool:
+        answered = pool.submit(small_ones)
+        large = [pool.submit(send, api, "/v1/batches", body, JSON) for _ in range(6)]
+        try:
+            assert {future.result().status_code for future in large} == {202}
+        finally:
+            done.set()
+        assert answered.result() > 20
+    assert peak_bytes(api) < PEAK_BYTES
+
+
+def test_a_slow_client_keeps_nobody_from_posting(api: ServiceProcess) -> None:
+    head = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    slow = [socket.create_connection(("127.0.0.1", api.port)) for _ in range(200)]
+    try:
+        for connection in slow:
+            connection.sendall(head)
+        time.sleep(0.2)
+        assert post(api).status_code == 202
+    finally:
+        for connection in slow:
+            connection.close()

@@ -1,0 +1,135 @@
+"""Phone numbers: what people type, as E.164, and what may be shown of it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.phone import InvalidNumber, _normalise_any, mask, normalise
+
+MOBILE = "+8613800138000"
+mainland_mobiles = st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "13800138000",
+        " 13800138000 ",
+        "138 0013 8000",
+        "138-0013-8000",
+        "(138) 0013.8000",
+        "138\u00a00013\u00a08000",
+        "138\t0013\t8000",
+        "13800138000\r\n",
+        "+8613800138000",
+        "+86 138 0013 8000",
+        "8613800138000",
+        "008613800138000",
+        "0086 138 0013 8000",
+        "+86-138-0013-8000",
+        "１３８００１３８０００",
+        "＋8613800138000",
+    ],
+)
+def test_every_usual_spelling_of_a_mainland_mobile_number_is_one_number(typed: str) -> None:
+    assert normalise(typed, "CN") == MOBILE
+
+
+@pytest.mark.parametrize(
+    ("typed", "region", "number"),
+    [
+        ("+1 (650) 253-0000", "CN", "+16502530000"),
+        ("(650) 253-0000", "US", "+16502530000"),
+        ("07911 123456", "GB", "+447911123456"),
+        ("+39 06 698 12345", "CN", "+390669812345"),
+        ("+86 138 0013 8000", "US", MOBILE),
+        ("010 1234 5678", "CN", "+861012345678"),
+        ("+852 5123 4567", "CN", "+85251234567"),
+    ],
+)
+def test_a_number_is_read_as_dialled_in_the_region_unless_it_has_a_plus(typed: str, region: str, number: str) -> None:
+    assert normalise(typed, region) == number
+
+
+def test_eleven_digits_that_look_like_a_mainland_mobile_are_none_elsewhere() -> None:
+    assert normalise("15550138000", "US") == "+15550138000"
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("", "Not a phone number"),
+        ("+", "Not a phone number"),
+        ("hello", "Not a phone number"),
+        ("\x00", "Not a phone number"),
+        ("1" * 300, "Not a phone number"),
+        ("110", "Too few digits for a phone number of its country"),
+        ("+1 650 253 00001", "Too many digits for a phone number of its country"),
+        ("+999 123456789", "Unknown country calling code"),
+        ("+1 253 0000", "A local number without its area code"),
+        ("+65 123456789", "No phone number of its country has this many digits"),
+    ],
+)
+def test_what_cannot_be_a_number_says_why(typed: str, reason: str) -> None:
+    assert normalise(typed, "CN") == InvalidNumber(reason)
+
+
+@settings(deadline=None)
+@given(mobile=mainland_mobiles, prefix=st.sampled_from(["", "+86", "86", "0086", "+86 "]))
+def test_the_fast_way_for_mainland_mobiles_says_what_the_library_says(mobile: str, prefix: str) -> None:
+    assert normalise(prefix + mobile, "CN") == _normalise_any(prefix + mobile, "CN") == f"+86{mobile}"
+
+
+@settings(deadline=None)
+@given(typed=st.from_regex(r"\+?[0-9]{5,16}", fullmatch=True) | st.text("0123456789+- ()x", max_size=20))
+def test_a_normalised_number_is_e164_and_normalises_to_itself_everywhere(typed: str) -> None:
+    number = normalise(typed, "CN")
+    if isinstance(number, str):
+        assert number[0] == "+"
+        assert set(number[1:]) <= set("0123456789")
+        assert normalise(number, "CN") == normalise(number, "US") == number
+
+
+@settings(deadline=None)
+@given(typed=st.text(max_size=70))
+def test_no_input_is_too_strange_for_an_answer_and_the_answer_does_not_quote_it(typed: str) -> None:
+    number = normalise(typed, "CN")
+    if isinstance(number, InvalidNumber):
+        assert not any(character.isdigit() for character in number.reason)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+8613800138000", "+86138****8000"),
+        ("13800138000", "138****8000"),
+        ("+16502530000", "+165****0000"),
+        ("+4512345678", "+45****5678"),
+        ("+999123456789012", "+99912****9012"),
+        ("12345678", "****5678"),
+        ("1234567", "*******"),
+        ("", ""),
+    ],
+)
+def test_a_number_is_shown_by_its_beginning_and_its_last_four_digits(number: str, shown: str) -> None:
+    assert mask(number) == shown
+
+
+@settings(deadline=None)
+@given(number=st.from_regex(r"\+?[0-9]{1,40}", fullmatch=True))
+def test_a_mask_shows_at_most_six_characters_and_four_and_never_the_four_before_the_last_four(number: str) -> None:
+    head, stars, tail = mask(number).partition("****")
+    if len(number) < 8:
+        assert set(mask(number)) == {"*"}
+        return
+    assert stars
+    assert len(head) <= 6
+    assert number.startswith(head)
+    assert tail == number[-4:]
+    assert len(head) + len(tail) <= len(number) - 4
+
+
+@pytest.mark.parametrize("typed", ["1-800-FLOWERS", "13800138000;13900139000", "13800138000 ext 5", "1380013800O"])
+@pytest.mark.xfail(strict=True, reason="phonenumbers turns letters to digits, and drops what follows a number")
+def test_what_is_more_than_one_number_or_has_letters_is_no_number_that_somebody_meant(typed: str) -> None:
+    assert isinstance(normalise(typed, "CN"), InvalidNumber)

@@ -1,0 +1,124 @@
+"""What becomes of a delivery whose row could not be claimed, for every way in which the row can stand."""
+
+import dataclasses
+
+import pytest
+
+from services.sender.unclaimed import Disposal, Step, dispose
+from shared.ledger.sending import Row
+from shared.messages import OutboundMessage
+from shared.states import BatchState, State
+
+NOW_MS = 1_700_000_000_000
+LEASE_MS = 15_000
+MESSAGE = OutboundMessage(batch_id="0198c0de-0000-8000-8000-00000000abcd", row=7, attempt=2)
+ROW = Row(
+    batch_id=MESSAGE.batch_id,
+    row=7,
+    state=State.QUEUED,
+    attempt=2,
+    recipient="+8613800138000",
+    text="hello",
+    claimed_at_ms=NOW_MS - 5_000,
+    claimed_by="another#1",
+    first_at_ms=NOW_MS - 60_000,
+    retry_at_ms=None,
+    error_code=None,
+    error_reason=None,
+    provider_status=None,
+    batch_state=BatchState.RUNNING,
+    provider="default",
+    may_resend=False,
+    expires_at_ms=None,
+)
+
+NEVER_SENT = (State.EXPIRED, State.INVALID, State.DUPLICATE, State.SUPPRESSED, State.CANCELLED)
+SENDABLE = (State.PENDING, State.QUEUED, State.RETRYING, State.FAILED)
+
+
+def step(state: State, attempts_ahead: int, batch_state: BatchState = BatchState.RUNNING) -> Step:
+    row = dataclasses.replace(ROW, state=state, attempt=MESSAGE.attempt + attempts_ahead, batch_state=batch_state)
+    return dispose(MESSAGE, row, NOW_MS, LEASE_MS).step
+
+
+def claimed(ago_ms: int | None) -> Disposal:
+    claimed_at_ms = None if ago_ms is None else NOW_MS - ago_ms
+    row = dataclasses.replace(ROW, state=State.SENDING, attempt=3, claimed_at_ms=claimed_at_ms)
+    return dispose(MESSAGE, row, NOW_MS, LEASE_MS)
+
+
+def test_a_row_that_the_ledger_does_not_have_is_rejected_with_its_reason() -> None:
+    disposal = dispose(MESSAGE, None, NOW_MS, LEASE_MS)
+    assert disposal == Disposal(Step.REJECT, 0, "not_in_ledger", "The ledger has no such batch and row")
+
+
+@pytest.mark.parametrize("batch_state", BatchState)
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("attempts_ahead", [-2, -1])
+def test_a_message_ahead_of_the_ledger_is_rejected(attempts_ahead: int, state: State, batch_state: BatchState) -> None:
+    assert step(state, attempts_ahead, batch_state) is Step.REJECT
+
+
+def test_a_message_ahead_of_the_ledger_tells_both_counts() -> None:
+    disposal = dispose(MESSAGE, dataclasses.replace(ROW, attempt=1), NOW_MS, LEASE_MS)
+    assert disposal.code == "ahead_of_ledger"
+    assert disposal.reason == "The ledger counts 1 attempts, the message 2: was the ledger restored?"
+
+
+@pytest.mark.parametrize("batch_state", BatchState)
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("attempts_ahead", [2, 3])
+def test_a_copy_that_a_later_message_has_overtaken_is_skipped(
+    attempts_ahead: int, state: State, batch_state: BatchState
+) -> None:
+    assert step(state, attempts_ahead, batch_state) is Step.SKIP
+
+
+@pytest.mark.parametrize("batch_state", BatchState)
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.RETRYING, Step.REPEAT),
+        (State.FAILED, Step.REPEAT),
+        (State.UNKNOWN, Step.REPEAT),
+        (State.SENT, Step.SKIP),
+        (State.PENDING, Step.SKIP),
+        (State.QUEUED, Step.SKIP),
+        *((state, Step.SKIP) for state in NEVER_SENT),
+    ],
+)
+def test_a_message_whose_claim_was_recorded_has_its_follow_up_repeated_if_it_has_one(
+    state: State, expected: Step, batch_state: BatchState
+) -> None:
+    assert step(state, 1, batch_state) is expected
+
+
+@pytest.mark.parametrize("attempts_ahead", [0, 1])
+@pytest.mark.parametrize("batch_state", BatchState)
+def test_a_claim_at_work_is_waited_for_whatever_the_batch_does(attempts_ahead: int, batch_state: BatchState) -> None:
+    assert step(State.SENDING, attempts_ahead, batch_state) is Step.WAIT
+
+
+@pytest.mark.parametrize(("ago_ms", "wait_ms"), [(0, 15_000), (5_000, 10_000), (14_999, 1), (-1_000, 16_000)])
+def test_a_running_lease_is_waited_for_to_its_end(ago_ms: int, wait_ms: int) -> None:
+    assert claimed(ago_ms) == Disposal(Step.WAIT, wait_ms=wait_ms)
+
+
+@pytest.mark.parametrize("ago_ms", [15_000, 15_001, 10**9, None])
+def test_a_claim_whose_lease_has_ended_is_held_as_unclear(ago_ms: int | None) -> None:
+    assert claimed(ago_ms) == Disposal(Step.HOLD)
+
+
+@pytest.mark.parametrize(
+    ("state", "batch_state", "expected"),
+    [
+        *((state, BatchState.CANCELLED, Step.CANCEL) for state in SENDABLE),
+        *((state, other, Step.PARK) for state in SENDABLE for other in BatchState if other is not BatchState.CANCELLED),
+        *((state, other, Step.SKIP) for state in (State.SENT, *NEVER_SENT) for other in BatchState),
+        *((State.UNKNOWN, other, Step.REPEAT) for other in BatchState),
+    ],
+)
+def test_a_row_that_is_not_begun_is_settled_by_its_state_and_its_batchs(
+    state: State, batch_state: BatchState, expected: Step
+) -> None:
+    assert step(state, 0, batch_state) is expected

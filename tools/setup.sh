@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# What the Makefile needs of a machine: a virtual environment, system packages, .env. Safe to call again.
+#
+#   tools/setup.sh engine            print "docker" where an engine with Compose answers, else "local"
+#   tools/setup.sh env               write .env with passwords and an API key, unless it is there
+#   tools/setup.sh venv [run|dev]    .venv from requirements.lock or requirements-dev.lock
+#   tools/setup.sh packages run|test the system packages for a local run, or for all tests
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+can_install() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
+
+policy=/usr/sbin/policy-rc.d
+# Packages start their services when they are installed, unless this file says no; one that is there is left alone.
+forbid_starting_services() {
+  [ ! -e "$policy" ] || return 0
+  trap 'as_root rm -f "$policy"' EXIT
+  trap 'exit 130' INT TERM
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+}
+
+allow_starting_services() {
+  if [ -n "$(trap -p EXIT)" ]; then as_root rm -f "$policy"; trap - EXIT INT TERM; fi
+}
+
+# install REASON PACKAGE...
+install() {
+  local reason=$1; shift
+  can_install || die "$* missing ($reason). Install them with your system's package manager, then run make again."
+  say "Installing with apt-get ($reason): $*"
+  forbid_starting_services
+  as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  allow_starting_services
+}
+
+# The system's own brokers and databases are not ours to run: neither now nor at the next boot.
+leave_disabled() {
+  if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet "$@" || true; fi
+}
+
+python_that_will_do() {
+  local candidate
+  for candidate in "${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do
+    if has "$candidate" && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+python_with_venv() {
+  local python
+  if ! has python3; then install "the services are written in Python" python3 python3-venv; fi
+  python=$(python_that_will_do) || die "Python 3.11 or newer is needed; python3 is $(python3 --version). Name another with PYTHON=..."
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    install "Python's venv module" "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+  fi
+  printf '%s\n' "$python"
+}
+
+digest() { sha256sum "$1" | cut -d' ' -f1; }
+
+venv() {
+  local lock=requirements.lock python
+  [ "${1:-run}" = run ] || lock=requirements-dev.lock
+  # What the tests need includes what the services need.
+  if [ -e .venv/installed ] && grep -qsF -e "$(digest $lock)" -e "$(digest requirements-dev.lock)" .venv/installed; then return; fi
+  python=$(python_with_venv)
+  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  say "Installing $lock into .venv"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+  digest "$lock" >.venv/installed
+}
+
+random_hex() {
+  if has openssl; then openssl rand -hex 24; else od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; fi
+}
+
+volumes() {
+  [ "$(engine)" = local ] || docker volume ls --quiet --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-sms-batch}"
+}
+
+env_file() {
+  [ ! -e .env ] || return 0
+  if [ -n "$(volumes)" ]; then
+    die "docker has data of an earlier run, whose passwords were in a .env that is gone. Bring it back, or delete the data: make clean"
+  fi
+  (
+    umask 077
+    cat >.env.new <<VALUES
+# Made by "make env" for docker compose; .env.example says what else may stand here. Never commit it.
+SMS_RABBITMQ_PASSWORD=$(random_hex)
+SMS_POSTGRES_PASSWORD=$(random_hex)
+SMS_API_KEYS=$(random_hex)
+VALUES
+    mv .env.new .env
+  )
+  say "Wrote .env with new passwords and an API key"
+}
+
+engine() {
+  if has docker && docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then echo docker; else echo local; fi
+}
+
+has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-server; }
+has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres; }
+has_chromium() { has chromium || has chromium-browser || has google-chrome; }
+
+packages_to_run() {
+  has_rabbitmq && return
+  install "a private broker, on ports of its own, needs RabbitMQ's server" rabbitmq-server
+  leave_disabled rabbitmq-server
+}
+
+packages_to_test() {
+  local missing=()
+  has_rabbitmq || missing+=(rabbitmq-server)
+  has_postgresql || missing+=(postgresql)
+  has redis-server || missing+=(redis-server)
+  has_chromium || missing+=(chromium)
+  has npm || missing+=(nodejs npm)
+  if [ ${#missing[@]} -gt 0 ]; then
+    if can_install; then
+      install "tests run against the real ones" "${missing[@]}"
+      for service in rabbitmq-server postgresql redis-server; do
+        if [[ " ${missing[*]} " = *" $service "* ]]; then leave_disabled "$service"; fi
+      done
+    else
+      say "Not installed, and there is no apt-get to install them: ${missing[*]}. The tests that need them are skipped."
+    fi
+  fi
+  browser_packages
+}
+
+browser_packages() {
+  local folder=tests/browser
+  [ -e $folder/package-lock.json ] && has npm || return 0
+  [ $folder/node_modules/.package-lock.json -nt $folder/package-lock.json ] && return
+  say "Installing $folder/package-lock.json with npm (jQuery for the browser test)"
+  npm ci --prefix $folder --silent --no-audit --no-fund
+}
+
+case "${1:-} ${2:-}" in
+  "engine ") engine ;;
+  "env ") env_file ;;
+  "venv " | "venv run" | "venv dev") venv "${2:-run}" ;;
+  "packages run") packages_to_run ;;
+  "packages test") packages_to_test ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
