@@ -8,7 +8,8 @@ import socket
 from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways.plain_http import PlainHttpGateway
-from services.sender.pipeline import Pipeline, Rules
+from services.sender.jobs import Rules
+from services.sender.pipeline import Pipeline
 from services.sender.settings import SenderSettings
 from shared import lifecycle, logs
 from shared.amqp.consumer import Consumer

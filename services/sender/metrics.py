@@ -9,3 +9,4 @@ UNCLAIMED = Counter(
 UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can read")
 PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
 CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")
+CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down")

@@ -5,14 +5,15 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from services.sender import metrics
+from services.sender.circuit import Circuit
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway, TextMessage
+from services.sender.jobs import Done, Job, Plan, Rules, first_of_each
 from services.sender.unclaimed import Disposal, Step, dispose
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
@@ -21,48 +22,16 @@ from shared.clock import now_ms
 from shared.errors import UnreadableMessage
 from shared.ledger.sending import Key, Recorded, Row, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import OutboundMessage, message_id, read_outbound
+from shared.messages import message_id, read_outbound
 from shared.micro_batch import next_batch
-from shared.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired
+from shared.outcome import CallResult, Outcome, Verdict, decide, expired
 from shared.states import State
 
 _MOST, _LINGER_S = 100, 0.003
 _STALE_CLAIM_S = 4.0
+_LONGEST_HOLD_S = 600
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A delivery with the message in it."""
-
-    delivery: Delivery
-    message: OutboundMessage
-
-    @property
-    def key(self) -> Key:
-        return self.message.batch_id, self.message.row
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A job whose row this sender holds, with what came of the attempt; `row.attempt` counts it."""
-
-    job: Job
-    row: Row
-    outcome: Outcome
-
-
-Plan = tuple[Job, Row | None, Disposal]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides on retries and holds."""
-
-    policy: RetryPolicy
-    lease_ms: int
-    provider_deduplicates: bool
 
 
 class Pipeline:
@@ -76,6 +45,8 @@ class Pipeline:
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._outcomes: asyncio.Queue[Done] = asyncio.Queue()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._circuit = Circuit()
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._closing = False
 
@@ -96,9 +67,36 @@ class Pipeline:
     async def _claiming(self) -> None:
         while True:
             deliveries = await next_batch(self._arrivals, _MOST, _LINGER_S)
-            if not self._closing:
+            deliveries = await self._probing(deliveries)
+            if deliveries and not self._closing:
                 # Shielded: a claim that is cut off halfway leaves rows claimed that nobody sends.
                 await asyncio.shield(self._begin(self._claim_and_send(deliveries)))
+
+    async def _probing(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """While the circuit is open, hold the deliveries (unacked, so the broker sends no more) and try one at a time;
+        return those that are left when it closes."""
+        held_since_s = time.monotonic()
+        while deliveries and self._circuit.is_open and not self._closing:
+            await asyncio.sleep(self._circuit.wait_s(time.monotonic()))
+            if time.monotonic() - held_since_s > _LONGEST_HOLD_S:
+                self._begin(self._put_off(deliveries))
+                return []
+            probe = self._begin(self._claim_and_send(deliveries[:1]))
+            await asyncio.shield(probe)
+            deliveries = deliveries[1:]
+            while self._calls:
+                await asyncio.wait(self._calls)
+        return deliveries
+
+    async def _put_off(self, deliveries: Sequence[Delivery]) -> None:
+        """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
+        now = now_ms()
+        longest_ms = round(1000 * self._rules.policy.tiers_s[-1])
+        settlements = [
+            Settlement(job.delivery, self._follow_ups.later(job.message, job.message.attempt, now + longest_ms, now))
+            for job in await self._ready(deliveries)
+        ]
+        await settle(settlements, self._publisher)
 
     async def _recording(self) -> None:
         while True:
@@ -113,7 +111,7 @@ class Pipeline:
 
     async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> None:
         jobs = await self._ready(deliveries)
-        first, copies = _first_of_each(jobs)
+        first, copies = first_of_each(jobs)
         if not first:
             return
         token = next(self._claim_tokens)
@@ -121,7 +119,9 @@ class Pipeline:
         claims = await when_ledger_answers(lambda: self._ledger.claim(attempts, token, now_ms()))
         claimed_at_s = time.monotonic()
         for key, row in claims.ours.items():
-            self._begin(self._send(first[key], row, claimed_at_s))
+            call = self._begin(self._send(first[key], row, claimed_at_s))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
         others = [job for key, job in first.items() if key not in claims.ours] + copies
         if others:
             self._begin(self._dispose(others, {**claims.others, **claims.ours}))
@@ -168,6 +168,9 @@ class Pipeline:
         started_at_s = time.perf_counter()
         with metrics.CALLS_IN_FLIGHT.track_inprogress():
             result = await self._gateway.send(TextMessage(message_id(row.batch_id, row.row), row.recipient, row.text))
+        if self._circuit.record(result, time.monotonic()):
+            metrics.CIRCUIT_OPEN.set(self._circuit.is_open)
+            log.warning("circuit_opened" if self._circuit.is_open else "circuit_closed", reason=result.reason)
         metrics.PROVIDER_SECONDS.labels(result.verdict).observe(time.perf_counter() - started_at_s)
         return result
 
@@ -224,13 +227,3 @@ def _after_move(plan: Plan, moved: set[Key]) -> Plan:
     outcome = _MOVES[disposal.step]
     changed = dataclasses.replace(row, state=outcome.state, error_code=outcome.code, error_reason=outcome.reason)
     return job, changed, disposal
-
-
-def _first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:
-    """The jobs by row, and the further copies of the same row."""
-    first: dict[Key, Job] = {}
-    copies = []
-    for job in jobs:
-        if first.setdefault(job.key, job) is not job:
-            copies.append(job)
-    return first, copies

@@ -322,3 +322,14 @@ def test_a_service_stops_with_status_0(trio: Trio, module: str) -> None:
 def test_an_interrupted_service_stops_in_order(trio: Trio) -> None:
     trio.dispatcher.signal(signal.SIGINT)
     assert trio.dispatcher.wait() == 0
+
+
+def test_a_provider_that_is_down_costs_few_attempts_and_everything_goes_out_when_it_is_back(trio: Trio) -> None:
+    trio.simulator.kill()
+    batch_id = trio.post(numbers(1500))
+    eventually(lambda: all("circuit_opened" in sender.log for sender in trio.senders))
+    time.sleep(3)  # long enough to burn every attempt, were they not held
+    assert trio.batch(batch_id)["counts"].get("failed", 0) == 0
+    trio.simulator.start()
+    assert trio.finished(batch_id, 120) == {"sent": 1500}
+    assert set(trio.provider_calls(batch_id).values()) == {1}

@@ -79,6 +79,13 @@ class ServiceProcess:
             return False
         return answer.status_code == 200
 
+    def peak_memory_mib(self) -> float:
+        """The most memory that it has held (VmHWM)."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (peak_kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(peak_kib) / 1024
+
     def kill(self) -> None:
         """kill -9."""
         self.signal(signal.SIGKILL)

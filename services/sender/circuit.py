@@ -1,0 +1,43 @@
+"""The circuit: while the provider as a whole is down or throttling, a sender holds still and burns no attempts."""
+
+from dataclasses import dataclass
+
+from shared.outcome import CallResult, Verdict
+
+_FAILURES_IN_A_ROW = 20
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+
+
+@dataclass(slots=True)
+class Circuit:
+    """Opens after many calls in a row that were certainly not sent; then one call at a time probes, after a pause.
+
+    Times are of one monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double
+    from one second to thirty.
+    """
+
+    failures: int = 0
+    pause_s: float = 0.0
+    held_until_s: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are held back, but for the probes."""
+        return self.failures >= _FAILURES_IN_A_ROW
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next probe may be made; 0 while the circuit is closed."""
+        return max(0.0, self.held_until_s - now_s) if self.is_open else 0.0
+
+    def record(self, result: CallResult, now_s: float) -> bool:
+        """Take a call's result into account; whether the circuit opened or closed by it."""
+        was_open = self.is_open
+        if result.verdict is not Verdict.NOT_SENT:
+            self.failures, self.pause_s = 0, 0.0
+            return was_open
+        self.failures += 1
+        # Calls that were under way when it opened fail too; only a probe, made after the pause, lengthens it.
+        if self.is_open and now_s >= self.held_until_s:
+            self.pause_s = min(max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+            self.held_until_s = now_s + max(self.pause_s, result.retry_after_s or 0)
+        return self.is_open and not was_open

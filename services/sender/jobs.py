@@ -1,0 +1,53 @@
+"""What moves through a sender's stages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.sender.unclaimed import Disposal
+from shared.amqp.messages import Delivery
+from shared.ledger.sending import Key, Row
+from shared.messages import OutboundMessage
+from shared.outcome import Outcome, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery with the message in it."""
+
+    delivery: Delivery
+    message: OutboundMessage
+
+    @property
+    def key(self) -> Key:
+        return self.message.batch_id, self.message.row
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job whose row this sender holds, with what came of the attempt; `row.attempt` counts it."""
+
+    job: Job
+    row: Row
+    outcome: Outcome
+
+
+Plan = tuple[Job, Row | None, Disposal]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides on retries and holds."""
+
+    policy: RetryPolicy
+    lease_ms: int
+    provider_deduplicates: bool
+
+
+def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:
+    """The jobs by row, and the further copies of the same row."""
+    first: dict[Key, Job] = {}
+    copies = []
+    for job in jobs:
+        if first.setdefault(job.key, job) is not job:
+            copies.append(job)
+    return first, copies

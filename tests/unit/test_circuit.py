@@ -1,0 +1,60 @@
+"""When the circuit opens, how long it waits, and what closes it."""
+
+import pytest
+
+from services.sender.circuit import Circuit
+from shared.outcome import CallResult, Verdict
+
+DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
+
+
+def opened(at_s: float = 0.0) -> Circuit:
+    circuit = Circuit()
+    for _ in range(20):
+        circuit.record(DOWN, at_s)
+    return circuit
+
+
+def test_it_opens_at_the_twentieth_failure_in_a_row_and_says_so_once() -> None:
+    circuit = Circuit()
+    assert [circuit.record(DOWN, 0) for _ in range(25)] == [False] * 19 + [True] + [False] * 5
+    assert circuit.is_open
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.REFUSED, Verdict.UNCLEAR])
+def test_any_answer_about_a_number_shows_that_the_provider_is_there(verdict: Verdict) -> None:
+    circuit = opened()
+    assert circuit.record(CallResult(verdict), 5)
+    assert not circuit.is_open
+    assert circuit.wait_s(5) == 0
+
+
+def test_failures_that_are_not_in_a_row_leave_it_closed() -> None:
+    circuit = Circuit()
+    for _ in range(100):
+        circuit.record(DOWN, 0)
+        circuit.record(CallResult(Verdict.ACCEPTED), 0)
+    assert not circuit.is_open
+
+
+def test_calls_that_were_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
+    circuit = opened(at_s=10)
+    for _ in range(50):
+        circuit.record(DOWN, 10.5)
+    assert circuit.wait_s(10.5) == 0.5
+
+
+def test_every_probe_that_fails_doubles_the_pause_up_to_thirty_seconds() -> None:
+    circuit, now_s, pauses = opened(), 0.0, []
+    for _ in range(7):
+        pauses.append(circuit.wait_s(now_s))
+        now_s += pauses[-1]
+        circuit.record(DOWN, now_s)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_pause_that_the_provider_asks_for_is_kept() -> None:
+    circuit = Circuit()
+    for _ in range(20):
+        circuit.record(CallResult(Verdict.NOT_SENT, "throttled", retry_after_s=90), 0)
+    assert circuit.wait_s(0) == 90
