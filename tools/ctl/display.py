@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.text import Text
 
 from tools.ctl.snapshots import Snapshot, in_order
 
@@ -20,14 +22,16 @@ def showing(console: Console) -> Iterator[Show]:
     if not console.is_terminal:
         yield PlainLines(lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False))
         return
-    states = TextColumn("{task.fields[states]}", markup=False)
-    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), states, console=console) as progress:
-        task = progress.add_task("", total=None, states="")
+    progress = Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    states = Text()
+    task = progress.add_task("", total=None)
 
-        def show(snapshot: Snapshot) -> None:
-            states = f"{snapshot.status}  {_counts(snapshot)}"
-            progress.update(task, total=snapshot.recipients, completed=snapshot.done, states=states)
+    def show(snapshot: Snapshot) -> None:
+        progress.update(task, total=snapshot.recipients, completed=snapshot.done)
+        states.plain = f"{snapshot.status}  {_counts(snapshot)}"
 
+    # The counts have a line of their own: beside the bar, a narrow terminal would cut off both.
+    with Live(Group(progress, states), console=console, refresh_per_second=4):
         yield show
 
 

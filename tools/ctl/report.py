@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from tools.ctl.errors import Refused
 from tools.ctl.snapshots import MessageRow, Snapshot, in_order
@@ -58,7 +57,7 @@ def print_failures(console: Console, rows: Sequence[MessageRow]) -> None:
             row.error_code or "",
             row.error_reason or "",
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     console.print(table)
 
 

@@ -13,7 +13,7 @@ from tools.ctl.errors import CtlError, Interrupted, MaybePosted, Refused, Unreac
 from tools.ctl.report import print_batch, print_counts, print_failures, refusal
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.snapshots import MessageRow, Snapshot, total
-from tools.ctl.watch import watch
+from tools.ctl.watch import Watched, watch
 
 _FAILURE_STATES = ("failed", "unknown", "invalid")
 _FAILURES_SHOWN = 5
@@ -45,7 +45,7 @@ def post_all(api: Api, batches: Sequence[BatchRequest], key: str | None, console
     return accepted
 
 
-def follow_all(api: Api, batch_ids: Sequence[str], console: Console) -> list[Snapshot]:
+def follow_all(api: Watched, batch_ids: Sequence[str], console: Console) -> list[Snapshot]:
     """Show the progress of one batch after the other, to the end of each."""
     ended: list[Snapshot] = []
     for batch_id in batch_ids:
@@ -75,7 +75,7 @@ def show_status(api: Api, batch_id: str, console: Console) -> Snapshot:
     return batch
 
 
-def _followed(api: Api, batch_id: str, console: Console) -> Snapshot:
+def _followed(api: Watched, batch_id: str, console: Console) -> Snapshot:
     with showing(console) as show:
         for snapshot in watch(api, batch_id):
             show(snapshot)
