@@ -43,3 +43,7 @@ class BatchConflict(SmsBatchError):
 
 class TemplateExists(SmsBatchError):
     """A template with this id or name is there already."""
+
+
+class LedgerRefused(SmsBatchError):
+    """The database does not take these values; trying again would change nothing."""

@@ -11,6 +11,8 @@ from services.api.settings import ApiSettings
 from shared import lifecycle, logs
 from shared.settings import load_or_exit
 
+_FORCED_AFTER_S = 1
+
 log = structlog.get_logger()
 
 
@@ -26,7 +28,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     parts = build_parts(settings)
     # Of a body that was refused, two seconds more are read: time for the client to see the answer.
     runner = web.AppRunner(
-        build_app(settings, parts, stop), access_log=None, lingering_time=2, shutdown_timeout=settings.drain_timeout_s
+        build_app(settings, parts, stop), access_log=None, lingering_time=2, shutdown_timeout=_FORCED_AFTER_S
     )
     tasks = lifecycle.CriticalTasks()
     try:
@@ -37,7 +39,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         await tasks.wait(stop)
     finally:
         stop.set()  # whatever the reason is: the event streams end
-        await runner.cleanup()
+        await _drain(runner, parts, settings.drain_timeout_s)
         await tasks.cancel()
         await _close(parts)
     log.info("stopped")
@@ -47,6 +49,14 @@ async def _listen(runner: web.AppRunner, settings: ApiSettings) -> None:
     await runner.setup()
     await web.TCPSite(runner, settings.api_host, settings.api_port).start()
     log.info("listening", host=settings.api_host, port=runner.addresses[0][1])
+
+
+async def _drain(runner: web.AppRunner, parts: Parts, timeout_s: float) -> None:
+    # aiohttp's own shutdown drops what still comes of a request's body; so it begins when none is under way.
+    for site in list(runner.sites):
+        await site.stop()
+    await lifecycle.within(timeout_s, parts.in_flight.drained())
+    await runner.cleanup()
 
 
 async def _close(parts: Parts) -> None:

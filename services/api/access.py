@@ -1,10 +1,13 @@
 """One log line and one count per request; no query strings, no bodies."""
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from services.api.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -17,20 +20,50 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 log = structlog.get_logger()
 
 
-@web.middleware
-async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log and count what the handler answers."""
-    begun_s = time.perf_counter()
-    status = 499  # nginx's number for a client that went before its answer
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    except web.HTTPException as error:
-        status = error.status
-        raise
-    finally:
-        _note(request, status, time.perf_counter() - begun_s)
+class InFlight:
+    """The requests that are being answered, so that a stop can wait for them."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    async def drained(self) -> None:
+        """Return when there is none."""
+        await self._none.wait()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one for as long as the block lasts."""
+        self._requests += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._none.set()
+
+
+def access_middleware(in_flight: InFlight) -> Middleware:
+    """Log and count what the handlers below answer."""
+
+    @web.middleware
+    async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begun_s = time.perf_counter()
+        status = 499  # nginx's number for a client that went before its answer
+        with in_flight.one():
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            except web.HTTPException as error:
+                status = error.status
+                raise
+            finally:
+                _note(request, status, time.perf_counter() - begun_s)
+
+    return access
 
 
 def _note(request: web.Request, status: int, seconds: float) -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from services.api.acceptances import Acceptances
-from services.api.access import access_middleware
+from services.api.access import InFlight, access_middleware
 from services.api.auth import auth_middleware
 from services.api.batches import Batches
 from services.api.bodies import Bodies
@@ -30,13 +30,14 @@ _UNDER_WAY_MARGIN_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What connects to somewhere, and has to be run and closed."""
+    """What has to be run, drained and closed."""
 
     publisher: ConfirmingPublisher
     declaring: Declaring
     ledger: Ledger
     database: Database
     cache: Cache
+    in_flight: InFlight
 
 
 def build_parts(settings: ApiSettings) -> Parts:
@@ -51,6 +52,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         ledger=Ledger(database),
         database=database,
         cache=Cache(_revealed(settings.redis_url)),
+        in_flight=InFlight(),
     )
 
 
@@ -58,7 +60,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
     """The application; `stop` ends its event streams."""
     app = web.Application(
         middlewares=[
-            access_middleware,
+            access_middleware(parts.in_flight),
             cors_middleware(settings.cors_origins),
             problem_middleware,
             auth_middleware(settings.api_keys),

@@ -61,9 +61,12 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
 
 
 def _json(body: bytes, max_recipients: int) -> Any:
-    # A megabyte of "[]," would take twenty as lists.
-    if sum(map(body.count, (b",", b"[", b"{"))) > _VALUES_AT_LEAST + _VALUES_PER_RECIPIENT * max_recipients:
-        raise invalid(Flaw("", f"The body holds more values than {max_recipients} recipients take"))
+    # Small values take many times their bytes once they are read: a megabyte of "[]," is twenty of lists.
+    most = _VALUES_AT_LEAST + _VALUES_PER_RECIPIENT * max_recipients
+    if body.count(b"[") + body.count(b"{") > most:
+        raise malformed("The body holds more arrays and objects than a batch has")
+    if body.count(b",") > most:
+        raise invalid(Flaw("/recipients", f"More values than {max_recipients} recipients take"))
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

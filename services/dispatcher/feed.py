@@ -55,6 +55,7 @@ class Feeder:
         self._work = asyncio.Event()
         self._lease_due_at_s = 0.0
         self._stopping = False
+        self._failure: BaseException | None = None
 
     def wake(self) -> None:
         """Look for new work now, not at the next turn."""
@@ -64,6 +65,8 @@ class Feeder:
     async def run(self) -> None:
         """Feed until cancelled."""
         while not self._stopping:
+            if self._failure:
+                raise self._failure
             self._work.clear()
             await self._renew_leases()
             fed = [await self._feed_lane(lane) for lane in Lane]
@@ -142,8 +145,8 @@ class Feeder:
     def _chunk_done(self, task: asyncio.Task[None]) -> None:
         self._slots.release()
         self._chunks.discard(task)
-        if not task.cancelled():
-            task.result()
+        if not task.cancelled() and (error := task.exception()):
+            self._failure = error
         self._work.set()
 
     async def _publish(self, fed: _Fed, rows: Sequence[PendingRow]) -> None:

@@ -14,7 +14,7 @@ from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
-from shared.errors import BatchConflict, UnreadableMessage
+from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ids import is_ours
 from shared.ledger.intake import IntakeLedger, NewRow
 from shared.ledger.templates import TemplateLedger
@@ -56,13 +56,18 @@ class BatchHandler:
         try:
             batch = read_batch(delivery.type, delivery.body)
         except UnreadableMessage as unreadable:
-            return await self._unreadable(delivery, f"Not a message we know: {unreadable}")
+            return await self._refused(
+                delivery, delivery.message_id or "", "unreadable_message", f"Not a message we know: {unreadable}"
+            )
         content = await when_ledger_answers(lambda: self._content(batch))
         error = None if content is not None else _no_text(batch)
         try:
             await self._write(batch, content, error)
         except BatchConflict as conflict:
             return self._dead_letter(delivery, batch.batch_id, "batch_conflict", str(conflict))
+        except LedgerRefused:
+            reason = "The ledger does not take a value of this batch, such as a NUL character"
+            return await self._refused(delivery, batch.batch_id, "not_storable", reason)
         return self._dead_letter(delivery, batch.batch_id, *error) if error else None
 
     async def _content(self, batch: BatchMessage) -> str | None:
@@ -90,13 +95,11 @@ class BatchHandler:
     async def _write_chunk(self, batch_id: str, first_row: int, chunk: list[NewRow]) -> bool:
         return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, first_row, chunk, now_ms()))
 
-    async def _unreadable(self, delivery: Delivery, reason: str) -> Outgoing:
-        batch_id = delivery.message_id or ""
+    async def _refused(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
+        """The dead letter of a batch whose rows cannot be written; what is known of it can be asked for."""
         if is_ours(batch_id):
-            await when_ledger_answers(
-                lambda: self._ledgers.intake.record_unreadable(batch_id, "unreadable_message", reason, now_ms())
-            )
-        return self._dead_letter(delivery, batch_id, "unreadable_message", reason)
+            await when_ledger_answers(lambda: self._ledgers.intake.record_unreadable(batch_id, code, reason, now_ms()))
+        return self._dead_letter(delivery, batch_id, code, reason)
 
     def _dead_letter(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
         log.warning("batch_dead_lettered", batch_id=batch_id, code=code, reason=reason)

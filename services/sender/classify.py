@@ -14,7 +14,7 @@ from shared.phone import mask
 
 _THROTTLED, _UNAVAILABLE = 429, 503
 _DIGITS = re.compile(r"\+?\d{8,15}")
-_LONGEST_CODE, _LONGEST_REASON = 64, 240
+_LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def scrub(reason: str, recipient: str, text: str) -> str:
     for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
         if secret:
             reason = reason.replace(secret, shown)
-    return _DIGITS.sub(lambda match: mask(match[0]), reason)[:_LONGEST_REASON]
+    return _DIGITS.sub(lambda match: mask(match[0]), reason)
 
 
 _HTTP = "The provider answered with HTTP {}"
@@ -74,7 +74,9 @@ _SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The pr
 def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
     provider_message_id = content.get("message_id")
     if isinstance(provider_message_id, str | int) and provider_message_id != "":
-        return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=str(provider_message_id))
+        return CallResult(
+            Verdict.ACCEPTED, status=status, provider_message_id=_printable(str(provider_message_id), _LONGEST_ID)
+        )
     reason = f"The provider answered HTTP {status} without a message_id: it may have sent the text"
     return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, status)
 
@@ -89,9 +91,14 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 def _own_code(content: Mapping[str, Any]) -> str | None:
     code = content.get("code")
-    return str(code)[:_LONGEST_CODE] if isinstance(code, str | int) else None
+    return _printable(str(code), _LONGEST_CODE) if isinstance(code, str | int) else None
 
 
 def _own_reason(content: Mapping[str, Any]) -> str | None:
     reason = content.get("message")
-    return reason if isinstance(reason, str) and reason else None
+    return _printable(reason, _LONGEST_REASON) if isinstance(reason, str) and reason else None
+
+
+def _printable(foreign: str, longest: int) -> str:
+    """A provider's words without control characters, which neither a database nor a header takes."""
+    return "".join(character for character in foreign[:longest] if character.isprintable())

@@ -48,6 +48,7 @@ class Pipeline:
         self._calls: set[asyncio.Task[None]] = set()
         self._circuit = Circuit()
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing = False
 
     def take(self, delivery: Delivery) -> None:
@@ -56,7 +57,7 @@ class Pipeline:
 
     async def run(self) -> None:
         """Claim and record micro-batches until cancelled."""
-        await asyncio.gather(self._claiming(), self._recording())
+        await asyncio.gather(self._claiming(), self._recording(), self._failure)
 
     async def drain(self) -> None:
         """Begin nothing more, and wait until all that has begun is recorded and settled."""
@@ -106,8 +107,14 @@ class Pipeline:
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            # A defect, not a fault: end the sender, so that the broker gives its deliveries to others.
+            self._failure.set_exception(error)
 
     async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> None:
         jobs = await self._ready(deliveries)

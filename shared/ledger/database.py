@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import LedgerUnavailable
+from shared.errors import LedgerRefused, LedgerUnavailable
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
@@ -119,17 +120,20 @@ def _begin_with(statement: str) -> Any:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
+    except DataError as error:
+        raise LedgerRefused(_first_line(error.orig or error)) from None
+    except IntegrityError:
+        raise
     except DBAPIError as error:
-        if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
-            raise LedgerUnavailable(_first_line(error.orig or error)) from error
-        if type(error.orig).__name__ in _UNREACHABLE:
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
             raise LedgerUnavailable(_first_line(error.orig or error)) from error
         raise
-    except (OSError, PoolTimeout, TimeoutError) as error:
+    except (*_UNREACHABLE, OSError, PoolTimeout, TimeoutError) as error:
         raise LedgerUnavailable(_first_line(error)) from error
 
 
-_UNREACHABLE = frozenset({"Error", "InterfaceError", "OperationalError"})
+# asyncpg's own, raised while a connection is being made: a server that starts, stops, or is full.
+_UNREACHABLE = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
 
 
 def _first_line(error: BaseException) -> str:
@@ -137,9 +141,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _migrate_sqlite(path: Path) -> None:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(URL.create("sqlite", database=str(path)))
+    engine = create_engine(URL.create("sqlite", database=str(path)))
     with _locked(path.with_suffix(path.suffix + ".lock")), engine.begin() as connection:
         _upgrade(connection)
     engine.dispose()

@@ -1,6 +1,8 @@
 """The api as a process, against a real broker: what a 202 means, and when there is none."""
 
 import json
+import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -176,3 +178,28 @@ def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(
 ) -> None:
     declare(vhost.amqp_url, build_topology((5, 30, 120, 600, 3600)))
     assert get(api, "/readyz").status_code == 200
+
+
+def test_sigterm_lets_the_request_under_way_have_its_202_and_takes_no_other(api: ServiceProcess, vhost: Vhost) -> None:
+    body = b'{"recipients": ["+8613800138000"], "content": "hello"}'
+    head = (
+        f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as connection:
+        connection.sendall(head.encode() + body[:10])
+        assert get(api, "/healthz").ok  # so the head sent before is being handled
+        api.signal(signal.SIGTERM)
+        eventually(lambda: not is_alive(api))
+        connection.sendall(body[10:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 202 ")
+    assert api.wait() == 0
+    assert len(vhost.messages(BATCHES)) == 1
+
+
+def test_metrics_tell_what_was_accepted(api: ServiceProcess) -> None:
+    post(api, ["1", "2", "3"])
+    lines = get(api, "/metrics").text.splitlines()
+    assert "sms_api_batches_accepted_total 1.0" in lines
+    assert "sms_api_recipients_accepted_total 3.0" in lines
+    assert "sms_api_publish_seconds_count 1.0" in lines
+    assert 'sms_api_requests_total{method="POST",route="/v1/batches",status="202"} 1.0' in lines

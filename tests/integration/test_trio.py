@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from shared.messages import outbound_body
+from shared.clock import now_ms
+from shared.ids import new_batch_id
+from shared.messages import BatchMessage, outbound_body
 from tests.conftest import Start
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
@@ -333,3 +335,16 @@ def test_a_provider_that_is_down_costs_few_attempts_and_everything_goes_out_when
     trio.simulator.start()
     assert trio.finished(batch_id, 120) == {"sent": 1500}
     assert set(trio.provider_calls(batch_id).values()) == {1}
+
+
+def test_a_batch_that_the_ledger_cannot_store_is_a_dead_letter_and_the_dispatcher_goes_on(trio: Trio) -> None:
+    batch_id = new_batch_id(now_ms())
+    message = BatchMessage(
+        batch_id=batch_id, fingerprint="f", accepted_at_ms=now_ms(), recipients=["+8613800138000"], content="a\0b"
+    )
+    body = message.model_dump_json().encode()
+    trio.publish("sms.batches", "sms.batches", body, type="sms.batch.v1", message_id=batch_id)
+    (dead,) = eventually(lambda: trio.vhost.messages("sms.dead-letter.batches"))
+    assert dead["properties"]["headers"]["x-error-code"] == "not_storable"
+    assert trio.batch(batch_id)["error_code"] == "not_storable"
+    assert trio.finished(trio.post(["+8613800138000"])) == {"sent": 1}
