@@ -43,6 +43,9 @@ async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except (SmsBatchError, OSError) as error:
         log.critical("service_failed", reason=str(error), error=type(error).__name__)
         return 1
+    except Exception:
+        log.critical("service_crashed", exc_info=True)
+        return 1
     return 0
 
 

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -75,6 +75,7 @@ class Database:
     def _postgres_engine(self) -> tuple[AsyncEngine, AsyncEngine]:
         engine = create_async_engine(
             self._url,
+            hide_parameters=True,  # an error's text must not quote numbers and texts
             pool_size=8,
             max_overflow=4,
             pool_timeout=_CONNECT_TIMEOUT_S,
@@ -85,8 +86,10 @@ class Database:
     def _sqlite_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         # SQLite has one writer at a time: one connection of this process queues for it in order, instead of several
         # that poll for the lock.
-        writing = create_async_engine(self._url, pool_size=1, max_overflow=0, pool_timeout=_COMMAND_TIMEOUT_S)
-        reading = create_async_engine(self._url, pool_size=4)
+        writing = create_async_engine(
+            self._url, hide_parameters=True, pool_size=1, max_overflow=0, pool_timeout=_COMMAND_TIMEOUT_S
+        )
+        reading = create_async_engine(self._url, hide_parameters=True, pool_size=4)
         for engine, begin in ((writing, "BEGIN IMMEDIATE"), (reading, "BEGIN")):
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_with(begin))
@@ -120,20 +123,27 @@ def _begin_with(statement: str) -> Any:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except DataError as error:
-        raise LedgerRefused(_first_line(error.orig or error)) from None
-    except IntegrityError:
-        raise
     except DBAPIError as error:
-        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-            raise LedgerUnavailable(_first_line(error.orig or error)) from error
-        raise
-    except (*_UNREACHABLE, OSError, PoolTimeout, TimeoutError) as error:
+        raise _translation(error) from error
+    except (asyncpg.PostgresError, OSError, PoolTimeout, TimeoutError) as error:
+        # asyncpg's own errors come unwrapped while a connection is being made: the server starts, stops, or is full.
         raise LedgerUnavailable(_first_line(error)) from error
 
 
-# asyncpg's own, raised while a connection is being made: a server that starts, stops, or is full.
-_UNREACHABLE = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
+def _translation(error: DBAPIError) -> Exception:
+    """The error as a ledger's; whatever is neither a bad value nor a passing fault stays what it is."""
+    original = error.orig or error
+    sqlstate = str(getattr(original, "sqlstate", None) or "")
+    if error.connection_invalidated or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
+        return LedgerUnavailable(_first_line(original))
+    if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
+        return LedgerRefused(_first_line(original))
+    return error
+
+
+_BAD_VALUE = "22"
+_PASSING = frozenset({"08", "40", "53", "55", "57"})
+"""SQLSTATE classes: connection, rollback (deadlock), resources, not ready, operator intervention."""
 
 
 def _first_line(error: BaseException) -> str:
