@@ -36,10 +36,11 @@ allow_starting_services() {
 install() {
   local reason=$1; shift
   can_install || die "$* missing ($reason). Install them with your system's package manager, then run make again."
-  say "Installing with apt-get ($reason): $*"
+  say "Installing with apt-get, which may take some minutes ($reason): $*"
   forbid_starting_services
   as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  local said
+  said=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) || die "apt-get failed: $said"
   allow_starting_services
 }
 
@@ -69,7 +70,7 @@ python_with_venv() {
   printf '%s\n' "$python"
 }
 
-digest() { sha256sum "$1" | cut -d' ' -f1; }
+digest() { cksum <"$1"; }
 
 venv() {
   local lock=requirements.lock python

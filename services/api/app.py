@@ -63,7 +63,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
             access_middleware(parts.in_flight),
             cors_middleware(settings.cors_origins),
             problem_middleware,
-            auth_middleware(settings.api_keys),
+            auth_middleware(settings.api_keys, settings.cors_origins),
         ]
     )
     app.on_response_prepare.append(mark_for_origin(settings.cors_origins))

@@ -4,22 +4,29 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
 from services.api.problems import Problem
+from services.api.settings import is_loopback
 
 ANONYMOUS = "anonymous"
 PRINCIPAL = web.RequestKey("principal", str)
 """Whose request it is: a digest of the API key, or `anonymous`."""
 
+_STRANGER = "Without API keys, only this machine and the origins in SMS_CORS_ORIGINS may send"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sms-batch"'}
 
 
-def auth_middleware(keys: Sequence[SecretStr]) -> Middleware:
-    """Let through, under `/v1` and at `/send-sms`, who knows one of the keys; everybody where there is none."""
+def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middleware:
+    """Let through, under `/v1` and at `/send-sms`, who knows one of the keys.
+
+    Where there is none, everybody on this machine, but no web page that merely runs in a browser here: its origin has
+    to be ours or one of `origins`.
+    """
     digests = [_digest(key.get_secret_value()) for key in keys]
 
     @web.middleware
@@ -27,6 +34,8 @@ def auth_middleware(keys: Sequence[SecretStr]) -> Middleware:
         request[PRINCIPAL] = ANONYMOUS
         if digests and is_protected(request.path):
             request[PRINCIPAL] = _principal(request.headers.get("Authorization", ""), digests)
+        elif is_protected(request.path) and is_stranger(request.host, request.headers.get("Origin"), origins):
+            raise Problem(HTTPStatus.UNAUTHORIZED, _STRANGER, (), _CHALLENGE)
         return await handler(request)
 
     return authenticate
@@ -35,6 +44,17 @@ def auth_middleware(keys: Sequence[SecretStr]) -> Middleware:
 def is_protected(path: str) -> bool:
     """Whether a path needs a key; health, metrics and documentation are open."""
     return path == "/send-sms" or path == "/v1" or path.startswith("/v1/")
+
+
+def is_stranger(host: str, origin: str | None, origins: Sequence[str]) -> bool:
+    """Whether a request without a key comes from a page that we don't know.
+
+    A form post needs no preflight, so the same-origin policy keeps such a page from the answer, not from the sending. A
+    page that had its own name resolve to this machine (DNS rebinding) shows by its Host.
+    """
+    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        return True
+    return origin is not None and origin != f"http://{host}" and origin not in origins and "*" not in origins
 
 
 def _principal(authorization: str, digests: Sequence[str]) -> str:

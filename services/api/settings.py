@@ -40,18 +40,24 @@ class ApiSettings(Settings):
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             scheme, _, rest = origin.partition("://")
-            if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
-                raise ValueError("give origins like https://example.com, without a path, separated by commas")
+            default_port = {"http": ":80", "https": ":443"}.get(scheme)
+            written_otherwise = origin != origin.lower() or (default_port and rest.endswith(default_port))
+            if origin != "*" and (default_port is None or not rest or "/" in rest or written_otherwise):
+                raise ValueError(
+                    "give origins as browsers send them, like https://example.com: in lower case, "
+                    "without a path or a default port, separated by commas"
+                )
         return origins
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> Self:
-        if not self.api_keys and not _is_loopback(self.api_host):
+        if not self.api_keys and not is_loopback(self.api_host):
             raise ValueError("SMS_API_KEYS: set one or more keys, or let SMS_API_HOST be a loopback address")
         return self
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

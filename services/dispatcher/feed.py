@@ -21,7 +21,7 @@ from shared.topology import OUTBOUND, Lane, outbound_queue
 _CHUNK = 500
 _CHUNKS_IN_FLIGHT = 4
 _CONFIRM_TIMEOUT_S = 15
-_LEASE_MS = 15_000
+_LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
 _FULL_PAUSE_S = 0.02
 _FAILED_PAUSE_S = 0.5

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import Start
 from tests.integration.test_trio import numbers, settings_for
@@ -36,6 +37,7 @@ def test_a_database_that_is_killed_under_load_and_started_again_loses_nothing(
     meanwhile = trio.post(["+8613900139000"])
     time.sleep(3)  # senders and dispatcher hit the missing database
     own_postgres.start()
+    eventually(lambda: requests.get(f"{trio.api.url}/v1/batches/{first}", timeout=30).ok)
     assert trio.finished(first, 120) == {"sent": len(plain)}
     assert trio.finished(meanwhile, 60) == {"sent": 1}
     assert set(trio.provider_calls(first).values()) == {1}

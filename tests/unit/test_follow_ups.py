@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import orjson
 import pytest
 
 from services.sender.follow_ups import FollowUps, recorded_outcome
@@ -43,7 +42,9 @@ FOLLOW_UPS = FollowUps(tiers_s=(5, 30, 120), sender="sender@host/1")
 
 
 def delivery(body: bytes = b"{}", message_id: str | None = f"{BATCH_ID}:7") -> Delivery:
-    return Delivery(body, "sms.outbound.v1", message_id, {}, "sms.outbound.priority", False, lambda: None)
+    return Delivery(
+        body, "sms.outbound.v1", message_id, {}, "sms.outbound.priority", redelivered=False, ack=lambda: None
+    )
 
 
 def after(outcome: Outcome) -> Outgoing | None:

@@ -51,6 +51,13 @@ def test_a_number_is_read_as_dialled_in_the_region_unless_it_has_a_plus(typed: s
     assert normalise(typed, region) == number
 
 
+@pytest.mark.parametrize(
+    "number", [MOBILE, "+16502530000", "+447911123456", "+390669812345", "+861012345678", "+85251234567"]
+)
+def test_a_normalised_number_normalises_to_itself(number: str) -> None:
+    assert normalise(number, "CN") == normalise(number, "US") == number
+
+
 def test_eleven_digits_that_look_like_a_mainland_mobile_are_none_elsewhere() -> None:
     assert normalise("15550138000", "US") == "+15550138000"
 
@@ -82,12 +89,12 @@ def test_the_fast_way_for_mainland_mobiles_says_what_the_library_says(mobile: st
 
 @settings(deadline=None)
 @given(typed=st.from_regex(r"\+?[0-9]{5,16}", fullmatch=True) | st.text("0123456789+- ()x", max_size=20))
-def test_a_normalised_number_is_e164_and_normalises_to_itself_everywhere(typed: str) -> None:
+def test_a_normalised_number_is_e164_and_reads_the_same_in_every_region(typed: str) -> None:
     number = normalise(typed, "CN")
     if isinstance(number, str):
         assert number[0] == "+"
         assert set(number[1:]) <= set("0123456789")
-        assert normalise(number, "CN") == normalise(number, "US") == number
+        assert normalise(number, "CN") == normalise(number, "US") == normalise(number, "GB")
 
 
 @settings(deadline=None)

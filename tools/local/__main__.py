@@ -4,50 +4,57 @@ import argparse
 import sys
 
 from tools.local import broker
-from tools.local.errors import LocalError
-from tools.local.settings import LocalSettings, inherited, load_settings
+from tools.local.errors import BadSettings, LocalError
+from tools.local.settings import inherited, load_settings
 from tools.local.stack import Stack, is_ready
-from tools.node import NodeError
+from tools.node import Node, NodeError
+from tools.node.ports import HOST
 
 STOPPED_STATUS = 3  # what init scripts answer for "not running"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns 0, 1 after a one-line error, or 3 when status finds something stopped."""
+    """Run one command: 0, 1 after a one-line error, 2 after a bad setting, 3 when status finds something stopped."""
     options = _parser().parse_args(arguments)
     try:
-        settings = load_settings()
-        return _run(options, settings, Stack(settings, inherited()))
+        return _run(options, Stack(load_settings(), inherited()))
+    except BadSettings as error:
+        print(f"tools.local: {error}", file=sys.stderr)
+        return 2
     except (LocalError, NodeError, OSError) as error:
         print(f"tools.local: {error}", file=sys.stderr)
         return 1
 
 
-def _run(options: argparse.Namespace, settings: LocalSettings, stack: Stack) -> int:
+def _run(options: argparse.Namespace, stack: Stack) -> int:
     if options.command == "down":
         stack.down()
         print("stopped; ledger, logs and the broker's messages stay in", stack.folder)
         return 0
     if options.command == "up":
-        stack.up(options.senders)
-    return _report(settings, stack)
+        print(f"ready: the broker, {', '.join(stack.up(options.senders))}")
+        return 0
+    return _report(stack)
 
 
-def _report(settings: LocalSettings, stack: Stack) -> int:
-    node = broker.existing(stack.folder)
-    if node is None or not node.running():
-        print("the broker does not run")
-        return STOPPED_STATUS
+def _report(stack: Stack) -> int:
     running = stack.register.running()
     for name, process in running.items():
         print(f"{name:12} pid {process.pid:<8} {'ready' if is_ready(process) else 'not ready'}")
-    api = f"http://127.0.0.1:{settings.api_port}"
+    node = broker.existing(stack.folder)
+    if node is None or not node.running() or not {"api", "simulator"} <= running.keys():
+        print("not everything runs: python -m tools.local up starts what is missing")
+        return STOPPED_STATUS
+    _print_places(node, f"http://{HOST}:{running['api'].port}", f"http://{HOST}:{running['simulator'].port}")
+    return 0
+
+
+def _print_places(node: Node, api: str, simulator: str) -> None:
     print(f"\nAPI:           {api}  (its docs: {api}/docs)")
     print(f"Management UI: {node.management_url}  (user {node.config.user}, password in {node.password_file})")
     print(f'Dead letters:  {node.management_url}#/queues/%2F/sms.dead-letter  ("Get messages")')
-    print(f"Simulator:     http://127.0.0.1:{settings.simulator_port}/calls/summary")
-    print(f"Logs:          {stack.folder / 'logs'}")
-    return 0 if "api" in running else STOPPED_STATUS
+    print(f"Simulator:     {simulator}/calls/summary")
+    print(f"Logs:          {node.folder.parent / 'logs'}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,10 @@ class LocalError(Exception):
     """What was asked cannot be done here."""
 
 
+class BadSettings(LocalError):
+    """A variable of the environment does not hold what it should."""
+
+
 class PortTaken(LocalError):
     """A port that people rely on is in use by something else."""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _START_TIME = 0, 19  # fields of /proc/<pid>/stat after the name in brackets
@@ -26,6 +27,11 @@ class Started:
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
         return _since(self.pid) == self.since
+
+    @property
+    def port(self) -> int | None:
+        """The port it serves on."""
+        return urlsplit(self.ready_url).port
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, ready_url: str) -> Started:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tools.local.errors import LocalError
+from tools.local.errors import BadSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -31,12 +31,12 @@ class LocalSettings(BaseSettings):
 
 
 def load_settings() -> LocalSettings:
-    """The settings; LocalError is one line that names every setting that is wrong."""
+    """The settings; BadSettings is one line that names every setting that is wrong."""
     try:
         return LocalSettings()
     except ValidationError as error:
         problems = error.errors(include_input=False)
-        raise LocalError("; ".join(f"SMS_{str(item['loc'][0]).upper()}: {item['msg']}" for item in problems)) from None
+        raise BadSettings("; ".join(f"SMS_{str(item['loc'][0]).upper()}: {item['msg']}" for item in problems)) from None
 
 
 def inherited() -> dict[str, str]:

@@ -14,7 +14,6 @@ from tools.local.plan import SOURCES, Places, Process, plan, stage_of
 from tools.local.processes import Started
 from tools.local.register import Register
 from tools.local.settings import LocalSettings
-from tools.node import Node
 from tools.node.ports import HOST, free_ports, is_free
 
 _READY_TIMEOUT_S = 60
@@ -32,10 +31,10 @@ class Stack:
         self.folder = settings.folder
         self.register = Register(self.folder)
 
-    def up(self, senders: int) -> Node:
-        """Start what does not run yet, end surplus senders, and return when all of it is ready."""
+    def up(self, senders: int) -> list[str]:
+        """Start what does not run yet, end surplus senders, and return all names when all of it is ready."""
         with self.register.lock():
-            self._require_free_ports()
+            self._require_ports()
             node = broker.start(self._settings)
             places = Places(self.folder, node.amqp_url, self._settings.api_port, self._settings.simulator_port)
             wanted = plan(places, senders, self._inherited)
@@ -46,7 +45,7 @@ class Stack:
                     self.register.write(running)
             self._await_ready({name: running[name] for name in wanted})
             _write_exports(self.folder / "env", places.for_smsctl)
-            return node
+            return list(wanted)
 
     def down(self) -> None:
         """Stop everything in order: who takes work in, who works, who is called, the broker."""
@@ -71,14 +70,17 @@ class Stack:
             print(f"stopping {', '.join(sorted(members))}")
             processes.end(members.values(), self._settings.drain_timeout_s + _STOP_MARGIN_S)
 
-    def _require_free_ports(self) -> None:
+    def _require_ports(self) -> None:
         running = self.register.running()
         for name, port in (("api", self._settings.api_port), ("simulator", self._settings.simulator_port)):
+            variable = f"SMS_{name.upper()}_PORT"
             if name not in running and not is_free(port):
-                raise PortTaken(
-                    f"port {port} (the {name}) is taken by another process: "
-                    f"end that, or choose another with SMS_{name.upper()}_PORT"
-                )
+                taken = f"port {port} (the {name}) is taken by another process"
+                raise PortTaken(f"{taken}: end that, or choose another with {variable}")
+            if name in running and running[name].port != port:
+                # The others know the old one.
+                other = f"the {name} runs on port {running[name].port}, not on {port}"
+                raise PortTaken(f"{other}: stop everything before {variable} changes")
 
     def _start(self, name: str, process: Process) -> Started:
         print(f"starting {name}")

@@ -1,0 +1,183 @@
+"""From a batch's recipients to rows: one each, in order, and the same at every call."""
+
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.dispatcher.expand import expand, failed_rows
+from shared.ledger.intake import NewRow
+from shared.messages import BatchMessage
+from shared.phone import normalise
+from shared.segments import count_segments
+from shared.states import State
+
+LI, WANG = "13800138000", "13900139000"
+NAMED_LI = {"to": LI, "variables": {"name": "Li"}}
+DUPLICATE = NewRow(
+    f"+86{LI}",
+    State.DUPLICATE,
+    error_code="duplicate",
+    error_reason="An earlier row has the same number",
+)
+
+
+def batch(*recipients: Any, **members: Any) -> BatchMessage:
+    return BatchMessage.model_validate(
+        {"batch_id": "b", "fingerprint": "f", "accepted_at_ms": 1, "recipients": list(recipients), **members}
+    )
+
+
+def rows(content: str, *recipients: Any, **members: Any) -> list[NewRow]:
+    return list(expand(batch(*recipients, **members), content, "CN"))
+
+
+def texts(content: str, *recipients: Any, **members: Any) -> list[str | None]:
+    return [row.text for row in rows(content, *recipients, **members)]
+
+
+numbers = st.sampled_from([LI, WANG, f"+86{LI}", f"0086 {WANG}", "+1 650 253 0000", "hello", "", "110"])
+recipients = st.one_of(
+    numbers,
+    st.fixed_dictionaries(
+        {"to": numbers},
+        optional={"variables": st.dictionaries(st.sampled_from(["name", "code"]), st.text(max_size=5))},
+    ),
+)
+contents = st.sampled_from(["hello", "Dear $name", "${code} for $name, $5 off, $$", "你好 $name", ""])
+batches = st.builds(
+    lambda some, variables, template_id: batch(*some, variables=variables, template_id=template_id),
+    st.lists(recipients, max_size=12),
+    st.sampled_from([{}, {"name": "all"}]),
+    st.none() | st.just(1),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(some=batches, content=contents)
+def test_there_is_one_row_per_recipient_in_their_order(some: BatchMessage, content: str) -> None:
+    given_numbers = [item if isinstance(item, str) else item["to"] for item in some.recipients]
+    expected = [number if isinstance(number := normalise(to, "CN"), str) else to for to in given_numbers]
+    assert [row.recipient for row in expand(some, content, "CN")] == expected
+
+
+@settings(deadline=None, max_examples=200)
+@given(some=batches, content=contents, done=st.integers(0, 15))
+def test_going_on_after_some_rows_gives_the_rest_of_the_same_rows(some: BatchMessage, content: str, done: int) -> None:
+    whole = list(expand(some, content, "CN"))
+    assert list(islice(expand(some, content, "CN"), done, None)) == whole[done:]
+
+
+@settings(deadline=None, max_examples=200)
+@given(some=batches, content=contents)
+def test_no_number_is_pending_twice_and_whatever_is_not_pending_says_why(some: BatchMessage, content: str) -> None:
+    found = list(expand(some, content, "CN"))
+    pending = Counter(row.recipient for row in found if row.state is State.PENDING)
+    assert set(pending.values()) <= {1}
+    assert {row.state for row in found} <= {State.PENDING, State.INVALID, State.DUPLICATE}
+    assert all((row.state is State.PENDING) == (row.error_code is None) == (row.error_reason is None) for row in found)
+
+
+@settings(deadline=None, max_examples=200)
+@given(some=batches, content=contents)
+def test_every_pending_row_has_the_segments_of_the_text_that_goes_out(some: BatchMessage, content: str) -> None:
+    for row in expand(some, content, "CN"):
+        if row.state is State.PENDING:
+            sent = content if row.text is None else row.text
+            assert row.segments == count_segments(sent).segments
+
+
+def test_a_text_that_all_share_is_not_kept_with_each_row() -> None:
+    assert rows("hello", LI, WANG) == [
+        NewRow(f"+86{LI}", State.PENDING, segments=1),
+        NewRow(f"+86{WANG}", State.PENDING, segments=1),
+    ]
+
+
+def test_a_long_shared_text_takes_its_segments_in_every_row() -> None:
+    assert [row.segments for row in rows("中" * 71, LI, WANG)] == [2, 2]
+
+
+def test_a_number_in_another_spelling_is_a_duplicate() -> None:
+    assert rows("hello", "138-0013-8000", f"+86{LI}")[1] == DUPLICATE
+
+
+def test_a_duplicate_is_told_by_the_number_whatever_its_variables() -> None:
+    found = rows("Dear $name", NAMED_LI, {"to": f"0086{LI}", "variables": {"name": "Wang"}})
+    assert [(row.state, row.text) for row in found] == [(State.PENDING, "Dear Li"), (State.DUPLICATE, None)]
+
+
+def test_a_bad_number_ends_its_own_row_and_no_other() -> None:
+    assert rows("hello", LI, "hello", WANG)[1] == NewRow(
+        "hello", State.INVALID, error_code="invalid_number", error_reason="Not a phone number"
+    )
+    assert [row.state for row in rows("hello", LI, "hello", WANG)] == [State.PENDING, State.INVALID, State.PENDING]
+
+
+def test_a_bad_number_given_twice_is_invalid_twice() -> None:
+    assert [row.state for row in rows("hello", "hello", "hello")] == [State.INVALID, State.INVALID]
+
+
+def test_a_bad_number_of_any_length_is_cut() -> None:
+    assert rows("hello", "x" * 1000)[0].recipient == "x" * 64
+
+
+def test_each_recipient_has_a_text_of_its_own() -> None:
+    named_wang = {"to": WANG, "variables": {"name": "Wang"}}
+    assert texts("Dear $name, ${name}!", NAMED_LI, named_wang) == ["Dear Li, Li!", "Dear Wang, Wang!"]
+
+
+def test_a_recipients_own_variables_go_before_those_for_all() -> None:
+    assert texts("$code for $name", NAMED_LI, WANG, variables={"name": "all", "code": "1"}) == ["1 for Li", "1 for all"]
+
+
+def test_a_text_of_a_recipients_own_is_counted_by_itself() -> None:
+    long_name = {"to": WANG, "variables": {"name": "中" * 71}}
+    assert [row.segments for row in rows("$name", NAMED_LI, long_name)] == [1, 2]
+
+
+def test_a_value_is_taken_as_it_is_whatever_it_looks_like() -> None:
+    assert texts("Dear $name", {"to": LI, "variables": {"name": "$code \\1 ${x}"}}) == ["Dear $code \\1 ${x}"]
+
+
+def test_a_missing_variable_ends_its_own_row_and_no_other() -> None:
+    first, second = rows("Dear $name, $code", NAMED_LI, {"to": WANG, "variables": {"name": "Wang", "code": "1"}})
+    assert first == NewRow(f"+86{LI}", State.INVALID, error_code="missing_variable", error_reason="No value for $code")
+    assert (second.state, second.text) == (State.PENDING, "Dear Wang, 1")
+
+
+def test_of_several_missing_variables_the_first_by_name_is_told() -> None:
+    assert rows("$zeta $eta $theta $alpha $iota", LI, template_id=1)[0].error_reason == "No value for $alpha"
+
+
+def test_a_template_without_variables_given_misses_them() -> None:
+    assert rows("Dear $name", LI, template_id=1)[0].error_code == "missing_variable"
+
+
+@pytest.mark.parametrize("content", ["Dear $name", "$5 off", "$$", "100$", "${name"])
+def test_a_content_without_any_variables_is_literal(content: str) -> None:
+    assert rows(content, LI) == [NewRow(f"+86{LI}", State.PENDING, segments=1)]
+
+
+@pytest.mark.parametrize("price", ["$5", "5$", "$ 5", "${5}", "$，"])
+def test_a_dollar_that_names_nothing_stays_as_it_is(price: str) -> None:
+    assert texts(f"Dear $name, {price} off", NAMED_LI) == [f"Dear Li, {price} off"]
+
+
+def test_a_name_ends_where_chinese_begins() -> None:
+    assert texts("尊敬的$name您好", NAMED_LI) == ["尊敬的Li您好"]
+
+
+def test_a_batch_that_cannot_be_sent_fails_every_recipient_in_order() -> None:
+    assert list(failed_rows(batch(LI, {"to": "x" * 100}), "no_content", "There is none")) == [
+        NewRow(LI, State.FAILED, error_code="no_content", error_reason="There is none"),
+        NewRow("x" * 64, State.FAILED, error_code="no_content", error_reason="There is none"),
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="the row that misses a variable makes the complete one after it a duplicate")
+def test_a_row_that_misses_a_variable_does_not_shut_out_a_later_one_that_has_it() -> None:
+    assert [row.state for row in rows("Dear $name", LI, NAMED_LI)] == [State.INVALID, State.PENDING]
