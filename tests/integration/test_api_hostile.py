@@ -93,14 +93,16 @@ def test_what_nobody_should_send_is_a_problem_and_memory_stays_bounded(
 
 def test_a_hundred_megabytes_are_refused_before_they_are_read(api: ServiceProcess) -> None:
     with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S) as connection:
-        head = f"POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {100 * MIB}"
+        head = (
+            f"POST /v1/batches HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {100 * MIB}"
+        )
         connection.sendall(f"{head}\r\n\r\n[".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
     assert peak_bytes(api) < PEAK_BYTES
 
 
 def test_a_hundred_megabytes_without_a_length_are_refused_too(api: ServiceProcess) -> None:
-    head = b"POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /v1/batches HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + b" " * MIB + b"\r\n"
     with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(head + chunk * 20)
@@ -133,9 +135,7 @@ def test_others_are_answered_while_large_bodies_are_checked(api: ServiceProcess)
 
 
 def test_a_slow_client_keeps_nobody_from_posting(api: ServiceProcess) -> None:
-    head = (
-        b"POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
-    )
+    head = b"POST /v1/batches HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     slow = [socket.create_connection(("127.0.0.1", api.port)) for _ in range(200)]
     try:
         for connection in slow:
