@@ -1,7 +1,7 @@
 """JSON logs, one object a line, in which no full phone number appears."""
 
+import json
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import structlog
 
-from shared.phone import mask
+from shared.phone import mask_numbers_in
 
-_NUMBER = re.compile(r"(?<![\w-])\+?\d{8,15}(?![\w-])")
+_SHORTEST_NUMBER = 10**10
 _NUMBERS_BY_NATURE = frozenset({"timestamp", "batch_id", "message_id"})
 
 Event = MutableMapping[str, Any]
@@ -53,13 +53,26 @@ def configure(service: str, level: str) -> None:
 
 
 def mask_numbers(_logger: object, _method: str, event: Event) -> Mapping[str, Any]:
-    """Mask whatever looks like a phone number in the event's texts, also in a library's own messages."""
+    """Mask whatever may be a phone number, anywhere in the event, also in a library's own messages."""
     return {key: value if key in _NUMBERS_BY_NATURE else _masked(value) for key, value in event.items()}
 
 
 def _masked(value: Any) -> Any:
-    return _NUMBER.sub(lambda match: mask(match[0]), value) if isinstance(value, str) else value
+    match value:
+        case None | bool() | float():
+            return value
+        case int():
+            return value if abs(value) < _SHORTEST_NUMBER else mask_numbers_in(str(value))
+        case dict():
+            return {_masked(key): _masked(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked(item) for item in value]
+    return mask_numbers_in(str(value))
 
 
 def _json(event: Any, **_options: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Lone surrogates, which orjson refuses: no line is lost for them.
+        return json.dumps(event, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()

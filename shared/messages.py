@@ -13,6 +13,9 @@ BATCH_TYPE = "sms.batch.v1"
 OUTBOUND_TYPE = "sms.outbound.v1"
 
 Model = TypeVar("Model", bound=BaseModel)
+BatchId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""What the ledger's integer columns can hold."""
 
 
 class WireRecipient(TypedDict):
@@ -31,7 +34,7 @@ class BatchMessage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    batch_id: str
+    batch_id: BatchId
     fingerprint: str
     accepted_at_ms: int
     recipients: list[str | WireRecipient]
@@ -56,9 +59,9 @@ class OutboundMessage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    batch_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-    row: Annotated[int, Field(ge=0)]
-    attempt: Annotated[int, Field(ge=0)]
+    batch_id: BatchId
+    row: Count
+    attempt: Count
     recipient: str = ""
     lane: Lane = Lane.BULK
     not_before_ms: int | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.retry import JITTER
 from shared.states import State
 
 
@@ -57,7 +58,7 @@ def decide(
     """The outcome of attempt number `attempt` (the first is 1).
 
     An unclear result is held unless `may_resend` says that a second text is acceptable. A retry that would come after
-    `expires_at_ms` is not made.
+    `expires_at_ms` is not made. `retry_at_ms` is the earliest moment; the tier's jitter comes on top.
     """
     match result.verdict:
         case Verdict.ACCEPTED:
@@ -67,10 +68,11 @@ def decide(
         case Verdict.UNCLEAR if not may_resend:
             return _ended(State.UNKNOWN, result)
     if attempt >= policy.max_attempts:
-        return _out_of_attempts(result, attempt)
-    retry_at_ms = now_ms + round(1000 * max(_backoff_s(attempt, policy), result.retry_after_s or 0))
+        return _given_up(result, attempt)
+    retry_at_ms = now_ms + round(1000 * max(_backoff_s(attempt, policy) * (1 - JITTER), result.retry_after_s or 0))
     if expires_at_ms is not None and retry_at_ms >= expires_at_ms:
-        return expired(result)
+        # A call that may have gone out must not end as one that did not.
+        return _ended(State.UNKNOWN, result) if result.verdict is Verdict.UNCLEAR else expired(result)
     return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms)
 
 
@@ -92,8 +94,9 @@ def _ended(state: State, result: CallResult) -> Outcome:
     return Outcome(state, result.code, result.reason, result.status)
 
 
-def _out_of_attempts(result: CallResult, attempt: int) -> Outcome:
+def _given_up(result: CallResult, attempt: int) -> Outcome:
     # The last unclear call may have gone out, whatever the batch allows: the number ends as unclear, not as failed.
     if result.verdict is Verdict.UNCLEAR:
         return _ended(State.UNKNOWN, result)
-    return Outcome(State.FAILED, result.code, f"{result.reason}; given up after {attempt} attempts", result.status)
+    reason = f"{result.reason or 'Not sent'}; given up after {attempt} attempts"
+    return Outcome(State.FAILED, result.code, reason, result.status)

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 import phonenumbers
 
 _MAINLAND_MOBILE = re.compile(r"(?:\+86|86|0086)?(1[3-9][0-9]{9})")
+_PLAIN = re.compile(r"[+＋]?[\d\s().\-\u2010-\u2015\uff0d/]+")
+_IN_TEXT = re.compile(
+    r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z?)"
+    r"|(?P<number>\+?\d(?:[ ().-]?\d){7,17})"
+)
 _SEPARATORS = str.maketrans("", "", " -().\t\u00a0")
 
 
@@ -16,10 +21,12 @@ class InvalidNumber:
     reason: str
 
 
+_NOT_A_NUMBER = InvalidNumber("Not a phone number")
+_UNKNOWN_COUNTRY = InvalidNumber("Unknown country calling code")
 _REASONS = {
     phonenumbers.ValidationResult.TOO_SHORT: InvalidNumber("Too few digits for a phone number of its country"),
     phonenumbers.ValidationResult.TOO_LONG: InvalidNumber("Too many digits for a phone number of its country"),
-    phonenumbers.ValidationResult.INVALID_COUNTRY_CODE: InvalidNumber("Unknown country calling code"),
+    phonenumbers.ValidationResult.INVALID_COUNTRY_CODE: _UNKNOWN_COUNTRY,
     phonenumbers.ValidationResult.INVALID_LENGTH: InvalidNumber("No phone number of its country has this many digits"),
     phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: InvalidNumber("A local number without its area code"),
 }
@@ -38,15 +45,21 @@ def normalise(raw: str, region: str) -> str | InvalidNumber:
 
 
 def _normalise_any(raw: str, region: str) -> str | InvalidNumber:
+    # The library reads letters as the digits of a keypad and drops what follows a number: a stranger's phone.
+    if not _PLAIN.fullmatch(raw):
+        return _NOT_A_NUMBER
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException as error:
         unknown_country = error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE
-        return InvalidNumber("Unknown country calling code" if unknown_country else "Not a phone number")
+        return _UNKNOWN_COUNTRY if unknown_country else _NOT_A_NUMBER
     verdict = phonenumbers.is_possible_number_with_reason(number)
     if verdict != phonenumbers.ValidationResult.IS_POSSIBLE:
         return _REASONS[verdict]
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    e164 = str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    if e164.startswith("+861") and not _MAINLAND_MOBILE.fullmatch(e164) and len(e164) > len("+86") + 11:
+        return _REASONS[phonenumbers.ValidationResult.TOO_LONG]
+    return e164
 
 
 def mask(number: str) -> str:
@@ -54,3 +67,8 @@ def mask(number: str) -> str:
     if len(number) < 8:
         return "*" * len(number)
     return f"{number[: min(6, len(number) - 8)]}****{number[-4:]}"
+
+
+def mask_numbers_in(text: str) -> str:
+    """A text in which whatever may be a phone number is masked; batch ids and times stay."""
+    return _IN_TEXT.sub(lambda found: found["id"] or mask(found["number"]), text)

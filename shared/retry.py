@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 JITTER = 0.2
+"""The part of a tier's delay that chance may take off."""
 
 
 def tier_for(wait_s: float, tiers_s: Sequence[float]) -> float:

@@ -4,14 +4,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, FiniteFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
 from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
+
+_LONGEST_TIER_S = (2**32 - 1) // 1000
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -26,8 +29,8 @@ class Settings(BaseSettings):
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
     database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
     redis_url: SecretStr | None = None
-    retry_tiers_s: Annotated[tuple[float, ...], NoDecode] = (5, 30, 120, 600, 3600)
-    drain_timeout_s: Annotated[float, Field(ge=0)] = 25
+    retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
+    drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
     @property
@@ -45,17 +48,19 @@ class Settings(BaseSettings):
     def _ascending(cls, tiers_s: tuple[float, ...]) -> tuple[float, ...]:
         if not tiers_s or tiers_s[0] < 0.001 or list(tiers_s) != sorted(set(tiers_s)):
             raise ValueError("give one or more delays in seconds, ascending, separated by commas")
+        if tiers_s[-1] > _LONGEST_TIER_S:
+            raise ValueError(f"a queue can wait {_LONGEST_TIER_S} seconds at the longest")
         return tiers_s
 
     @field_validator("amqp_url")
     @classmethod
     def _is_amqp(cls, url: SecretStr) -> SecretStr:
-        return _scheme(url, ("amqp://", "amqps://"))
+        return check_url(url, ("amqp://", "amqps://"))
 
     @field_validator("database_url")
     @classmethod
     def _is_database(cls, url: SecretStr) -> SecretStr:
-        return _scheme(url, ("sqlite:///", "postgresql://", "postgres://"))
+        return check_url(url, ("sqlite:///", "postgresql://", "postgres://"))
 
     @field_validator("redis_url", mode="before")
     @classmethod
@@ -65,7 +70,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        return url and _scheme(url, ("redis://", "rediss://", "unix://"))
+        return url and check_url(url, ("redis://", "rediss://", "unix://"))
 
 
 class WorkerSettings(Settings):
@@ -103,7 +108,16 @@ def _variable(location: Sequence[int | str]) -> str:
     return f"SMS_{str(location[0]).upper()}" if location else ""
 
 
-def _scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    if not url.get_secret_value().startswith(schemes):
+def check_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
+    """The URL, where it has one of the schemes and can be taken apart; the ValueError quotes nothing of it."""
+    value = url.get_secret_value()
+    if not value.startswith(schemes):
         raise ValueError(f"the URL must start with {' or '.join(schemes)}")
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_good = False
+    if not port_is_good:
+        raise ValueError("not a URL: check host and port, and percent-encode special characters in user and password")
     return url

@@ -15,8 +15,8 @@ _LONGEST_SHOWN = 64
 def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
     """One row per recipient, in their order, the same at every call.
 
-    `content` is the text; where it comes from a template, or where the batch gives variables, its `$name`s are
-    replaced. A bad number, a number seen before and a missing variable end their row, and no other.
+    `content` is the text; where the batch names a template or gives variables, its `$name`s are replaced.
+    A bad number, a number seen before and a missing variable end their row, and no other.
     """
     seen: set[str] = set()
     compose = _composer(batch, content)
@@ -30,8 +30,10 @@ def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
                 number, State.DUPLICATE, error_code="duplicate", error_reason="An earlier row has the same number"
             )
         else:
-            seen.add(number)
-            yield compose(number, own)
+            row = compose(number, own)
+            if row.state is State.PENDING:
+                seen.add(number)
+            yield row
 
 
 def failed_rows(batch: BatchMessage, code: str, reason: str) -> Iterator[NewRow]:

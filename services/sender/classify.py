@@ -1,7 +1,7 @@
 """What an HTTP answer of the plain provider means; pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 
 from shared.outcome import CallResult, Verdict
-from shared.phone import mask
+from shared.phone import mask, mask_numbers_in
 
 _THROTTLED, _UNAVAILABLE = 429, 503
-_DIGITS = re.compile(r"\+?\d{8,15}")
+_SECONDS = re.compile(r"\s*[0-9]+\s*")
+_LONGEST_PAUSE_S = 24 * 3600.0
 _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 
 
@@ -25,14 +26,21 @@ class CodeTable:
     permanent: frozenset[str] = frozenset()
 
 
-def classify(status: int, headers: Mapping[str, str], body: bytes, codes: CodeTable, now: datetime) -> CallResult:
-    """The verdict on an answer.
+def classify(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    codes: CodeTable,
+    now: datetime,
+    conceal: Callable[[str], str] = str,
+) -> CallResult:
+    """The verdict on an answer. `conceal` takes out of the provider's own words what must not be shown.
 
     Accepted is a 2xx with a `message_id`. A 429, a 503 and a temporary code are certainly not sent. Any other 4xx and a
     permanent code are refused. Everything else may have been sent.
     """
     content = _object(body)
-    code, reason = _own_code(content), _own_reason(content)
+    code, reason = _own_code(content, conceal), _own_reason(content, conceal)
     if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
         return _accepted_or_unclear(status, content)
     if code in codes.permanent:
@@ -48,23 +56,25 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, codes: CodeTa
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); None where unreadable."""
+    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3), a day at the longest.
+
+    None where it cannot be read.
+    """
     if not value:
         return None
-    if value.strip().isdigit():
-        return float(value)
     try:
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
+        pause_s = float(value) if _SECONDS.fullmatch(value) else (parsedate_to_datetime(value) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(0.0, pause_s), _LONGEST_PAUSE_S)
 
 
-def scrub(reason: str, recipient: str, text: str) -> str:
-    """A provider's sentence without the number or the text, which some quote."""
+def scrub(words: str, recipient: str, text: str) -> str:
+    """A provider's words without the number or the text, which some quote."""
     for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
         if secret:
-            reason = reason.replace(secret, shown)
-    return _DIGITS.sub(lambda match: mask(match[0]), reason)
+            words = words.replace(secret, shown)
+    return mask_numbers_in(words)
 
 
 _HTTP = "The provider answered with HTTP {}"
@@ -73,7 +83,7 @@ _SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The pr
 
 def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
     provider_message_id = content.get("message_id")
-    if isinstance(provider_message_id, str | int) and provider_message_id != "":
+    if _is_text_or_number(provider_message_id):
         return CallResult(
             Verdict.ACCEPTED, status=status, provider_message_id=_printable(str(provider_message_id), _LONGEST_ID)
         )
@@ -89,14 +99,19 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _own_code(content: Mapping[str, Any]) -> str | None:
+def _own_code(content: Mapping[str, Any], conceal: Callable[[str], str]) -> str | None:
     code = content.get("code")
-    return _printable(str(code), _LONGEST_CODE) if isinstance(code, str | int) else None
+    return _printable(conceal(str(code)), _LONGEST_CODE) if _is_text_or_number(code) else None
 
 
-def _own_reason(content: Mapping[str, Any]) -> str | None:
+def _own_reason(content: Mapping[str, Any], conceal: Callable[[str], str]) -> str | None:
     reason = content.get("message")
-    return _printable(reason, _LONGEST_REASON) if isinstance(reason, str) and reason else None
+    return _printable(conceal(reason), _LONGEST_REASON) if isinstance(reason, str) and reason else None
+
+
+def _is_text_or_number(value: object) -> bool:
+    # JSON's true and false are integers to Python.
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
 
 
 def _printable(foreign: str, longest: int) -> str:

@@ -1,5 +1,6 @@
 """What moves through a sender's stages."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,11 +25,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job whose row this sender holds, with what came of the attempt; `row.attempt` counts it."""
+    """A job whose row this sender holds, with what came of the attempt (`row.attempt` counts it); `settled` is set when
+    the outcome is recorded and the delivery acked."""
 
     job: Job
     row: Row
     outcome: Outcome
+    settled: asyncio.Future[None]
 
 
 Plan = tuple[Job, Row | None, Disposal]

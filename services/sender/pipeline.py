@@ -154,7 +154,7 @@ class Pipeline:
 
     async def _send(self, job: Job, row: Row, claimed_at_s: float) -> None:
         if row.expires_at_ms is not None and row.expires_at_ms <= now_ms():
-            self._outcomes.put_nowait(Done(job, row, expired()))
+            await self._settled(job, row, expired())
             return
         outcome = decide(
             await self._call(row, claimed_at_s),
@@ -164,7 +164,13 @@ class Pipeline:
             now_ms=now_ms(),
             policy=self._rules.policy,
         )
-        self._outcomes.put_nowait(Done(job, row, outcome))
+        await self._settled(job, row, outcome)
+
+    async def _settled(self, job: Job, row: Row, outcome: Outcome) -> None:
+        """Hand the outcome on to be recorded, and wait until it is recorded and settled: only then is the job over."""
+        done = Done(job, row, outcome, asyncio.get_running_loop().create_future())
+        self._outcomes.put_nowait(done)
+        await done.settled
 
     async def _call(self, row: Row, claimed_at_s: float) -> CallResult:
         if time.monotonic() - claimed_at_s > _STALE_CLAIM_S:
@@ -188,6 +194,8 @@ class Pipeline:
         for item in done:
             metrics.OUTCOMES.labels(item.outcome.state).inc()
         await settle([self._settlement(item, now) for item in done], self._publisher)
+        for item in done:
+            item.settled.set_result(None)
 
     def _settlement(self, done: Done, now: int) -> Settlement:
         job = done.job

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, FiniteFloat, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from shared.outcome import RetryPolicy
-from shared.settings import WorkerSettings
+from shared.settings import WorkerSettings, check_url
 
 _LEASE_MARGIN_S = 5
 
@@ -15,7 +15,7 @@ class SenderSettings(WorkerSettings):
     """What a sender needs beside the shared settings."""
 
     provider_url: SecretStr
-    provider_timeout_s: Annotated[float, Field(gt=0)] = 10
+    provider_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 10
     provider_deduplicates: bool = False
     """The provider sends one text per reference however often it is called: unclear calls may then be made again."""
     provider_temporary_codes: Annotated[frozenset[str], NoDecode] = frozenset()
@@ -36,9 +36,7 @@ class SenderSettings(WorkerSettings):
     @field_validator("provider_url")
     @classmethod
     def _is_http(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("the URL must start with http:// or https://")
-        return url
+        return check_url(url, ("http://", "https://"))
 
     @field_validator("provider_temporary_codes", "provider_permanent_codes", mode="before")
     @classmethod

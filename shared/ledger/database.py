@@ -125,6 +125,9 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except DBAPIError as error:
         raise _translation(error) from error
+    except asyncpg.DataError as error:
+        # Unwrapped too: COPY goes past SQLAlchemy.
+        raise LedgerRefused(_first_line(error)) from None
     except (asyncpg.PostgresError, OSError, PoolTimeout, TimeoutError) as error:
         # asyncpg's own errors come unwrapped while a connection is being made: the server starts, stops, or is full.
         raise LedgerUnavailable(_first_line(error)) from error

@@ -182,7 +182,10 @@ def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(
 
 def test_sigterm_lets_the_request_under_way_have_its_202_and_takes_no_other(api: ServiceProcess, vhost: Vhost) -> None:
     body = b'{"recipients": ["+8613800138000"], "content": "hello"}'
-    head = f"POST /v1/batches HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", api.port), timeout=30) as connection:
         connection.sendall(head.encode() + body[:10])
         assert get(api, "/healthz").ok  # so the head sent before is being handled

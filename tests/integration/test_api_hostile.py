@@ -102,7 +102,10 @@ def test_a_hundred_megabytes_are_refused_before_they_are_read(api: ServiceProces
 
 
 def test_a_hundred_megabytes_without_a_length_are_refused_too(api: ServiceProcess) -> None:
-    head = b"POST /v1/batches HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
     chunk = b"100000\r\n" + b" " * MIB + b"\r\n"
     with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(head + chunk * 20)

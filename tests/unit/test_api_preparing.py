@@ -12,6 +12,7 @@ from services.api.problems import Problem
 from shared.messages import BATCH_TYPE, read_batch
 from shared.topology import Lane
 
+BATCH_ID = "01a2046e-6e47-8d1b-9e30-50dba6bdcba2"
 WHOLE = {
     "recipients": ["+8613800138000", 13900139000, {"to": 13700137000, "variables": {"n": 1.5}}, {"to": "1"}],
     "content": "你好",
@@ -37,8 +38,8 @@ def problem(body: bytes | dict[str, Any], source: Source = JSON) -> Problem:
 
 
 def test_the_message_says_all_that_the_request_said() -> None:
-    batch = read_batch(BATCH_TYPE, prepared(WHOLE).message("b", 5))
-    assert (batch.batch_id, batch.accepted_at_ms, batch.content, batch.template_id) == ("b", 5, "你好", 7)
+    batch = read_batch(BATCH_TYPE, prepared(WHOLE).message(BATCH_ID, 5))
+    assert (batch.batch_id, batch.accepted_at_ms, batch.content, batch.template_id) == (BATCH_ID, 5, "你好", 7)
     assert batch.recipients == [
         "+8613800138000", "13900139000", {"to": "13700137000", "variables": {"n": "1.5"}}, "1",
     ]  # fmt: skip
@@ -155,4 +156,6 @@ def test_any_json_is_prepared_or_a_problem(value: Any) -> None:
             result = prepare(body, JSON, 100)
         except Problem as found:
             result = found
-        assert result.status == 422 if isinstance(result, Problem) else read_batch(BATCH_TYPE, result.message("b", 1))
+        assert (
+            result.status == 422 if isinstance(result, Problem) else read_batch(BATCH_TYPE, result.message(BATCH_ID, 1))
+        )

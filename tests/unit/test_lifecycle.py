@@ -136,6 +136,5 @@ async def test_a_drain_that_takes_too_long_is_cut_off_with_a_warning() -> None:
     assert logged == [{"event": "drain_deadline_passed", "timeout_s": 0.001, "log_level": "warning"}]
 
 
-@pytest.mark.xfail(strict=True, reason="only SmsBatchError and OSError become a line; the rest is a raw traceback")
 def test_a_service_that_fails_in_a_way_that_nobody_thought_of_says_so_in_a_line_too() -> None:
-    assert exit_status_of(RuntimeError("a bug")) == (1, ["service_failed"])
+    assert exit_status_of(RuntimeError("a bug")) == (1, ["service_crashed"])

@@ -158,19 +158,16 @@ def test_a_number_among_punctuation_never_stays_whole(number: str, before: str, 
         f"+86 {NUMBER[:3]} {NUMBER[3:7]} {NUMBER[7:]}",
     ],
 )
-@pytest.mark.xfail(strict=True, reason="a number beside a letter (Chinese ones too), _ or - is taken for part of an id")
 def test_a_number_is_masked_whatever_stands_beside_it(text: str) -> None:
     assert masked(text) != text
 
 
 @pytest.mark.parametrize("value", [[NUMBER], {"to": NUMBER}, (NUMBER,), ValueError(NUMBER), int(NUMBER)])
-@pytest.mark.xfail(strict=True, reason="only fields that are texts themselves are masked")
 def test_a_number_inside_a_field_is_masked(value: object) -> None:
     assert NUMBER not in orjson.dumps(masked(value), default=str).decode()
 
 
 @pytest.mark.parametrize("value", ["'\\udcff'", "2**64", "{1: 2}"])
-@pytest.mark.xfail(strict=True, reason="orjson raises, and logging prints a traceback with the unmasked event instead")
 def test_no_value_is_too_strange_to_be_logged(value: str) -> None:
     (line,) = logged(f"structlog.get_logger().info('event', value={value})")
     assert line["event"] == "event"

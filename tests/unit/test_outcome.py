@@ -100,7 +100,6 @@ def test_a_number_that_expired_before_any_call_says_so() -> None:
     assert expired() == Outcome(State.EXPIRED, "expired", "Not sent before the batch's expires_at")
 
 
-@pytest.mark.xfail(strict=True, reason="an unclear call whose retry comes too late ends as expired, 'Not sent'")
 def test_a_number_that_may_have_been_sent_never_ends_as_not_sent() -> None:
     assert decided(TIMEOUT, expires_at_ms=NOW_MS + 1, may_resend=True).state is State.UNKNOWN
 

@@ -1,7 +1,7 @@
 """The default provider: one JSON POST per text."""
 
-import dataclasses
 from datetime import UTC, datetime
+from functools import partial
 
 import aiohttp
 import orjson
@@ -28,8 +28,9 @@ class PlainHttpGateway:
         """Make the connection pool; how many calls are in flight is the prefetch's to bound."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
-            # Shorter to connect than in all, so that a connect that hangs is told from an answer that does not come.
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=self._timeout_s / 2),
+            # Shorter to connect (and to resolve the name) than in all, so that a connect that hangs, which is certainly
+            # not sent, is told from an answer that does not come.
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=self._timeout_s / 2),
             headers={"Content-Type": "application/json"},
         )
 
@@ -40,19 +41,14 @@ class PlainHttpGateway:
 
     async def send(self, message: TextMessage) -> CallResult:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
-        result = await self._call(message)
-        if result.reason:
-            return dataclasses.replace(result, reason=scrub(result.reason, message.to, message.text))
-        return result
-
-    async def _call(self, message: TextMessage) -> CallResult:
         if self._session is None:
             raise RuntimeError("open the gateway before sending")
         body = orjson.dumps({"reference": message.reference, "to": message.to, "text": message.text})
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as response:
                 answer = await _read_at_most(response.content, _LONGEST_ANSWER)
-                return classify(response.status, response.headers, answer, self._codes, datetime.now(UTC))
+                conceal = partial(scrub, recipient=message.to, text=message.text)
+                return classify(response.status, response.headers, answer, self._codes, datetime.now(UTC), conceal)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             reason = f"Could not connect to the provider: {type(error).__name__}"
             return CallResult(Verdict.NOT_SENT, "connect_failed", reason)
