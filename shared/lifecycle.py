@@ -95,6 +95,19 @@ class CriticalTasks:
             self._failure.set_exception(error)
 
 
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, unless a stop comes first; whether it was done."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    either: list[asyncio.Future[Any]] = [working, stopping]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    done = working.done()
+    for task in either:
+        task.cancel()
+    if done:
+        working.result()
+    return done
+
+
 async def within(timeout_s: float, drain: Awaitable[None]) -> None:
     """Wait for what is in flight; what the deadline cuts off is delivered again."""
     try:

@@ -16,6 +16,8 @@ Model = TypeVar("Model", bound=BaseModel)
 BatchId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 """What the ledger's integer columns can hold."""
+TimeMs = Annotated[int, Field(ge=0, lt=2**43)]
+"""Milliseconds since the epoch, up to the year 2248."""
 
 
 class WireRecipient(TypedDict):
@@ -36,17 +38,17 @@ class BatchMessage(BaseModel):
 
     batch_id: BatchId
     fingerprint: str
-    accepted_at_ms: int
-    recipients: list[str | WireRecipient]
+    accepted_at_ms: TimeMs
+    recipients: Annotated[list[str | WireRecipient], Field(min_length=1)]
     content: str | None = None
-    template_id: int | None = None
+    template_id: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     lane: Lane = Lane.BULK
     provider: str = "default"
     on_unknown: str = "hold"
     reference: str | None = None
-    send_at_ms: int | None = None
-    expires_at_ms: int | None = None
+    send_at_ms: TimeMs | None = None
+    expires_at_ms: TimeMs | None = None
 
 
 class OutboundMessage(BaseModel):
@@ -64,7 +66,7 @@ class OutboundMessage(BaseModel):
     attempt: Count
     recipient: str = ""
     lane: Lane = Lane.BULK
-    not_before_ms: int | None = None
+    not_before_ms: TimeMs | None = None
 
     @property
     def message_id(self) -> str:

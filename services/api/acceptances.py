@@ -38,7 +38,7 @@ class Acceptances:
     """Remembers in this process, in Redis where there is one, and asks the ledger for what both have forgotten.
 
     None of them has to be there: a batch that is published twice under one key has one id, and the dispatcher writes
-    it once. So a wrong NEW costs a message; nothing here can lose a batch or send it twice.
+    it once. So a wrong NEW costs a message, and no batch is sent twice for what is forgotten here.
     """
 
     def __init__(self, cache: Cache, ledger: Ledger, keyed_ttl_s: int, under_way_ttl_s: float) -> None:
@@ -46,11 +46,14 @@ class Acceptances:
         self._keyed_ttl_ms, self._under_way_ttl_ms = keyed_ttl_s * 1000, round(under_way_ttl_s * 1000)
         self._known: OrderedDict[str, Acceptance] = OrderedDict()
         self._under_way: dict[str, Acceptance] = {}
+        self._unsure: OrderedDict[str, Acceptance] = OrderedDict()
 
     async def begin(self, batch_id: str, mine: Acceptance) -> Verdict:
         """Claim a keyed batch: after NEW, and only then, `accepted` or `given_up` has to follow."""
         if theirs := self._known.get(batch_id) or self._under_way.get(batch_id):
             return _compare(mine, theirs)
+        if (unsure := self._unsure.get(batch_id)) and unsure.fingerprint != mine.fingerprint:
+            return Verdict.OTHER_REQUEST
         claim = self._under_way[batch_id] = replace(mine, under_way=True)
         verdict = None
         try:
@@ -62,9 +65,13 @@ class Acceptances:
 
     async def accepted(self, batch_id: str, mine: Acceptance, *, keyed: bool) -> None:
         """The broker confirmed the batch."""
-        self._remember(batch_id, mine)
+        _remember(self._known, batch_id, mine)
         self._under_way.pop(batch_id, None)
         await self._cache.put(_key(batch_id), _write(mine), self._keyed_ttl_ms if keyed else _UNKEYED_TTL_MS)
+
+    def unsure(self, batch_id: str, mine: Acceptance) -> None:
+        """The broker may have the batch all the same: until that is known, its key is for no other request."""
+        _remember(self._unsure, batch_id, mine)
 
     async def given_up(self, batch_id: str) -> None:
         """The batch was not confirmed; the next request with its key tries again."""
@@ -85,7 +92,7 @@ class Acceptances:
         theirs = await self._in_ledger(batch_id, claim)
         if theirs is None:
             return Verdict.NEW
-        self._remember(batch_id, theirs)
+        _remember(self._known, batch_id, theirs)
         await self._cache.put(_key(batch_id), _write(theirs), self._keyed_ttl_ms)
         return _compare(claim, theirs)
 
@@ -99,10 +106,11 @@ class Acceptances:
         # A batch whose message nobody could read is kept without a fingerprint; its key is used up all the same.
         return Acceptance(view.fingerprint or claim.fingerprint, view.recipients, view.accepted_at_ms)
 
-    def _remember(self, batch_id: str, acceptance: Acceptance) -> None:
-        self._known[batch_id] = acceptance
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+
+def _remember(memory: OrderedDict[str, Acceptance], batch_id: str, acceptance: Acceptance) -> None:
+    memory[batch_id] = acceptance
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _compare(mine: Acceptance, theirs: Acceptance) -> Verdict:

@@ -54,8 +54,7 @@ class Batches:
     async def find(self, batch_id: str) -> Shown:
         """The batch as it stands, at most half a second old; 404 where no api has given the id out."""
         kept = await self._cache.get(_key(_known_form(batch_id)))
-        if kept is not None:
-            cached: Shown = orjson.loads(kept)
+        if kept is not None and (cached := _read(kept)) is not None:
             return cached
         view = await self._ledger.batch(batch_id)
         if view is None:
@@ -64,6 +63,14 @@ class Batches:
         shown = batch_shown(view)
         await self._cache.put(_key(batch_id), orjson.dumps(shown), _FINAL_TTL_MS if is_final(shown) else _LIVE_TTL_MS)
         return shown
+
+
+def _read(kept: bytes) -> Shown | None:
+    try:
+        cached = orjson.loads(kept)
+    except orjson.JSONDecodeError:
+        return None
+    return cached if isinstance(cached, dict) else None
 
 
 def _known_form(batch_id: str) -> str:

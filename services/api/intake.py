@@ -20,7 +20,7 @@ from services.api.views import links
 from services.api.wording import accepted_sentence
 from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
-from shared.errors import PublishError, Rejected, Unroutable
+from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 from shared.ids import keyed_batch_id, new_batch_id
 from shared.messages import BATCH_TYPE
 from shared.states import BatchState
@@ -98,6 +98,10 @@ class Intake:
                 raise invalid(Flaw("/expires_at", "expires_at is in the past"))
             await self._confirmed(_outgoing(batch_id, prepared, mine))
             is_confirmed = True
+        except Unconfirmed:
+            if keyed:
+                self._acceptances.unsure(batch_id, mine)
+            raise
         finally:
             if not is_confirmed and keyed:
                 await self._acceptances.given_up(batch_id)

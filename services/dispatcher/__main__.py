@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+from functools import partial
 
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, Ledgers
@@ -36,14 +37,15 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     name = f"dispatcher@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
     amqp_url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value())
-    publisher = Publisher(amqp_url, f"{name} publishes", "sms-dispatcher")
+    declare = partial(declare_when_reachable, amqp_url, settings.topology)
+    publisher = Publisher(amqp_url, f"{name} publishes", "sms-dispatcher", declare)
     tasks = lifecycle.CriticalTasks()
     consumer = Consumer(
         (amqp_url, f"{name} consumes"),
         [BATCHES],
         _BATCHES_AT_ONCE,
         lambda delivery: tasks.start(handler.handle(delivery), f"batch {delivery.message_id}"),
-        prepare=lambda: declare_when_reachable(amqp_url, settings.topology),
+        prepare=declare,
     )
     feeder = Feeder(FeedingLedger(database), publisher, consumer.depth, settings.outbound_depth, name)
     ledgers = Ledgers(IntakeLedger(database), TemplateLedger(database))
@@ -55,18 +57,23 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     )
     await health.start()
     try:
-        await database.migrate_when_reachable()
+        if not await lifecycle.unless_stopped(stop, database.migrate_when_reachable()):
+            return
         for work, task_name in ((publisher.run(), "publisher"), (feeder.run(), "feeder"), (consumer.run(), "consumer")):
             tasks.start(work, task_name)
         await tasks.wait(stop)
-        await consumer.stop()
-        await lifecycle.within(settings.drain_timeout_s, feeder.drain())
+        await lifecycle.within(settings.drain_timeout_s, _drain(consumer, feeder))
     finally:
         await publisher.close()
         await consumer.close()
         await tasks.cancel()
         await database.close()
         await health.stop()
+
+
+async def _drain(consumer: Consumer, feeder: Feeder) -> None:
+    await consumer.stop()
+    await feeder.drain()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What happens to one batch message: look up the template, write the ledger's rows, ack."""
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -16,13 +18,14 @@ from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
 from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ids import is_ours
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import BATCH_TYPE, BatchMessage, read_batch
 from shared.topology import DeadLetterKey
 
 _CHUNK_ROWS = 1000
+_RIVAL_PAUSE_S = (0.1, 0.5)
 
 log = structlog.get_logger()
 
@@ -59,14 +62,12 @@ class BatchHandler:
             return await self._refused(
                 delivery, delivery.message_id or "", "unreadable_message", f"Not a message we know: {unreadable}"
             )
-        content = await when_ledger_answers(lambda: self._content(batch))
-        error = None if content is not None else _no_text(batch)
         try:
-            await self._write(batch, content, error)
+            error = await self._write(batch)
         except BatchConflict as conflict:
             return self._dead_letter(delivery, batch.batch_id, "batch_conflict", str(conflict))
         except LedgerRefused:
-            reason = "The ledger does not take a value of this batch, such as a NUL character"
+            reason = "The ledger does not take a value of this batch"
             return await self._refused(delivery, batch.batch_id, "not_storable", reason)
         return self._dead_letter(delivery, batch.batch_id, *error) if error else None
 
@@ -77,20 +78,35 @@ class BatchHandler:
         template = await self._ledgers.templates.content(batch.template_id)
         return template if template is not None else batch.content or None
 
-    async def _write(self, batch: BatchMessage, content: str | None, error: tuple[str, str] | None) -> None:
-        progress = await when_ledger_answers(lambda: self._ledgers.intake.begin(batch, content, error))
+    async def _write(self, batch: BatchMessage) -> tuple[str, str] | None:
+        """Write every row; the (code, reason) of a batch that cannot be sent as a whole."""
+        content = await when_ledger_answers(lambda: self._content(batch))
+        error = None if content is not None else _no_text(batch)
+        while True:
+            progress = await when_ledger_answers(partial(self._ledgers.intake.begin, batch, content, error))
+            if progress.content is not None:
+                error = None  # begun before with a text, which stays, whatever the template says today
+            if await self._write_from(batch, progress, error):
+                code = error and error[0]
+                log.info("batch_written", batch_id=batch.batch_id, recipients=len(batch.recipients), error=code)
+                return error
+            # Somebody else wrote these rows: another handler of the same message, or this one in a commit whose answer
+            # was lost. Only the ledger knows how far the batch is, and the message is acked when all of it is there.
+            await asyncio.sleep(random.uniform(*_RIVAL_PAUSE_S))  # noqa: S311 - keeps two writers apart
+
+    async def _write_from(self, batch: BatchMessage, progress: Progress, error: tuple[str, str] | None) -> bool:
+        """Write what is missing; False where somebody else has written meanwhile."""
         rows = failed_rows(batch, *error) if error else expand(batch, progress.content or "", self._region)
         written = progress.rows_written
         await asyncio.to_thread(_skip, rows, written)
         # In a thread: numbers of countries without a fast path take a tenth of a millisecond each.
         while chunk := await asyncio.to_thread(_next_chunk, rows):
             if not await self._write_chunk(batch.batch_id, written, chunk):
-                log.info("batch_written_by_another", batch_id=batch.batch_id)
-                return
+                return False
             written += len(chunk)
             metrics.ROWS.inc(len(chunk))
             self._wrote()
-        log.info("batch_written", batch_id=batch.batch_id, recipients=len(batch.recipients), error=error and error[0])
+        return True
 
     async def _write_chunk(self, batch_id: str, first_row: int, chunk: list[NewRow]) -> bool:
         return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, first_row, chunk, now_ms()))
@@ -98,7 +114,7 @@ class BatchHandler:
     async def _refused(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
         """The dead letter of a batch whose rows cannot be written; what is known of it can be asked for."""
         if is_ours(batch_id):
-            await when_ledger_answers(lambda: self._ledgers.intake.record_unreadable(batch_id, code, reason, now_ms()))
+            await when_ledger_answers(lambda: self._ledgers.intake.give_up(batch_id, code, reason, now_ms()))
         return self._dead_letter(delivery, batch_id, code, reason)
 
     def _dead_letter(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+from functools import partial
 
 from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
@@ -35,7 +36,8 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     amqp_url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value())
     gateway = _gateway(settings)
-    publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender")
+    declare = partial(declare_when_reachable, amqp_url, settings.topology)
+    publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender", declare)
     rules = Rules(settings.retry_policy, settings.lease_ms, settings.provider_deduplicates)
     pipeline = Pipeline(SendingLedger(database), gateway, publisher, FollowUps(settings.retry_tiers_s, name), rules)
     consumer = Consumer(
@@ -43,7 +45,8 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         [outbound_queue(lane) for lane in Lane],
         settings.prefetch,
         pipeline.take,
-        prepare=lambda: declare_when_reachable(amqp_url, settings.topology),
+        prepare=declare,
+        lost=pipeline.forget,
     )
     health = HealthServer(
         settings.health_host,
@@ -53,7 +56,8 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     tasks = lifecycle.CriticalTasks()
     await health.start()
     try:
-        await database.migrate_when_reachable()
+        if not await lifecycle.unless_stopped(stop, database.migrate_when_reachable()):
+            return
         await gateway.open()
         for work, task_name in (
             (publisher.run(), "publisher"),
@@ -62,15 +66,20 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         ):
             tasks.start(work, task_name)
         await tasks.wait(stop)
-        await consumer.stop()
-        await lifecycle.within(settings.drain_timeout_s, pipeline.drain())
+        await lifecycle.within(settings.drain_timeout_s, _drain(consumer, pipeline))
     finally:
+        await pipeline.cancel()
         await publisher.close()
         await consumer.close()
         await tasks.cancel()
         await gateway.close()
         await database.close()
         await health.stop()
+
+
+async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
+    await consumer.stop()
+    await pipeline.drain()
 
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:

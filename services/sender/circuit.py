@@ -32,6 +32,8 @@ class Circuit:
     def record(self, result: CallResult, now_s: float) -> bool:
         """Take a call's result into account; whether the circuit opened or closed by it."""
         was_open = self.is_open
+        if result.verdict is Verdict.UNCLEAR:
+            return False  # says nothing of the provider: neither that it is there nor that it refuses
         if result.verdict is not Verdict.NOT_SENT:
             self.failures, self.pause_s = 0, 0.0
             return was_open

@@ -28,7 +28,7 @@ from shared.outcome import CallResult, Outcome, Verdict, decide, expired
 from shared.states import State
 
 _MOST, _LINGER_S = 100, 0.003
-_STALE_CLAIM_S = 4.0
+_STALE_CLAIM_MS = 4000
 _LONGEST_HOLD_S = 600
 
 log = structlog.get_logger()
@@ -59,6 +59,16 @@ class Pipeline:
         """Claim and record micro-batches until cancelled."""
         await asyncio.gather(self._claiming(), self._recording(), self._failure)
 
+    def forget(self) -> None:
+        """Drop what has not begun: its channel is gone, and the broker delivers it again."""
+        self._take_arrivals()
+
+    async def cancel(self) -> None:
+        """End what has begun; nothing is claimed or called any more."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
     async def drain(self) -> None:
         """Begin nothing more, and wait until all that has begun is recorded and settled."""
         self._closing = True
@@ -76,18 +86,23 @@ class Pipeline:
     async def _probing(self, deliveries: list[Delivery]) -> list[Delivery]:
         """While the circuit is open, hold the deliveries (unacked, so the broker sends no more) and try one at a time;
         return those that are left when it closes."""
-        held_since_s = time.monotonic()
+        held_until_s = time.monotonic() + _LONGEST_HOLD_S
         while deliveries and self._circuit.is_open and not self._closing:
-            await asyncio.sleep(self._circuit.wait_s(time.monotonic()))
-            if time.monotonic() - held_since_s > _LONGEST_HOLD_S:
-                self._begin(self._put_off(deliveries))
+            now_s = time.monotonic()
+            if now_s >= held_until_s:
+                self._begin(self._put_off([*deliveries, *self._take_arrivals()]))
                 return []
-            probe = self._begin(self._claim_and_send(deliveries[:1]))
-            await asyncio.shield(probe)
+            if wait_s := self._circuit.wait_s(now_s):
+                await asyncio.sleep(min(wait_s, held_until_s - now_s))
+                continue
+            await asyncio.shield(self._begin(self._claim_and_send(deliveries[:1])))
             deliveries = deliveries[1:]
             while self._calls:
                 await asyncio.wait(self._calls)
         return deliveries
+
+    def _take_arrivals(self) -> list[Delivery]:
+        return [self._arrivals.get_nowait() for _ in range(self._arrivals.qsize())]
 
     async def _put_off(self, deliveries: Sequence[Delivery]) -> None:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
@@ -124,9 +139,8 @@ class Pipeline:
         token = next(self._claim_tokens)
         attempts = {key: job.message.attempt for key, job in first.items()}
         claims = await when_ledger_answers(lambda: self._ledger.claim(attempts, token, now_ms()))
-        claimed_at_s = time.monotonic()
         for key, row in claims.ours.items():
-            call = self._begin(self._send(first[key], row, claimed_at_s))
+            call = self._begin(self._send(first[key], row))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         others = [job for key, job in first.items() if key not in claims.ours] + copies
@@ -152,12 +166,12 @@ class Pipeline:
             self._begin(settle(elsewhere, self._publisher))
         return jobs
 
-    async def _send(self, job: Job, row: Row, claimed_at_s: float) -> None:
+    async def _send(self, job: Job, row: Row) -> None:
         if row.expires_at_ms is not None and row.expires_at_ms <= now_ms():
             await self._settled(job, row, expired())
             return
         outcome = decide(
-            await self._call(row, claimed_at_s),
+            await self._call(row),
             attempt=row.attempt,
             may_resend=row.may_resend or self._rules.provider_deduplicates,
             expires_at_ms=row.expires_at_ms,
@@ -172,8 +186,8 @@ class Pipeline:
         self._outcomes.put_nowait(done)
         await done.settled
 
-    async def _call(self, row: Row, claimed_at_s: float) -> CallResult:
-        if time.monotonic() - claimed_at_s > _STALE_CLAIM_S:
+    async def _call(self, row: Row) -> CallResult:
+        if now_ms() - (row.claimed_at_ms or 0) > _STALE_CLAIM_MS:
             # This process stood still: others may hold the row as unclear by now, so no call may be made any more.
             return CallResult(
                 Verdict.NOT_SENT, "sender_stalled", "The sender stood still before it called the provider"

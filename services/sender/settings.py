@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
-_LEASE_MARGIN_S = 5
+_LEASE_MARGIN_S = 8
 
 
 class SenderSettings(WorkerSettings):

@@ -65,4 +65,7 @@ def _not_begun(row: Row) -> Disposal:
         return Disposal(Step.REPEAT)
     if row.state not in _SENDABLE:
         return Disposal(Step.SKIP)
+    if row.state is State.PENDING and row.batch_state is not BatchState.CANCELLED:
+        # The dispatcher is just about to mark it queued; parked now, it would be queued and nowhere.
+        return Disposal(Step.WAIT)
     return Disposal(Step.CANCEL if row.batch_state is BatchState.CANCELLED else Step.PARK)

@@ -62,9 +62,10 @@ class ConfirmingPublisher:
         session = self._session
         if session is None:
             raise Unconfirmed("there is no connection to the broker")
+        channel: AbstractChannel | None = None
         try:
-            async with asyncio.timeout(timeout_s):
-                await session.publish(outgoing, self._app_id)
+            async with asyncio.timeout(timeout_s), session.a_channel() as channel:
+                await session.publish(channel, outgoing, self._app_id)
         except Returned:
             raise Unroutable(f"no queue is bound to {outgoing.exchange} for {outgoing.routing_key}") from None
         except DeliveryError:
@@ -72,7 +73,7 @@ class ConfirmingPublisher:
         except TimeoutError:
             # A frozen broker is found out here, long before three missed heartbeats. Under an alarm a new connection
             # would only have to learn again that it is blocked.
-            if not await session.is_blocked():
+            if channel is not None and not await session.is_blocked():
                 session.give_up()
             raise Unconfirmed(f"no confirm within {timeout_s:g} s") from None
         except _LOST as error:
@@ -114,13 +115,12 @@ class _Session:
             self._idle.put_nowait(channel)
         self._given_up = asyncio.Event()
 
-    async def publish(self, outgoing: Outgoing, app_id: str) -> None:
+    async def publish(self, channel: AbstractChannel, outgoing: Outgoing, app_id: str) -> None:
         if await self.is_blocked():
             # It would wait inside this process, and be sent when nobody expects it any more.
             raise Unconfirmed("the broker takes no messages at the moment (memory or disk alarm)")
-        async with self._a_channel() as channel:
-            exchange = await channel.get_exchange(outgoing.exchange, ensure=False)
-            await exchange.publish(_message(outgoing, app_id), outgoing.routing_key, mandatory=True)
+        exchange = await channel.get_exchange(outgoing.exchange, ensure=False)
+        await exchange.publish(_message(outgoing, app_id), outgoing.routing_key, mandatory=True)
 
     async def is_blocked(self) -> bool:
         """Whether the broker has said that it takes nothing from this connection (connection.blocked)."""
@@ -148,7 +148,7 @@ class _Session:
                 future.cancel()
 
     @asynccontextmanager
-    async def _a_channel(self) -> AsyncIterator[AbstractChannel]:
+    async def a_channel(self) -> AsyncIterator[AbstractChannel]:
         # One at a time: two messages with one id in flight on one channel confuse each other's fate (aio-pika#689).
         channel = await self._idle.get()
         try:

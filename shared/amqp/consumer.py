@@ -19,7 +19,7 @@ class Consumer:
     """Consumes some queues on one channel, at most `prefetch` unsettled deliveries from each.
 
     `prepare` runs on every new connection before consuming begins (it declares the topology, so that a broker that
-    lost its queues has them again).
+    lost its queues has them again). `lost` hears that the deliveries not yet settled will come again.
     """
 
     def __init__(
@@ -29,10 +29,17 @@ class Consumer:
         prefetch: int,
         deliver: Callable[[Delivery], None],
         prepare: Callable[[], Awaitable[None]],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         url, name = link_to
         self._link = Link(url, name, self._up, self._down)
-        self._queues, self._prefetch, self._deliver, self._prepare = queues, prefetch, deliver, prepare
+        self._queues, self._prefetch, self._deliver, self._prepare, self._lost = (
+            queues,
+            prefetch,
+            deliver,
+            prepare,
+            lost,
+        )
         self._channel: Channel | None = None
         self._stopped = False
 
@@ -83,6 +90,7 @@ class Consumer:
 
     def _down(self) -> None:
         self._channel = None
+        self._lost()
 
     def _queue_is_gone(self, frame: Any) -> None:
         log.warning("consumer_cancelled_by_broker", consumer_tag=frame.method.consumer_tag)
@@ -93,8 +101,12 @@ class Consumer:
         self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
         ack = partial(_ack, channel, method.delivery_tag)
-        headers = properties.headers or {}
-        self._deliver(Delivery(body, properties.type, properties.message_id, headers, queue, method.redelivered, ack))
+        self._deliver(Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack))
+
+
+def _text(value: Any) -> str | None:
+    # pika hands out bytes where a property is not UTF-8.
+    return value if isinstance(value, str) else None
 
 
 def _ack(channel: Channel, tag: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pika.channel import Channel
 HEARTBEAT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _CLOSE_TIMEOUT_S = 2
+_SETTLED_S = 10
 
 log = structlog.get_logger()
 
@@ -56,11 +58,13 @@ class Link:
         """Connect, and connect again after every loss, with growing pauses."""
         pause_s = _FIRST_PAUSE_S
         while not self._closing:
+            began_at_s = time.monotonic()
             try:
                 await self._one_connection()
-                pause_s = _FIRST_PAUSE_S
             except (pika.exceptions.AMQPError, OSError, TimeoutError) as error:
                 log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+            if time.monotonic() - began_at_s > _SETTLED_S:
+                pause_s = _FIRST_PAUSE_S
             if not self._closing:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -31,7 +31,5 @@ class Delivery:
     body: bytes
     type: str | None
     message_id: str | None
-    headers: Headers
     queue: str
-    redelivered: bool
     ack: Callable[[], None]

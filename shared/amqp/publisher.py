@@ -1,8 +1,9 @@
 """Pipelined publishing with confirms: many messages in flight, each one's fate known."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from pika.channel import Channel
 from shared.amqp.link import Link, resolve
 from shared.amqp.messages import Outgoing
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
+
+_PREPARE_EVERY_S = 1.0
 
 
 class _Group:
@@ -33,9 +36,13 @@ class _Group:
 
 
 class Publisher:
-    """Publishes on one channel in confirm mode, `mandatory` and persistent."""
+    """Publishes on one channel in confirm mode, `mandatory` and persistent.
 
-    def __init__(self, url: str, name: str, app_id: str) -> None:
+    `prepare` declares the topology: on every new connection, and when a message could not be routed.
+    """
+
+    def __init__(self, url: str, name: str, app_id: str, prepare: Callable[[], Awaitable[None]]) -> None:
+        self._prepare, self._prepared_at_s = prepare, 0.0
         self._link = Link(url, name, self._up, self._down)
         self._app_id = app_id
         self._channel: Channel | None = None
@@ -74,7 +81,14 @@ class Publisher:
                 await group.done
         except TimeoutError:
             return self._give_up(group, len(messages), timeout_s)
+        if any(isinstance(error, Unroutable) for error in group.failed.values()):
+            await self._prepare_again()
         return group.failed
+
+    async def _prepare_again(self) -> None:
+        if time.monotonic() - self._prepared_at_s > _PREPARE_EVERY_S:
+            self._prepared_at_s = time.monotonic()
+            await self._prepare()
 
     def _send(self, messages: Sequence[Outgoing], group: _Group) -> None:
         for position, message in enumerate(messages):
@@ -114,13 +128,13 @@ class Publisher:
         channel.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
         channel.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
         await selected
+        await self._prepare()
         self._next_tag = 1
         self._channel = channel
-        self._up_again.set()
+        self._let_through()
 
     def _down(self) -> None:
         self._channel = None
-        self._up_again.clear()
         self._set_blocked(blocked=False)
         lost, self._outstanding = self._outstanding, OrderedDict()
         for group, position, _id in lost.values():
@@ -129,6 +143,14 @@ class Publisher:
 
     def _set_blocked(self, *, blocked: bool) -> None:
         self.blocked = blocked
+        self._let_through()
+
+    def _let_through(self) -> None:
+        # While an alarm blocks the connection, what is published only piles up, and again at every retry.
+        if self._channel is not None and not self.blocked:
+            self._up_again.set()
+        else:
+            self._up_again.clear()
 
     def _on_return(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
         # The broker sends basic.return just before the same message's confirm.

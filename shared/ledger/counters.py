@@ -16,8 +16,9 @@ _LIVE_AFTER = " + ".join(f"{counter(state)} + :{counter(state)}" for state in St
 _COUNT = text(
     f"""
     UPDATE batches SET {", ".join(f"{counter(state)} = {counter(state)} + :{counter(state)}" for state in State)},
-        state = CASE WHEN state NOT IN ('running', 'finished') THEN state
-                     WHEN {_LIVE_AFTER} = 0 THEN 'finished' ELSE 'running' END,
+        state = CASE WHEN state NOT IN ('scheduled', 'running', 'finished') THEN state
+                     WHEN {_LIVE_AFTER} = 0 THEN 'finished'
+                     WHEN state = 'scheduled' THEN state ELSE 'running' END,
         finished_at_ms = CASE WHEN {_LIVE_AFTER} > 0 THEN NULL
                               ELSE COALESCE(finished_at_ms, CAST(:now_ms AS bigint)) END
     WHERE id = :batch_id

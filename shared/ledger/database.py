@@ -76,7 +76,7 @@ class Database:
         engine = create_async_engine(
             self._url,
             hide_parameters=True,  # an error's text must not quote numbers and texts
-            pool_size=8,
+            pool_size=4,
             max_overflow=4,
             pool_timeout=_CONNECT_TIMEOUT_S,
             connect_args={"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S},
@@ -125,10 +125,10 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except DBAPIError as error:
         raise _translation(error) from error
-    except asyncpg.DataError as error:
+    except (asyncpg.DataError, OverflowError) as error:
         # Unwrapped too: COPY goes past SQLAlchemy.
         raise LedgerRefused(_first_line(error)) from None
-    except (asyncpg.PostgresError, OSError, PoolTimeout, TimeoutError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout, TimeoutError) as error:
         # asyncpg's own errors come unwrapped while a connection is being made: the server starts, stops, or is full.
         raise LedgerUnavailable(_first_line(error)) from error
 
@@ -145,8 +145,8 @@ def _translation(error: DBAPIError) -> Exception:
 
 
 _BAD_VALUE = "22"
-_PASSING = frozenset({"08", "40", "53", "55", "57"})
-"""SQLSTATE classes: connection, rollback (deadlock), resources, not ready, operator intervention."""
+_PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""SQLSTATE classes: connection, read-only, rollback (deadlock), resources, not ready, operator, I/O."""
 
 
 def _first_line(error: BaseException) -> str:

@@ -43,24 +43,34 @@ class FeedingLedger:
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
         living holder; oldest first."""
-        free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
         has_work = batches.c[counter(State.PENDING)] > 0
         unfinished = batches.c.state.in_([BatchState.RUNNING, BatchState.SCHEDULED])
         due = or_(batches.c.state == BatchState.RUNNING, batches.c.send_at_ms <= now_ms)
+        free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
+        runs_out = batches.c.fed_until_ms < now_ms + lease_ms // 2
+        # What a sender is just counting on is left for the next time: waiting for several in turn can deadlock.
+        wanted = select(batches.c.id).where(unfinished, due, has_work, free, runs_out).order_by(batches.c.id)
         lease = (
             update(batches)
-            .where(unfinished, due, has_work, free)
+            .where(batches.c.id.in_(wanted.with_for_update(skip_locked=True)))
             .values(state=BatchState.RUNNING, fed_by=dispatcher, fed_until_ms=now_ms + lease_ms)
-            .returning(batches.c.accepted_at_ms, batches.c.id, batches.c.lane, batches.c.expires_at_ms)
+        )
+        held = (
+            select(batches.c.id, batches.c.lane, batches.c.expires_at_ms)
+            .where(batches.c.state == BatchState.RUNNING, has_work)
+            .where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > now_ms)
+            .order_by(batches.c.accepted_at_ms, batches.c.id)
         )
         async with self._database.writing() as connection:
-            leased = sorted((await connection.execute(lease)).all(), key=lambda row: (row[0], str(row[1])))
-        return [RunningBatch(str(batch_id), lane, expires_at_ms) for _accepted, batch_id, lane, expires_at_ms in leased]
+            await connection.execute(lease)
+            return [RunningBatch(str(batch_id), *rest) for batch_id, *rest in await connection.execute(held)]
 
     async def release(self, dispatcher: str) -> None:
         """Give every lease back, so that another dispatcher takes over at once."""
         async with self._database.writing() as connection:
-            await connection.execute(update(batches).where(batches.c.fed_by == dispatcher).values(fed_until_ms=0))
+            held = select(batches.c.id).where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > 0)
+            in_order = held.order_by(batches.c.id).with_for_update()
+            await connection.execute(update(batches).where(batches.c.id.in_(in_order)).values(fed_until_ms=0))
 
     async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
         """The next pending rows behind `after_row`, in row order."""

@@ -88,15 +88,28 @@ class IntakeLedger:
             await count(connection, changes, now_ms)
         return True
 
-    async def record_unreadable(self, batch_id: str, code: str, reason: str, now_ms: int) -> None:
-        """Keep a batch whose message cannot be read, with no recipients and the reason, so that it can be asked for."""
+    async def give_up(self, batch_id: str, code: str, reason: str, now_ms: int) -> None:
+        """Keep why a batch cannot be written (any further), so that it can be asked for.
+
+        What of it has no row yet counts as failed; a batch that is not there at all is kept with no recipients.
+        """
         values = {
             "id": batch_id, "fingerprint": "", "state": BatchState.FINISHED, "lane": "bulk", "provider": "default",
             "on_unknown": "hold", "accepted_at_ms": now_ms, "finished_at_ms": now_ms, "recipients": 0,
             "error_code": code, "error_reason": reason,
         }  # fmt: skip
+        this = batches.c.id == batch_id
         async with self._database.writing() as connection:
-            await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite)
+            if await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
+                return
+            unwritten = await connection.execute(
+                select(batches.c.recipients - batches.c.rows_written).where(this).with_for_update()
+            )
+            missing = unwritten.scalar_one()
+            error = {"error_code": code, "error_reason": reason, "rows_written": batches.c.recipients}
+            await connection.execute(update(batches).where(this).values(error))
+            changes: Changes = Counter({(batch_id, State.PENDING): -missing, (batch_id, State.FAILED): missing})
+            await count(connection, changes, now_ms)
 
     async def _insert(
         self, connection: AsyncConnection, batch_id: str, first_row: int, rows: Sequence[NewRow], now_ms: int

@@ -348,3 +348,54 @@ def test_a_batch_that_the_ledger_cannot_store_is_a_dead_letter_and_the_dispatche
     assert dead["properties"]["headers"]["x-error-code"] == "not_storable"
     assert trio.batch(batch_id)["error_code"] == "not_storable"
     assert trio.finished(trio.post(["+8613800138000"])) == {"sent": 1}
+
+
+def test_a_retry_queue_that_is_deleted_is_put_back(trio: Trio) -> None:
+    for tier in ("200ms", "500ms", "1s", "2s"):
+        trio.vhost.broker.api("DELETE", f"queues/{trio.vhost.name}/sms.retry.{tier}")
+    batch_id = trio.post(["+8613800139002", "+8613800139003"])
+    assert trio.finished(batch_id) == {"sent": 2}
+
+
+def test_a_scheduled_batch_without_a_number_to_send_is_finished(trio: Trio) -> None:
+    batch_id = trio.post(["12"], send_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    assert trio.finished(batch_id) == {"invalid": 1}
+
+
+def test_a_text_that_variables_would_make_enormous_is_refused_for_its_row(trio: Trio) -> None:
+    short, long = {"a": "x"}, {"a": "x" * 5000}
+    recipients = [{"to": "+8613800138000", "variables": short}, {"to": "+8613800138001", "variables": long}]
+    batch_id = trio.post(recipients, content="$a" * 2000)
+    assert trio.finished(batch_id) == {"sent": 1, "invalid": 1}
+    assert trio.messages(batch_id, state="invalid")[0]["error_code"] == "text_too_long"
+
+
+@pytest.mark.parametrize("module", ["services.dispatcher", "services.sender"])
+def test_a_service_that_waits_for_its_database_can_be_stopped(
+    vhost: Vhost, simulator: ServiceProcess, start: Start, module: str
+) -> None:
+    settings = settings_for(vhost, "postgresql://sms:x@127.0.0.1:1/sms", simulator)
+    service = start(module, wait=False, **settings)
+    eventually(lambda: "waiting_for_database" in service.log)
+    assert service.stop(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("queue", "body", "properties"),
+    [
+        ("sms.outbound", {"row": 0, "attempt": 0, "not_before_ms": 10**20}, {"type": "sms.outbound.v1"}),
+        ("sms.outbound", {"row": 2**40, "attempt": 0}, {"type": "sms.outbound.v1"}),
+        ("sms.batches", {"template_id": 2**70, "recipients": ["1"]}, {"type": "sms.batch.v1"}),
+        ("sms.batches", {"recipients": []}, {"type": "sms.batch.v1"}),
+    ],
+)
+def test_no_message_is_so_odd_that_it_stops_a_service(
+    trio: Trio, queue: str, body: dict[str, object], properties: dict[str, str]
+) -> None:
+    whole = {"batch_id": new_batch_id(now_ms()), "fingerprint": "f", "accepted_at_ms": 1, "content": "x", **body}
+    key, letters = ("bulk", "sms.dead-letter") if queue == "sms.outbound" else (queue, "sms.dead-letter.batches")
+    trio.publish(queue, key, json.dumps(whole).encode(), **properties)
+    (dead,) = eventually(lambda: trio.vhost.messages(letters))
+    assert dead["properties"]["headers"]["x-error-code"] == "unreadable_message"
+    assert trio.finished(trio.post(["+8613800138000"])) == {"sent": 1}
+    assert '"level":"critical"' not in trio.logs()

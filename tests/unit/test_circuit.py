@@ -21,7 +21,7 @@ def test_it_opens_at_the_twentieth_failure_in_a_row_and_says_so_once() -> None:
     assert circuit.is_open
 
 
-@pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.REFUSED, Verdict.UNCLEAR])
+@pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.REFUSED])
 def test_any_answer_about_a_number_shows_that_the_provider_is_there(verdict: Verdict) -> None:
     circuit = opened()
     assert circuit.record(CallResult(verdict), 5)
@@ -58,3 +58,9 @@ def test_a_pause_that_the_provider_asks_for_is_kept() -> None:
     for _ in range(20):
         circuit.record(CallResult(Verdict.NOT_SENT, "throttled", retry_after_s=90), 0)
     assert circuit.wait_s(0) == 90
+
+
+def test_an_unclear_call_neither_opens_nor_closes_it() -> None:
+    circuit = opened()
+    assert not circuit.record(CallResult(Verdict.UNCLEAR), 5)
+    assert circuit.is_open

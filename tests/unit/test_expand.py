@@ -56,7 +56,7 @@ recipients = st.one_of(
 contents = st.sampled_from(["hello", "Dear $name", "${code} for $name, $5 off, $$", "你好 $name", ""])
 batches = st.builds(
     lambda some, variables, template_id: batch(*some, variables=variables, template_id=template_id),
-    st.lists(recipients, max_size=12),
+    st.lists(recipients, min_size=1, max_size=12),
     st.sampled_from([{}, {"name": "all"}]),
     st.none() | st.just(1),
 )

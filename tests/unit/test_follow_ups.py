@@ -42,9 +42,7 @@ FOLLOW_UPS = FollowUps(tiers_s=(5, 30, 120), sender="sender@host/1")
 
 
 def delivery(body: bytes = b"{}", message_id: str | None = f"{BATCH_ID}:7") -> Delivery:
-    return Delivery(
-        body, "sms.outbound.v1", message_id, {}, "sms.outbound.priority", redelivered=False, ack=lambda: None
-    )
+    return Delivery(body, "sms.outbound.v1", message_id, "sms.outbound.priority", ack=lambda: None)
 
 
 def after(outcome: Outcome) -> Outgoing | None:

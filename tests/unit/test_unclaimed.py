@@ -33,6 +33,7 @@ ROW = Row(
 )
 
 NEVER_SENT = (State.EXPIRED, State.INVALID, State.DUPLICATE, State.SUPPRESSED, State.CANCELLED)
+UNCANCELLED = [state for state in BatchState if state is not BatchState.CANCELLED]
 SENDABLE = (State.PENDING, State.QUEUED, State.RETRYING, State.FAILED)
 
 
@@ -113,7 +114,8 @@ def test_a_claim_whose_lease_has_ended_is_held_as_unclear(ago_ms: int | None) ->
     ("state", "batch_state", "expected"),
     [
         *((state, BatchState.CANCELLED, Step.CANCEL) for state in SENDABLE),
-        *((state, other, Step.PARK) for state in SENDABLE for other in BatchState if other is not BatchState.CANCELLED),
+        *((State.PENDING, other, Step.WAIT) for other in UNCANCELLED),
+        *((state, other, Step.PARK) for state in SENDABLE if state is not State.PENDING for other in UNCANCELLED),
         *((state, other, Step.SKIP) for state in (State.SENT, *NEVER_SENT) for other in BatchState),
         *((State.UNKNOWN, other, Step.REPEAT) for other in BatchState),
     ],
