@@ -41,6 +41,10 @@ class BatchConflict(SmsBatchError):
     """A batch with this id and another content is already in the ledger."""
 
 
+class BatchCancelled(SmsBatchError):
+    """The batch was cancelled: nothing of it is sent again."""
+
+
 class TemplateExists(SmsBatchError):
     """A template with this id or name is there already."""
 

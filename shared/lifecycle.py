@@ -66,11 +66,12 @@ class CriticalTasks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Hold a task for `work` until it ends or `cancel` is called."""
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Hold a task for `work` until it ends or is cancelled."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set; raise what the first failed task raised."""

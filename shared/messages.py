@@ -11,6 +11,8 @@ from shared.topology import Lane
 
 BATCH_TYPE = "sms.batch.v1"
 OUTBOUND_TYPE = "sms.outbound.v1"
+RECIPIENTS_HEADER = "x-recipients"
+"""A batch message's header: how many recipients it has, also for who cannot read its body."""
 
 Model = TypeVar("Model", bound=BaseModel)
 BatchId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]

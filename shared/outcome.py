@@ -1,6 +1,6 @@
 """What a provider call came to, and what that means for the number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.retry import JITTER
@@ -32,6 +32,10 @@ class CallResult:
     retry_after_s: float | None = None
 
 
+SENDER_DIED = CallResult(Verdict.UNCLEAR, "sender_died", "The sender died during the call: it may have been sent")
+"""What is known of a claim whose holder is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often a number is tried, and the delays that the broker offers (seconds, ascending)."""
@@ -42,7 +46,10 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A number's next state, with what explains it; `retry_at_ms` only with `State.RETRYING`."""
+    """A number's next state, with what explains it; `retry_at_ms` only with `State.RETRYING`.
+
+    `unclear` is set where this attempt may have been sent, whatever the state says of the number.
+    """
 
     state: State
     code: str | None = None
@@ -50,6 +57,7 @@ class Outcome:
     provider_status: int | None = None
     provider_message_id: str | None = None
     retry_at_ms: int | None = None
+    unclear: bool = False
 
 
 def decide(
@@ -73,7 +81,16 @@ def decide(
     if expires_at_ms is not None and retry_at_ms >= expires_at_ms:
         # A call that may have gone out must not end as one that did not.
         return _ended(State.UNKNOWN, result) if result.verdict is Verdict.UNCLEAR else expired(result)
-    return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms)
+    unclear = result.verdict is Verdict.UNCLEAR
+    return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms, unclear=unclear)
+
+
+def mindful(outcome: Outcome, *, was_unclear: bool) -> Outcome:
+    """The outcome where `was_unclear` tells that an earlier attempt may have been sent: never "not sent" then."""
+    if not was_unclear or outcome.state not in (State.FAILED, State.EXPIRED, State.CANCELLED):
+        return outcome
+    reason = f"{outcome.reason or 'The batch was cancelled'}; an earlier attempt may have been sent"
+    return replace(outcome, state=State.UNKNOWN, code=outcome.code or outcome.state.value, reason=reason)
 
 
 def expired(last: CallResult | None = None) -> Outcome:
@@ -91,7 +108,8 @@ def _backoff_s(attempt: int, policy: RetryPolicy) -> float:
 
 
 def _ended(state: State, result: CallResult) -> Outcome:
-    return Outcome(state, result.code, result.reason, result.status)
+    unclear = result.verdict is Verdict.UNCLEAR
+    return Outcome(state, result.code, result.reason, result.status, unclear=unclear)
 
 
 def _given_up(result: CallResult, attempt: int) -> Outcome:

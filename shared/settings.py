@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, FiniteFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.amqp.nodes import split_urls
 from shared.errors import SettingsError
 from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
 
 _LONGEST_TIER_S = (2**32 - 1) // 1000
+_LEASE_MARGIN_S = 8
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -27,6 +29,7 @@ class Settings(BaseSettings):
     )
 
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    """The broker, or the nodes of a cluster, separated by commas."""
     database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
     redis_url: SecretStr | None = None
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
@@ -54,8 +57,10 @@ class Settings(BaseSettings):
 
     @field_validator("amqp_url")
     @classmethod
-    def _is_amqp(cls, url: SecretStr) -> SecretStr:
-        return check_url(url, ("amqp://", "amqps://"))
+    def _are_amqp(cls, urls: SecretStr) -> SecretStr:
+        for url in split_urls(urls.get_secret_value()):
+            check_url(SecretStr(url), ("amqp://", "amqps://"))
+        return urls
 
     @field_validator("database_url")
     @classmethod
@@ -76,9 +81,18 @@ class Settings(BaseSettings):
 class WorkerSettings(Settings):
     """What the dispatcher and the sender share."""
 
+    provider_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 10
+    """How long a provider call may take; dispatchers know by it when a claim is dead."""
+    recover_after_s: Annotated[FiniteFloat, Field(gt=0)] = 900
+    """How long a number may stand still before the dispatcher holds its message to be lost."""
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 takes any free port, so that several may run on one machine; the log names it."""
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a claim keeps others from judging its row: the provider call, and a margin."""
+        return round(1000 * (self.provider_timeout_s + _LEASE_MARGIN_S))
 
 
 def load(settings: type[AnySettings]) -> AnySettings:

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import aio_pika
 import structlog
@@ -14,13 +15,15 @@ from aio_pika.exceptions import PublishError as Returned
 
 from shared.amqp.link import HEARTBEAT_S, describe
 from shared.amqp.messages import Outgoing
+from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
 from shared.errors import Rejected, Unconfirmed, Unroutable
 
 _CHANNELS = 8
-_CONNECT_TIMEOUT_S = 10
+_OPEN_TIMEOUT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_LOST = (AMQPError, OSError, RuntimeError, TimeoutError)
-"""What aio-pika raises when a connection or channel is gone; some of it is no AMQPError."""
+_LOST = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
+"""What aio-pika raises when a connection or channel is gone; some of it is no AMQPError. StopAsyncIteration comes from
+aiormq when the peer closes right after the TCP connect, as a port does whose broker is still starting."""
 
 log = structlog.get_logger()
 
@@ -33,8 +36,9 @@ class ConfirmingPublisher:
     connection: the broker behind it may have lost its queues.
     """
 
-    def __init__(self, url: str, name: str, app_id: str, on_connected: Callable[[], None]) -> None:
-        self._url, self._name, self._app_id, self._on_connected = url, name, app_id, on_connected
+    def __init__(self, urls: str, name: str, app_id: str, on_connected: Callable[[], None]) -> None:
+        self._nodes = Nodes(urls)
+        self._name, self._app_id, self._on_connected = name, app_id, on_connected
         self._session: _Session | None = None
 
     @property
@@ -87,14 +91,9 @@ class ConfirmingPublisher:
 
     async def _one_connection(self) -> None:
         """Hold one connection from its opening to its loss."""
-        connection = await aio_pika.connect(
-            self._url,
-            timeout=_CONNECT_TIMEOUT_S,
-            heartbeat=HEARTBEAT_S,
-            client_properties={"connection_name": self._name},
-        )
+        connection = await self._connect_to_one()
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
                 session = await _open_session(connection)
             self._session = session
             self._on_connected()
@@ -103,6 +102,25 @@ class ConfirmingPublisher:
         finally:
             self._session = None
             await _close(connection)
+
+    async def _connect_to_one(self) -> AbstractConnection:
+        """A connection to the first node that takes one; what the last said where none does."""
+        *others, last = self._nodes.round()
+        for url in others:
+            try:
+                return await self._connect(url)
+            except _LOST as error:
+                host = urlsplit(url).hostname
+                log.warning("node_passed_over", connection=self._name, node=host, reason=describe(error))
+        return await self._connect(last)
+
+    async def _connect(self, url: str) -> AbstractConnection:
+        return await aio_pika.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_S,
+            heartbeat=HEARTBEAT_S,
+            client_properties={"connection_name": self._name},
+        )
 
 
 class _Session:

@@ -31,8 +31,8 @@ class Consumer:
         prepare: Callable[[], Awaitable[None]],
         lost: Callable[[], None] = lambda: None,
     ) -> None:
-        url, name = link_to
-        self._link = Link(url, name, self._up, self._down)
+        urls, name = link_to
+        self._link = Link(urls, name, self._up, self._down)
         self._queues, self._prefetch, self._deliver, self._prepare, self._lost = (
             queues,
             prefetch,
@@ -101,7 +101,8 @@ class Consumer:
         self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
         ack = partial(_ack, channel, method.delivery_tag)
-        self._deliver(Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack))
+        headers = properties.headers or {}
+        self._deliver(Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack, headers))
 
 
 def _text(value: Any) -> str | None:

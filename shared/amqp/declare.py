@@ -8,7 +8,7 @@ from functools import partial
 import pika
 import structlog
 
-from shared.amqp.link import describe, parameters
+from shared.amqp.link import UNREACHABLE, describe, parameters
 from shared.errors import TopologyMismatch
 from shared.topology import Topology
 
@@ -19,13 +19,13 @@ _RECEIVED = re.compile(f"received {_VALUE.format('ours')} but current is {_VALUE
 log = structlog.get_logger()
 
 
-def declare(url: str, topology: Topology) -> None:
-    """Make every exchange, queue and binding exist; blocking, some 30 round trips.
+def declare(urls: str, topology: Topology) -> None:
+    """Make every exchange, queue and binding exist, over any node; blocking, some 30 round trips.
 
     TopologyMismatch names the argument that the broker has otherwise, what it is and what it should be. pika's errors
     where the broker cannot be reached.
     """
-    with pika.BlockingConnection(parameters(url, "sms declare")) as connection:
+    with pika.BlockingConnection(parameters(urls, "sms declare")) as connection:
         channel = connection.channel()
         for exchange in topology.exchanges:
             _step(partial(channel.exchange_declare, exchange.name, "direct", durable=True))
@@ -35,12 +35,12 @@ def declare(url: str, topology: Topology) -> None:
             channel.queue_bind(binding.queue, binding.exchange, binding.key)
 
 
-async def declare_when_reachable(url: str, topology: Topology, pause_s: float = 1.0) -> None:
+async def declare_when_reachable(urls: str, topology: Topology, pause_s: float = 1.0) -> None:
     """Declare, waiting for the broker as long as it takes; TopologyMismatch as `declare` raises it."""
     while True:
         try:
-            return await asyncio.to_thread(declare, url, topology)
-        except (pika.exceptions.AMQPError, OSError) as error:
+            return await asyncio.to_thread(declare, urls, topology)
+        except UNREACHABLE as error:
             log.warning("waiting_for_broker", reason=describe(error))
             await asyncio.sleep(pause_s)
 

@@ -9,12 +9,18 @@ from typing import Any
 import pika
 import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
+
+from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
 
 HEARTBEAT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _CLOSE_TIMEOUT_S = 2
 _SETTLED_S = 10
+
+UNREACHABLE = (pika.exceptions.AMQPError, AMQPConnectorException, OSError, TimeoutError)
+"""What pika raises when there is no connection: a broker that takes it and then says nothing is no AMQPError."""
 
 log = structlog.get_logger()
 
@@ -22,28 +28,34 @@ OnUp = Callable[[Channel], Awaitable[None]]
 OnDown = Callable[[], None]
 
 
-def parameters(url: str, name: str) -> pika.URLParameters:
-    """pika's parameters for a URL, with a heartbeat that finds a dead peer in half a minute."""
+def parameters(urls: str, name: str) -> list[pika.URLParameters]:
+    """pika's parameters for each node, in random order."""
+    return [_parameters(url, name) for url in Nodes(urls).round()]
+
+
+def _parameters(url: str, name: str) -> pika.URLParameters:
+    # The heartbeat finds a dead peer in half a minute.
     result = pika.URLParameters(url)
     result.heartbeat = HEARTBEAT_S
-    result.socket_timeout = result.stack_timeout = 10
+    result.socket_timeout = result.stack_timeout = CONNECT_TIMEOUT_S
     result.client_properties = {"connection_name": name}
     return result
 
 
 class Link:
-    """Keeps a channel open; `on_up` prepares each new one, `on_down` hears that it is gone.
+    """Keeps a channel open to one of the nodes; `on_up` prepares each new one, `on_down` hears that it is gone.
 
     `run` returns only after `close`, and raises what `on_up` raises, except for the loss of the connection. Publishing
     and consuming use a link each: an alarm blocks the connections that publish, and must not keep acks from passing.
     """
 
-    def __init__(self, url: str, name: str, on_up: OnUp, on_down: OnDown) -> None:
-        self._parameters = parameters(url, name)
+    def __init__(self, urls: str, name: str, on_up: OnUp, on_down: OnDown) -> None:
+        self._nodes = Nodes(urls)
         self._name, self._on_up, self._on_down = name, on_up, on_down
         self._connection: AsyncioConnection | None = None
         self._closing = False
         self._answers: set[asyncio.Future[Any]] = set()
+        self._closed: asyncio.Future[BaseException] | None = None
         self._gone = asyncio.Event()
         self.is_up = False
 
@@ -61,13 +73,18 @@ class Link:
             began_at_s = time.monotonic()
             try:
                 await self._one_connection()
-            except (pika.exceptions.AMQPError, OSError, TimeoutError) as error:
+            except UNREACHABLE as error:
                 log.warning("broker_unreachable", connection=self._name, reason=describe(error))
             if time.monotonic() - began_at_s > _SETTLED_S:
                 pause_s = _FIRST_PAUSE_S
             if not self._closing:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def give_up(self, reason: str) -> None:
+        """Take the connection for lost, and open another one; what the old one still says is nobody's any more."""
+        if self._closed is not None:
+            resolve(self._closed, ConnectionError(reason))
 
     async def close(self) -> None:
         """Close the connection, with a moment for the broker's answer; `run` then returns."""
@@ -83,17 +100,17 @@ class Link:
 
     async def _one_connection(self) -> None:
         """Hold one connection from its opening to its loss."""
-        closed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        closed.add_done_callback(self._fail_answers)
         self._gone.clear()
-        connection = self._connection = await _open(self._parameters, closed)
+        connection, closed = await self._open_one()
+        self._connection, self._closed = connection, closed
+        closed.add_done_callback(self._fail_answers)
         try:
             channel = await _open_channel(connection, closed)
             await self._on_up(channel)
             self.is_up = True
             reason = await closed
         finally:
-            self._connection = None
+            self._connection = self._closed = None
             self.is_up = False
             self._on_down()
             self._gone.set()
@@ -101,6 +118,16 @@ class Link:
                 connection.close()
         if not self._closing:
             log.warning("broker_connection_lost", connection=self._name, reason=describe(reason))
+
+    async def _open_one(self) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:
+        """A connection to the first node that takes one, and its loss to come; what the last said where none does."""
+        *others, last = (_parameters(url, self._name) for url in self._nodes.round())
+        for node in others:
+            try:
+                return await _open(node)
+            except UNREACHABLE as error:
+                log.warning("node_passed_over", connection=self._name, node=node.host, reason=describe(error))
+        return await _open(last)
 
     def _fail_answers(self, closed: asyncio.Future[BaseException]) -> None:
         reason = ConnectionError("the connection was given up") if closed.cancelled() else closed.result()
@@ -120,9 +147,10 @@ def resolve(answer: asyncio.Future[Any], result: Any = None) -> None:
         answer.set_result(result)
 
 
-async def _open(parameters: pika.URLParameters, closed: asyncio.Future[BaseException]) -> AsyncioConnection:
+async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[AsyncioConnection] = loop.create_future()
+    closed: asyncio.Future[BaseException] = loop.create_future()
 
     def fail(_connection: Any, error: Any) -> None:
         _set_exception(opened, error if isinstance(error, BaseException) else ConnectionError(str(error)))
@@ -132,13 +160,13 @@ async def _open(parameters: pika.URLParameters, closed: asyncio.Future[BaseExcep
         resolve(closed, error)
 
     AsyncioConnection(
-        parameters,
+        node,
         on_open_callback=lambda connection: resolve(opened, connection),
         on_open_error_callback=fail,
         on_close_callback=close,
         custom_ioloop=loop,
     )
-    return await opened
+    return await opened, closed
 
 
 async def _open_channel(connection: AsyncioConnection, closed: asyncio.Future[BaseException]) -> Channel:

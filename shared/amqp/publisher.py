@@ -41,10 +41,11 @@ class Publisher:
     `prepare` declares the topology: on every new connection, and when a message could not be routed.
     """
 
-    def __init__(self, url: str, name: str, app_id: str, prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, urls: str, name: str, app_id: str, prepare: Callable[[], Awaitable[None]]) -> None:
         self._prepare, self._prepared_at_s = prepare, 0.0
-        self._link = Link(url, name, self._up, self._down)
+        self._link = Link(urls, name, self._up, self._down)
         self._app_id = app_id
+        self._connection: pika.connection.Connection | None = None
         self._channel: Channel | None = None
         self._up_again = asyncio.Event()
         self._next_tag = 1
@@ -117,16 +118,20 @@ class Publisher:
 
     def _give_up(self, group: _Group, size: int, timeout_s: float) -> dict[int, PublishError]:
         waiting = {position for owner, position, _id in self._outstanding.values() if owner is group}
+        if waiting and not self.blocked:
+            # On a channel that was open while a queue had no majority, confirms can stay away for good.
+            self._link.give_up(f"no confirm within {timeout_s:g} s")
         never_sent = waiting if group.missing == len(waiting) else set(range(size))
         error = Unconfirmed(f"no confirm from the broker within {timeout_s:g} s")
         return {**dict.fromkeys(never_sent, error), **group.failed}
 
     async def _up(self, channel: Channel) -> None:
         selected = self._link.answer()
-        channel.confirm_delivery(self._confirmed, callback=partial(resolve, selected))
+        channel.confirm_delivery(partial(self._confirmed, channel), callback=partial(resolve, selected))
         channel.add_on_return_callback(self._on_return)
-        channel.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
-        channel.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
+        connection = self._connection = channel.connection
+        connection.add_on_connection_blocked_callback(lambda *_: self._on_blocked(connection, blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._on_blocked(connection, blocked=False))
         await selected
         await self._prepare()
         self._next_tag = 1
@@ -134,12 +139,16 @@ class Publisher:
         self._let_through()
 
     def _down(self) -> None:
-        self._channel = None
+        self._channel = self._connection = None
         self._set_blocked(blocked=False)
         lost, self._outstanding = self._outstanding, OrderedDict()
         for group, position, _id in lost.values():
             group.settle(position, Unconfirmed("the connection to the broker was lost"))
         self._returned.clear()
+
+    def _on_blocked(self, connection: pika.connection.Connection, *, blocked: bool) -> None:
+        if connection is self._connection:
+            self._set_blocked(blocked=blocked)
 
     def _set_blocked(self, *, blocked: bool) -> None:
         self.blocked = blocked
@@ -152,11 +161,14 @@ class Publisher:
         else:
             self._up_again.clear()
 
-    def _on_return(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+    def _on_return(self, channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
         # The broker sends basic.return just before the same message's confirm.
-        self._returned.add(properties.message_id or "")
+        if channel is self._channel:
+            self._returned.add(properties.message_id or "")
 
-    def _confirmed(self, frame: Any) -> None:
+    def _confirmed(self, channel: Channel, frame: Any) -> None:
+        if channel is not self._channel:
+            return  # a channel that was given up; its tags are now those of other messages
         method = frame.method
         rejected = isinstance(method, pika.spec.Basic.Nack)
         if not method.multiple:

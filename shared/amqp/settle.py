@@ -8,6 +8,7 @@ import structlog
 
 from shared.amqp.messages import Delivery, Outgoing
 from shared.amqp.publisher import Publisher
+from shared.crash_points import crash_at
 
 _CONFIRM_TIMEOUT_S = 30
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
@@ -34,6 +35,7 @@ async def settle(settlements: Sequence[Settlement], publisher: Publisher) -> Non
     while waiting:
         follow_ups = [settlement.follow_up for settlement in waiting if settlement.follow_up]
         failed = await publisher.publish_all(follow_ups, _CONFIRM_TIMEOUT_S)
+        crash_at("settle.confirmed")
         for position, settlement in enumerate(waiting):
             if position not in failed:
                 settlement.delivery.ack()
