@@ -16,9 +16,9 @@ _LIVE_AFTER = " + ".join(f"{counter(state)} + :{counter(state)}" for state in St
 _COUNT = text(
     f"""
     UPDATE batches SET {", ".join(f"{counter(state)} = {counter(state)} + :{counter(state)}" for state in State)},
-        state = CASE WHEN state NOT IN ('scheduled', 'running', 'finished') THEN state
+        state = CASE WHEN state = 'cancelled' THEN state
                      WHEN {_LIVE_AFTER} = 0 THEN 'finished'
-                     WHEN state = 'scheduled' THEN state ELSE 'running' END,
+                     WHEN state IN ('scheduled', 'paused') THEN state ELSE 'running' END,
         finished_at_ms = CASE WHEN {_LIVE_AFTER} > 0 THEN NULL
                               ELSE COALESCE(finished_at_ms, CAST(:now_ms AS bigint)) END
     WHERE id = :batch_id
@@ -27,7 +27,9 @@ _COUNT = text(
 
 
 async def count(connection: AsyncConnection, changes: Changes, now_ms: int) -> None:
-    """Apply the changes; a batch with no live number left is finished, one that has some again is running."""
+    """Apply the changes; a batch with no live number left is finished, also a paused one, for nothing is left to be
+    resumed; one that has some again is running. A cancelled batch stays cancelled.
+    """
     deltas = by_batch(changes)
     if deltas:
         # In id order, as everywhere: two transactions that want the same batches then never wait for each other.

@@ -24,6 +24,7 @@ _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrati
 _SQLITE_BUSY_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
+_IDLE_TIMEOUT_MS = 10_000
 
 log = structlog.get_logger()
 
@@ -79,7 +80,12 @@ class Database:
             pool_size=4,
             max_overflow=4,
             pool_timeout=_CONNECT_TIMEOUT_S,
-            connect_args={"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S},
+            connect_args={
+                "timeout": _CONNECT_TIMEOUT_S,
+                "command_timeout": _COMMAND_TIMEOUT_S,
+                # A process that stands still in a transaction must not hold up all others with its locks.
+                "server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_TIMEOUT_MS)},
+            },
         )
         return engine, engine
 

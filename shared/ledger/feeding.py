@@ -9,6 +9,7 @@ from sqlalchemy import or_, select, text, update
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
+from shared.ledger.wanted import as_rows, with_rows
 from shared.states import BatchState, State
 
 
@@ -39,6 +40,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._mark_queued = with_rows(_MARK_QUEUED, _PUBLISHED, sqlite=database.is_sqlite)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -73,11 +75,14 @@ class FeedingLedger:
             await connection.execute(update(batches).where(batches.c.id.in_(in_order)).values(fed_until_ms=0))
 
     async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
-        """The next pending rows behind `after_row`, in row order."""
+        """The next pending rows behind `after_row`, in row order; none of a batch that does not run any more."""
+        running = select(batches.c.id).where(batches.c.id == batch_id, batches.c.state == BatchState.RUNNING)
         query = (
             select(messages.c.row_no, messages.c.attempt, messages.c.recipient)
             .where(
-                messages.c.batch_id == batch_id, messages.c.row_no > after_row, messages.c.state == State.PENDING.value
+                messages.c.batch_id == running.scalar_subquery(),
+                messages.c.row_no > after_row,
+                messages.c.state == State.PENDING.value,
             )
             .order_by(messages.c.row_no)
             .limit(limit)
@@ -85,35 +90,40 @@ class FeedingLedger:
         async with self._database.reading() as connection:
             return [PendingRow(*row) for row in await connection.execute(query)]
 
-    async def mark_queued(self, batch_id: str, rows: Sequence[int], now_ms: int) -> None:
-        """Mark the rows between the first and the last given as queued, but for those that a sender claimed already.
+    async def mark_queued(self, batch_id: str, rows: Sequence[PendingRow], now_ms: int) -> None:
+        """Mark these rows as queued, but for those that a sender claimed already; their publishes were confirmed.
 
-        Only for rows whose publish was confirmed; all pending rows in that range must be among them.
+        Only these rows and attempts: a row between them may have come back from a paused batch's queue meanwhile, and
+        marked it would be queued and nowhere.
         """
-        values = {"batch_id": batch_id, "first": rows[0], "last": rows[-1], "now_ms": now_ms}
+        values = {"rows": as_rows([(batch_id, row.row, row.attempt) for row in rows], _PUBLISHED), "now_ms": now_ms}
         async with self._database.writing() as connection:
-            marked = (await connection.execute(_MARK_QUEUED, values)).rowcount
+            marked = (await connection.execute(self._mark_queued, values)).rowcount
             changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
             await count(connection, changes, now_ms)
 
     async def expire(self, batch_id: str, now_ms: int) -> None:
-        """End the pending rows of a batch whose expires_at has passed."""
+        """End the pending rows of a batch whose expires_at has passed.
+
+        Not those that may have been sent: they go to a sender, who ends them as unclear.
+        """
         async with self._database.writing() as connection:
             expired = (await connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})).rowcount
             changes: Changes = Counter({(batch_id, State.PENDING): -expired, (batch_id, State.EXPIRED): expired})
             await count(connection, changes, now_ms)
 
 
-_MARK_QUEUED = text(
-    """
+_PUBLISHED = {"batch_id": "uuid", "row_no": "integer", "attempt": "integer"}
+_MARK_QUEUED = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
-    WHERE batch_id = :batch_id AND row_no BETWEEN :first AND :last AND state = 'pending'
-    """
-)
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
+      AND messages.state = 'pending'
+"""
 _EXPIRE = text(
     """
     UPDATE messages SET state = 'expired', error_code = 'expired', updated_at_ms = :now_ms,
            error_reason = 'Not sent before the batch''s expires_at'
-    WHERE batch_id = :batch_id AND state = 'pending'
+    WHERE batch_id = :batch_id AND state = 'pending' AND NOT was_unclear
     """
 )

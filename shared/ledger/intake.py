@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from sqlalchemy import Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.clock import now_ms
 from shared.errors import BatchConflict
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
@@ -34,10 +35,15 @@ class NewRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a batch is written, and the text that it was begun with."""
+    """How far a batch is written, and the text and the error that it was begun with."""
 
     rows_written: int
     content: str | None
+    error_code: str | None
+
+    def after(self, rows: int) -> Self:
+        """The progress when that many more are written."""
+        return replace(self, rows_written=self.rows_written + rows)
 
 
 class IntakeLedger:
@@ -50,63 +56,79 @@ class IntakeLedger:
         """Write the batch's row, or find what an earlier delivery of the same message has written.
 
         All recipients count as pending until their rows are there. `error` is the (code, reason) of a batch that
-        cannot be sent as a whole; when a delivery finds such an error from before, it begins anew.
-        BatchConflict where the id belongs to another request.
+        cannot be sent as a whole; a delivery that finds such an error from before begins anew, unless the batch was
+        cancelled. One that finds a batch given up halfway goes on where it stopped. BatchConflict where the id belongs
+        to another request.
         """
         values = _batch_values(batch, content, error)
         async with self._database.writing() as connection:
             if await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
-                return Progress(0, content)
+                return Progress(0, content, error and error[0])
             found = (await connection.execute(_FOUND.where(batches.c.id == batch.batch_id))).one()
-            if found.fingerprint != batch.fingerprint:
+            # A batch that nobody could read is there without a fingerprint.
+            if found.fingerprint not in ("", batch.fingerprint):
                 raise BatchConflict(f"batch {batch.batch_id} was accepted before with another content")
-            if found.error_code is None:
-                return Progress(found.rows_written, found.content)
+            if found.error_code is not None and found.content is not None:
+                await _take_up_again(connection, batch.batch_id, found.recipients - found.rows_written)
+                return Progress(found.rows_written, found.content, None)
+            if found.error_code is None or found.state == BatchState.CANCELLED:
+                return Progress(found.rows_written, found.content, found.error_code)
+            # None of its numbers ever had a text, so none was given to anybody.
             await connection.execute(delete(messages).where(messages.c.batch_id == batch.batch_id))
             zero = {counter(state): 0 for state in State}
             await connection.execute(
                 update(batches).where(batches.c.id == batch.batch_id).values({"finished_at_ms": None, **zero, **values})
             )
-            return Progress(0, content)
+            return Progress(0, content, error and error[0])
 
-    async def write(self, batch_id: str, first_row: int, rows: Sequence[NewRow], now_ms: int) -> bool:
-        """Write the next rows; False, and nothing written, where another dispatcher has written them meanwhile."""
-        changes: Changes = Counter()
-        for row in rows:
-            if row.state is not State.PENDING:
-                changes[batch_id, State.PENDING] -= 1
-                changes[batch_id, row.state] += 1
+    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
+        """Write the next rows; False, and nothing written, where the batch is not as `progress` says any more: another
+        dispatcher has written meanwhile, or has given the batch up.
+
+        Pending rows of a batch that was cancelled meanwhile are written as cancelled.
+        """
+        first_row = progress.rows_written
         async with self._database.writing() as connection:
+            # This locks the batch's row: a cancel finds these rows written, or they find the batch cancelled.
             moved = await connection.execute(
                 update(batches)
                 .where(batches.c.id == batch_id, batches.c.rows_written == first_row)
-                .values(rows_written=first_row + len(rows))
+                .where(batches.c.error_code.is_not_distinct_from(progress.error_code))
+                .values(rows_written=first_row + len(rows), written_at_ms=now_ms)
+                .returning(batches.c.state)
             )
-            if not moved.rowcount:
+            state = moved.scalar()
+            if state is None:
                 return False
+            if state == BatchState.CANCELLED:
+                rows = [_cancelled(row) for row in rows]
             await self._insert(connection, batch_id, first_row, rows, now_ms)
-            await count(connection, changes, now_ms)
+            await count(connection, _no_longer_pending(batch_id, rows), now_ms)
         return True
 
-    async def give_up(self, batch_id: str, code: str, reason: str, now_ms: int) -> None:
+    async def give_up(self, batch_id: str, code: str, reason: str, now_ms: int, recipients: int = 0) -> None:
         """Keep why a batch cannot be written (any further), so that it can be asked for.
 
-        What of it has no row yet counts as failed; a batch that is not there at all is kept with no recipients.
+        What of it has no row yet counts as failed; a batch that is not there at all is kept as one of so many
+        `recipients`, all failed. A batch that is all written stays as it is, and so does one that was given up before.
         """
         values = {
             "id": batch_id, "fingerprint": "", "state": BatchState.FINISHED, "lane": "bulk", "provider": "default",
-            "on_unknown": "hold", "accepted_at_ms": now_ms, "finished_at_ms": now_ms, "recipients": 0,
+            "on_unknown": "hold", "accepted_at_ms": now_ms, "finished_at_ms": now_ms, "recipients": recipients,
+            "rows_written": recipients, counter(State.FAILED): recipients,
             "error_code": code, "error_reason": reason,
         }  # fmt: skip
         this = batches.c.id == batch_id
         async with self._database.writing() as connection:
             if await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
                 return
-            unwritten = await connection.execute(
-                select(batches.c.recipients - batches.c.rows_written).where(this).with_for_update()
-            )
-            missing = unwritten.scalar_one()
-            error = {"error_code": code, "error_reason": reason, "rows_written": batches.c.recipients}
+            found = (await connection.execute(_FOUND.where(this).with_for_update())).one()
+            missing = found.recipients - found.rows_written
+            if found.content is not None and (found.error_code is not None or not missing):
+                return
+            # A batch with a text may be taken up again, where its message turns up after all: rows_written tells where.
+            written = found.rows_written if found.content is not None else found.recipients
+            error = {"error_code": code, "error_reason": reason, "rows_written": written}
             await connection.execute(update(batches).where(this).values(error))
             changes: Changes = Counter({(batch_id, State.PENDING): -missing, (batch_id, State.FAILED): missing})
             await count(connection, changes, now_ms)
@@ -130,7 +152,36 @@ class IntakeLedger:
         await raw.copy_records_to_table("messages", records=records, columns=columns)
 
 
-_FOUND = select(batches.c.fingerprint, batches.c.rows_written, batches.c.content, batches.c.error_code)
+_FOUND = select(
+    batches.c.fingerprint,
+    batches.c.recipients,
+    batches.c.rows_written,
+    batches.c.content,
+    batches.c.error_code,
+    batches.c.state,
+)
+
+
+async def _take_up_again(connection: AsyncConnection, batch_id: str, missing: int) -> None:
+    """Undo `give_up`: what has no row yet is pending again."""
+    no_error = {"error_code": None, "error_reason": None, "written_at_ms": now_ms()}
+    await connection.execute(update(batches).where(batches.c.id == batch_id).values(no_error))
+    changes: Changes = Counter({(batch_id, State.FAILED): -missing, (batch_id, State.PENDING): missing})
+    await count(connection, changes, now_ms())
+
+
+def _cancelled(row: NewRow) -> NewRow:
+    return replace(row, state=State.CANCELLED) if row.state is State.PENDING else row
+
+
+def _no_longer_pending(batch_id: str, rows: Sequence[NewRow]) -> Changes:
+    """Every row counts as pending until it is written."""
+    changes: Changes = Counter()
+    for row in rows:
+        if row.state is not State.PENDING:
+            changes[batch_id, State.PENDING] -= 1
+            changes[batch_id, row.state] += 1
+    return changes
 
 
 async def _insert_new(connection: AsyncConnection, table: Table, values: dict[str, Any], *, sqlite: bool) -> bool:
@@ -158,6 +209,7 @@ def _batch_values(batch: BatchMessage, content: str | None, error: tuple[str, st
         "expires_at_ms": batch.expires_at_ms,
         "recipients": len(batch.recipients),
         "rows_written": 0,
+        "written_at_ms": now_ms(),
         "error_code": code,
         "error_reason": reason,
         counter(State.PENDING): len(batch.recipients),

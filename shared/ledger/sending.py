@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.wanted import as_rows, with_rows
-from shared.outcome import Outcome
+from shared.outcome import Outcome, mindful
 from shared.states import BatchState, State
 
 Key = tuple[str, int]
@@ -27,6 +29,7 @@ _OUTCOMES = {
     "provider_status": "smallint",
     "provider_message_id": "text",
     "retry_at_ms": "bigint",
+    "was_unclear": "boolean",
 }
 
 
@@ -37,6 +40,8 @@ _MOVES = {
     "state": "text",
     "error_code": "text",
     "error_reason": "text",
+    "retry_at_ms": "bigint",
+    "was_unclear": "boolean",
 }
 
 
@@ -57,6 +62,7 @@ class Row:
     error_code: str | None
     error_reason: str | None
     provider_status: int | None
+    was_unclear: bool
     batch_state: BatchState
     provider: str
     may_resend: bool
@@ -65,6 +71,16 @@ class Row:
     @property
     def key(self) -> Key:
         return self.batch_id, self.row
+
+    def after(self, outcome: Outcome) -> Self:
+        """The row once the outcome is written."""
+        return replace(
+            self,
+            state=outcome.state,
+            error_code=outcome.code,
+            error_reason=outcome.reason,
+            retry_at_ms=outcome.retry_at_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +154,36 @@ class SendingLedger:
 
     async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
         """Put rows into another state, each only if it still stands as it was read; the keys of those that did."""
-        values = [
-            (row.batch_id, row.row, row.attempt, row.state, outcome.state, outcome.code, outcome.reason)
-            for row, outcome in sorted(rows, key=lambda item: item[0].key)
-        ]
-        moves = {row.key: (row, outcome.state) for row, outcome in rows}
         async with self._database.writing() as connection:
-            found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
-            moved = {(str(batch_id), row) for batch_id, row in found}
-            await count(connection, _moves(moves[key] for key in moved), now_ms)
+            return await self._moved(connection, rows, now_ms)
+
+    async def set_aside(self, attempts: Mapping[Key, int], outcome: Outcome, now_ms: int) -> Claims:
+        """Give the rows that these messages could send this outcome, without a call; `ours` are those as they then are.
+
+        No attempt is counted.
+        """
+        async with self._database.writing() as connection:
+            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), _KEYS)})
+            rows = {row.key: row for row in map(_row, found)}
+            free = [
+                (row, mindful(outcome, was_unclear=row.was_unclear))
+                for row in rows.values()
+                if is_claimable(row, attempts[row.key])
+            ]
+            await self._moved(connection, free, now_ms)
+        ours = {row.key: row.after(outcome) for row, outcome in free}
+        return Claims(ours, {key: row for key, row in rows.items() if key not in ours})
+
+    async def _moved(self, connection: AsyncConnection, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
+        values = [
+            (row.batch_id, row.row, row.attempt, row.state, outcome.state, outcome.code, outcome.reason,
+             outcome.retry_at_ms, outcome.unclear)
+            for row, outcome in sorted(rows, key=lambda item: item[0].key)
+        ]  # fmt: skip
+        moves = {row.key: (row, outcome.state) for row, outcome in rows}
+        found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
+        moved = {(str(batch_id), row) for batch_id, row in found}
+        await count(connection, _moves(moves[key] for key in moved), now_ms)
         return moved
 
 
@@ -177,6 +214,7 @@ def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
 def _row(record: Any) -> Row:
     values: dict[str, Any] = dict(record._mapping)
     values["may_resend"] = values.pop("on_unknown") == "resend"
+    values["was_unclear"] = bool(values["was_unclear"])
     return Row(**{**values, "state": State(values["state"]), "batch_state": BatchState(values["batch_state"])})
 
 
@@ -184,15 +222,15 @@ def _record_values(item: Recorded) -> tuple[Any, ...]:
     outcome = item.outcome
     return (
         item.batch_id, item.row, item.attempt, outcome.state, outcome.code, outcome.reason,
-        outcome.provider_status, outcome.provider_message_id, outcome.retry_at_ms,
+        outcome.provider_status, outcome.provider_message_id, outcome.retry_at_ms, outcome.unclear,
     )  # fmt: skip
 
 
 _LOOK = """
     SELECT CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
            COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
-           m.error_code, m.error_reason, m.provider_status, b.state AS batch_state, b.provider, b.on_unknown,
-           b.expires_at_ms
+           m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
+           b.provider, b.on_unknown, b.expires_at_ms
     FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
     ORDER BY m.batch_id, m.row_no
 """
@@ -205,7 +243,7 @@ _CLAIM = """
 _RECORD = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
            provider_status = w.provider_status, provider_message_id = w.provider_message_id,
-           retry_at_ms = w.retry_at_ms, updated_at_ms = :now_ms
+           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
       AND messages.state = :before
@@ -213,7 +251,7 @@ _RECORD = """
 """
 _MOVE = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
-           updated_at_ms = :now_ms
+           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
       AND messages.attempt = w.attempt

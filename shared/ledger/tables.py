@@ -1,7 +1,9 @@
-"""The ledger's tables: one row per batch with a counter per state, one row per number, the templates."""
+"""The ledger's tables: one row per batch with a counter per state, one row per number, the templates,
+and one row per provider that senders agree by."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -11,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import UUID
@@ -47,6 +50,7 @@ batches = Table(
     Column("error_reason", Text),
     Column("recipients", Integer, nullable=False),
     Column("rows_written", Integer, nullable=False, server_default=text("0")),
+    Column("written_at_ms", BigInteger, nullable=False, server_default=text("0")),  # the last of them
     Column("fed_by", Text),
     Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
     *(Column(counter(state), Integer, nullable=False, server_default=text("0")) for state in State),
@@ -80,8 +84,20 @@ messages = Table(
     Column("retry_at_ms", BigInteger),
     Column("first_at_ms", BigInteger),
     Column("updated_at_ms", BigInteger, nullable=False),
+    Column("was_unclear", Boolean, nullable=False, server_default=false()),  # an attempt that may have been sent
+    # How often its message was missed, and it was published anew.
+    Column("recoveries", SmallInteger, nullable=False, server_default=text("0")),
+    Column("decision", Text),  # what an operator decided when it was unknown: sent, failed or resend
     postgresql_with={"fillfactor": "60"},
     sqlite_with_rowid=False,
+)
+
+provider_gates = Table(
+    "provider_gates",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("next_slot_us", BigInteger, nullable=False),  # when the next call may be made, under a rate limit
+    Column("held_until_us", BigInteger, nullable=False),  # until when the provider asked all of us to pause
 )
 
 templates = Table(

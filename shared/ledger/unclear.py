@@ -1,0 +1,186 @@
+"""Numbers that may have been sent, and what an operator decides about them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.errors import BatchCancelled
+from shared.ledger.counters import Changes, count
+from shared.ledger.database import Database
+from shared.ledger.sending import Key
+from shared.ledger.tables import batches, messages
+from shared.ledger.wanted import as_rows, with_rows
+from shared.states import BatchState, State
+
+_KEYS = {"batch_id": "uuid", "row_no": "integer"}
+
+
+class Decision(StrEnum):
+    """What becomes of an unclear number."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    RESEND = "resend"
+
+
+_STATES = {Decision.SENT: State.SENT, Decision.FAILED: State.FAILED, Decision.RESEND: State.PENDING}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which unclear numbers are meant: all, or those that fit everything given. `recipient` is in E.164."""
+
+    batch_id: str | None = None
+    row: int | None = None
+    recipient: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnclearGroup:
+    """The unclear numbers with one code; `reason` is one of theirs. `in_cancelled` of them cannot be sent again."""
+
+    code: str | None
+    reason: str | None
+    numbers: int
+    in_cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnclearRow:
+    """An unclear number. `recipient` is in full: whoever shows it masks it."""
+
+    batch_id: str
+    row: int
+    recipient: str
+    code: str | None
+    reason: str | None
+    attempts: int
+    since_ms: int
+
+
+class UnclearLedger:
+    """Finds unclear numbers and writes down what was decided."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._resolve = with_rows(_RESOLVE, _KEYS, sqlite=database.is_sqlite)
+        self._decided = with_rows(_DECIDED, _KEYS, sqlite=database.is_sqlite)
+
+    async def groups(self, scope: Scope) -> list[UnclearGroup]:
+        """The unclear numbers counted by code, the most frequent first."""
+        in_cancelled = func.count().filter(batches.c.state == BatchState.CANCELLED.value)
+        columns = messages.c.error_code, func.min(messages.c.error_reason), func.count(), in_cancelled
+        query = _unclear(select(*columns), scope).group_by(messages.c.error_code).order_by(func.count().desc())
+        async with self._database.reading() as connection:
+            return [UnclearGroup(*group) for group in await connection.execute(query)]
+
+    async def rows(self, scope: Scope, limit: int) -> list[UnclearRow]:
+        """The first unclear numbers, by batch and row."""
+        query = _unclear(
+            select(
+                messages.c.batch_id,
+                messages.c.row_no,
+                messages.c.recipient,
+                messages.c.error_code,
+                messages.c.error_reason,
+                messages.c.attempt,
+                messages.c.updated_at_ms,
+            ),
+            scope,
+        )
+        async with self._database.reading() as connection:
+            found = await connection.execute(query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit))
+            return [UnclearRow(str(batch_id), *rest) for batch_id, *rest in found]
+
+    async def resolve(
+        self, scope: Scope, decision: Decision, reason: str, after: Key | None, limit: int, now_ms: int
+    ) -> list[Key]:
+        """Write the decision for the next unclear numbers behind `after`, in one transaction; which they were.
+
+        Numbers to be sent again are pending, and fed as soon as their batch runs; those of a cancelled batch are left
+        out. BatchCancelled, and nothing written, where one is cancelled just now.
+        """
+        async with self._database.writing() as connection:
+            keys = await _locked(connection, scope, decision, after, limit)
+            if keys:
+                values = {"decision": decision, "state": _STATES[decision], "reason": reason, "now_ms": now_ms}
+                await connection.execute(self._resolve, {"rows": as_rows(keys, _KEYS), **values})
+                await count(connection, _changes(keys, _STATES[decision]), now_ms)
+                if decision is Decision.RESEND:
+                    await _refuse_cancelled(connection, {batch_id for batch_id, _row in keys})
+        return keys
+
+    async def decided(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the numbers that were decided about, and are not unclear again."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(self._decided, {"rows": as_rows(keys, _KEYS)})
+            return {(str(batch_id), row) for batch_id, row in found}
+
+
+def _unclear(query: Select[*tuple[Any, ...]], scope: Scope) -> Select[*tuple[Any, ...]]:
+    # The batches' counters lead to the few batches that have any: no index finds them among all the rows.
+    with_any = messages.c.batch_id.in_(select(batches.c.id).where(batches.c.n_unknown > 0))
+    joined = messages.join(batches, batches.c.id == messages.c.batch_id)
+    return query.select_from(joined).where(with_any, messages.c.state == State.UNKNOWN.value, *_in_scope(scope))
+
+
+def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
+    given = {
+        messages.c.batch_id: scope.batch_id,
+        messages.c.row_no: scope.row,
+        messages.c.recipient: scope.recipient,
+        messages.c.error_code: scope.code,
+    }
+    return [column == value for column, value in given.items() if value is not None]
+
+
+async def _locked(
+    connection: AsyncConnection, scope: Scope, decision: Decision, after: Key | None, limit: int
+) -> list[Key]:
+    """The next rows, locked in the order in which everybody locks them."""
+    query = _unclear(select(messages.c.batch_id, messages.c.row_no), scope)
+    if after is not None:
+        query = query.where(_behind(after))
+    if decision is Decision.RESEND:
+        query = query.where(batches.c.state != BatchState.CANCELLED.value)
+    query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit).with_for_update(of=messages)
+    return [(str(batch_id), row) for batch_id, row in await connection.execute(query)]
+
+
+def _behind(key: Key) -> ColumnElement[bool]:
+    batch_id, row = key
+    return or_(messages.c.batch_id > batch_id, and_(messages.c.batch_id == batch_id, messages.c.row_no > row))
+
+
+def _changes(keys: Sequence[Key], state: State) -> Changes:
+    changes: Changes = Counter()
+    for batch_id, _row in keys:
+        changes[batch_id, State.UNKNOWN] -= 1
+        changes[batch_id, state] += 1
+    return changes
+
+
+async def _refuse_cancelled(connection: AsyncConnection, batch_ids: set[str]) -> None:
+    # After the counters, whose update holds the batches' rows: a cancel comes before this, or finds the numbers.
+    cancelled = select(batches.c.id).where(batches.c.id.in_(batch_ids), batches.c.state == BatchState.CANCELLED.value)
+    if (batch_id := await connection.scalar(cancelled.limit(1))) is not None:
+        raise BatchCancelled(f"batch {batch_id} has just been cancelled: nothing of it is sent again")
+
+
+_RESOLVE = """
+    UPDATE messages SET state = :state, decision = CAST(:decision AS text), error_reason = :reason,
+           error_code = CASE WHEN CAST(:decision AS text) = 'sent' THEN NULL ELSE error_code END,
+           retry_at_ms = NULL, was_unclear = true, updated_at_ms = :now_ms
+    FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
+"""
+_DECIDED = """
+    SELECT messages.batch_id, messages.row_no
+    FROM {rows} JOIN messages ON messages.batch_id = w.batch_id AND messages.row_no = w.row_no
+    WHERE messages.decision IS NOT NULL AND messages.state <> 'unknown'
+"""
