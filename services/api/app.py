@@ -12,6 +12,7 @@ from services.api.auth import auth_middleware
 from services.api.batches import Batches
 from services.api.bodies import Bodies
 from services.api.cache import Cache
+from services.api.control import Control
 from services.api.cors import cors_middleware, mark_for_origin
 from services.api.declaring import Declaring
 from services.api.documentation import documentation_routes
@@ -84,6 +85,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     limits = Limits(settings.max_recipients, settings.publish_timeout_s)
     intake = Intake(Bodies(settings.max_body_bytes), acceptances, parts.publisher, parts.declaring, limits)
     batches = Batches(parts.ledger, acceptances, parts.cache)
+    control = Control(parts.ledger, batches)
     one = "/v1/batches/{batch_id}"
     return [
         web.post("/v1/batches", intake.post_batch),
@@ -92,6 +94,9 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get(one, batches.show_batch),
         web.get(f"{one}/messages", batches.list_messages),
         web.get(f"{one}/events", Events(batches, stop).stream, allow_head=False),
+        web.post(f"{one}/pause", control.pause),
+        web.post(f"{one}/resume", control.resume),
+        web.post(f"{one}/cancel", control.cancel),
     ]
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from services.api.acceptances import Acceptances
 from services.api.cache import Cache
 from services.api.ledger import Ledger
-from services.api.pages import cursor, limit, next_cursor, page
+from services.api.pages import cursor, document, limit, next_cursor, page
 from services.api.problems import Flaw, Problem, invalid
 from services.api.views import Shown, accepted_shown, batch_shown, is_final, message_shown
 from shared.ids import is_ours
@@ -38,11 +38,11 @@ class Batches:
     async def show_batch(self, request: web.Request) -> web.Response:
         """One batch with its counts."""
         batch = await self.find(request.match_info["batch_id"])
-        return web.Response(body=orjson.dumps(batch), content_type="application/json")
+        return document(batch)
 
     async def list_messages(self, request: web.Request) -> web.Response:
         """A batch's numbers in row order."""
-        batch_id = _known_form(request.match_info["batch_id"])
+        batch_id = known_form(request.match_info["batch_id"])
         size, state, after = limit(request.query, 100, 1000), _state(request), cursor(request.query, int)
         after_row = -1 if after is None else after[0]
         if not -1 <= after_row <= _MAX_ROW:
@@ -53,9 +53,13 @@ class Batches:
 
     async def find(self, batch_id: str) -> Shown:
         """The batch as it stands, at most half a second old; 404 where no api has given the id out."""
-        kept = await self._cache.get(_key(_known_form(batch_id)))
+        kept = await self._cache.get(_key(known_form(batch_id)))
         if kept is not None and (cached := _read(kept)) is not None:
             return cached
+        return await self.fresh(batch_id)
+
+    async def fresh(self, batch_id: str) -> Shown:
+        """The batch as it stands now, also for those who ask next."""
         view = await self._ledger.batch(batch_id)
         if view is None:
             # Its 202 may have been given a moment ago: the dispatcher has not written it yet.
@@ -73,7 +77,8 @@ def _read(kept: bytes) -> Shown | None:
     return cached if isinstance(cached, dict) else None
 
 
-def _known_form(batch_id: str) -> str:
+def known_form(batch_id: str) -> str:
+    """The id; 404 where no api has given it out."""
     if not is_ours(batch_id):
         raise Problem(HTTPStatus.NOT_FOUND, "There is no batch with this id.")
     return batch_id

@@ -20,9 +20,10 @@ from services.api.views import links
 from services.api.wording import accepted_sentence
 from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
+from shared.crash_points import crash_at
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 from shared.ids import keyed_batch_id, new_batch_id
-from shared.messages import BATCH_TYPE
+from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER
 from shared.states import BatchState
 from shared.topology import BATCHES
 
@@ -96,7 +97,9 @@ class Intake:
         try:
             if prepared.expires_at_ms is not None and prepared.expires_at_ms <= mine.accepted_at_ms:
                 raise invalid(Flaw("/expires_at", "expires_at is in the past"))
+            crash_at("api.publishing")
             await self._confirmed(_outgoing(batch_id, prepared, mine))
+            crash_at("api.confirmed")
             is_confirmed = True
         except Unconfirmed:
             if keyed:
@@ -143,6 +146,7 @@ def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:
         message_id=batch_id,
         correlation_id=batch_id,
         timestamp_s=mine.accepted_at_ms // 1000,
+        headers={RECIPIENTS_HEADER: prepared.recipients},
     )
 
 

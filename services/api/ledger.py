@@ -6,21 +6,27 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from shared.errors import LedgerUnavailable
+from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
-from shared.states import State
+from shared.states import BatchState, State
 
 _TIMEOUT_S = 5.0
+_CONTROL_TIMEOUT_S = 30.0
+"""A cancel writes up to 100,000 rows; what it has not done by then, the next one does."""
 _PAUSE_AFTER_FAILURE_S = 1.0
 
 Answer = TypeVar("Answer")
 
 
 class Ledger:
-    """`ReadingLedger` with a deadline; LedgerUnavailable at once for a moment after it could not be reached."""
+    """`ReadingLedger` and `ControlLedger` with a deadline.
+
+    LedgerUnavailable at once for a moment after the database could not be reached.
+    """
 
     def __init__(self, database: Database) -> None:
-        self._database, self._reading = database, ReadingLedger(database)
+        self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._not_before = 0.0
         self.is_ready = False
         """The tables are there; a later outage of the database leaves it True, for the api goes on accepting."""
@@ -41,6 +47,18 @@ class Ledger:
     async def messages(self, batch_id: str, limit: int, state: State | None, after_row: int) -> list[MessageView]:
         """A batch's numbers in row order."""
         return await self._within(_TIMEOUT_S, lambda: self._reading.messages(batch_id, limit, state, after_row))
+
+    async def pause(self, batch_id: str) -> BatchState | None:
+        """How the batch stands after the command, or None where the ledger has none of that id (yet)."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._control.pause(batch_id))
+
+    async def resume(self, batch_id: str) -> BatchState | None:
+        """As `pause`."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._control.resume(batch_id))
+
+    async def cancel(self, batch_id: str) -> BatchState | None:
+        """As `pause`."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._control.cancel(batch_id))
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if not self.is_ready or time.monotonic() < self._not_before:

@@ -17,6 +17,16 @@ _PROBLEMS = {
     503: "The broker or the ledger cannot be reached at the moment; `Retry-After` says when to try again",
 }
 
+_COMMANDS = {
+    "pause": ("Begin no number any more, until the batch is resumed", "What is with the provider ends as it ends."),
+    "resume": ("Go on with a paused batch", "It waits for its `send_at` where that is still ahead."),
+    "cancel": (
+        "Never send what has not begun",
+        "What is with the provider ends as it ends; a number that would be tried again is cancelled when its turn "
+        "comes.",
+    ),
+}
+
 
 def build_openapi(settings: ApiSettings) -> Schema:
     """The document for an api with these settings."""
@@ -44,6 +54,7 @@ def _paths(max_recipients: int) -> Schema:
         "/v1/batches/{batch_id}": {"parameters": batch_id, "get": _show_batch()},
         "/v1/batches/{batch_id}/messages": {"parameters": batch_id, "get": _list_messages()},
         "/v1/batches/{batch_id}/events": {"parameters": batch_id, "get": _events()},
+        **{f"/v1/batches/{{batch_id}}/{name}": {"parameters": batch_id, "post": _command(name)} for name in _COMMANDS},
         "/send-sms": {"post": _send_sms(max_recipients)},
     }
 
@@ -102,6 +113,19 @@ def _show_batch() -> Schema:
         "operationId": "showBatch",
         "summary": "A batch and how far it is",
         "responses": {"200": _json("The batch", "Batch"), **_problems(401, 404, 503)},
+    }
+
+
+def _command(name: str) -> Schema:
+    summary, description = _COMMANDS[name]
+    refused = _problems(409)["409"] | {
+        "description": "The batch has ended; with `Retry-After`, it is not in the ledger yet"
+    }
+    return {
+        "operationId": f"{name}Batch",
+        "summary": summary,
+        "description": f"{description} The command may be repeated.",
+        "responses": {"200": _json("The batch after it", "Batch"), **_problems(401, 404, 503), "409": refused},
     }
 
 

@@ -1,4 +1,4 @@
-"""Query parameters of the lists, and the cursors that lead from page to page."""
+"""Answers in JSON; query parameters of the lists, and the cursors that lead from page to page."""
 
 import base64
 import binascii
@@ -10,6 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from services.api.problems import Flaw, invalid
+from services.api.views import Shown
 
 
 def limit(query: Mapping[str, str], default: int, greatest: int) -> int:
@@ -37,6 +38,11 @@ def cursor(query: Mapping[str, str], *types: type) -> tuple[Any, ...] | None:
 def next_cursor(*position: int | str) -> str:
     """A position as an opaque text."""
     return base64.urlsafe_b64encode(orjson.dumps(position)).decode()
+
+
+def document(shown: Shown) -> web.Response:
+    """One object as the answer."""
+    return web.Response(body=orjson.dumps(shown), content_type="application/json")
 
 
 def page(request: web.Request, name: str, items: list[Any], following: str | None) -> web.Response:

@@ -7,7 +7,8 @@ import socket
 from functools import partial
 
 from services.dispatcher.feed import Feeder
-from services.dispatcher.handler import BatchHandler, Ledgers
+from services.dispatcher.handler import BatchHandler, InHand, Ledgers
+from services.dispatcher.recovery import Patience, QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
 from shared import lifecycle, logs
 from shared.amqp.consumer import Consumer
@@ -17,6 +18,7 @@ from shared.health import HealthServer
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
+from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
 from shared.settings import load_or_exit
 from shared.topology import BATCHES
@@ -44,12 +46,19 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         (amqp_url, f"{name} consumes"),
         [BATCHES],
         _BATCHES_AT_ONCE,
-        lambda delivery: tasks.start(handler.handle(delivery), f"batch {delivery.message_id}"),
+        lambda delivery: in_hand.take(delivery),
         prepare=declare,
+        lost=lambda: in_hand.drop(),
     )
-    feeder = Feeder(FeedingLedger(database), publisher, consumer.depth, settings.outbound_depth, name)
-    ledgers = Ledgers(IntakeLedger(database), TemplateLedger(database))
-    handler = BatchHandler(ledgers, publisher, settings.default_region, name, feeder.wake)
+    watch = QueueWatch(consumer.depth)
+    feeder = Feeder(FeedingLedger(database), publisher, watch.depth, settings.outbound_depth, name)
+    intake = IntakeLedger(database)
+    handler = BatchHandler(
+        Ledgers(intake, TemplateLedger(database)), publisher, settings.default_region, name, feeder.wake
+    )
+    in_hand = InHand(handler, tasks)
+    patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
+    recovery = Recovery((RecoveryLedger(database), intake), publisher, watch, declare, patience, name)
     health = HealthServer(
         settings.health_host,
         settings.health_port,
@@ -59,7 +68,12 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     try:
         if not await lifecycle.unless_stopped(stop, database.migrate_when_reachable()):
             return
-        for work, task_name in ((publisher.run(), "publisher"), (feeder.run(), "feeder"), (consumer.run(), "consumer")):
+        for work, task_name in (
+            (publisher.run(), "publisher"),
+            (feeder.run(), "feeder"),
+            (recovery.run(), "recovery"),
+            (consumer.run(), "consumer"),
+        ):
             tasks.start(work, task_name)
         await tasks.wait(stop)
         await lifecycle.within(settings.drain_timeout_s, _drain(consumer, feeder))

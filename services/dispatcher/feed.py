@@ -12,6 +12,7 @@ from services.dispatcher import metrics
 from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
+from shared.crash_points import crash_at
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
@@ -160,9 +161,9 @@ class Feeder:
                 log.warning("publish_not_confirmed", messages=len(failed), reason=str(next(iter(failed.values()))))
                 await asyncio.sleep(_FAILED_PAUSE_S)
                 return
+            crash_at("dispatcher.confirmed")
             metrics.FED.labels(fed.batch.lane).inc(len(rows))
-            numbers = [row.row for row in rows]
-            await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, numbers, now_ms()))
+            await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, rows, now_ms()))
         finally:
             fed.in_flight -= len(rows)
 

@@ -15,17 +15,20 @@ from shared.amqp.messages import Delivery, Outgoing
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
+from shared.crash_points import crash_at
 from shared.dead_letters import Failure, dead_letter
 from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ids import is_ours
 from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import BATCH_TYPE, BatchMessage, read_batch
+from shared.lifecycle import CriticalTasks
+from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
 from shared.topology import DeadLetterKey
 
 _CHUNK_ROWS = 1000
 _RIVAL_PAUSE_S = (0.1, 0.5)
+_SHUFFLE_S = 0.5
 
 log = structlog.get_logger()
 
@@ -46,16 +49,29 @@ class BatchHandler:
     ) -> None:
         self._ledgers, self._publisher, self._region = ledgers, publisher, region
         self._dispatcher, self._wrote = dispatcher, wrote
+        self._one_suspect = asyncio.Lock()
 
     async def handle(self, delivery: Delivery) -> None:
         """Settle one batch message. Cancelled in between, it leaves the message unacked, and the next delivery of it
         goes on where this one stopped."""
+        if not delivery.is_suspect:
+            return await self._settle(delivery)
+        await asyncio.sleep(random.uniform(0, _SHUFFLE_S))  # noqa: S311 - suspects in random order
+        async with self._one_suspect:
+            await self._settle(delivery)
+
+    async def _settle(self, delivery: Delivery) -> None:
         follow_up = await self._written(delivery)
+        crash_at("dispatcher.complete")
         await settle([Settlement(delivery, follow_up)], self._publisher)
         metrics.BATCHES.labels("dead_lettered" if follow_up else "written").inc()
 
     async def _written(self, delivery: Delivery) -> Outgoing | None:
         """Write the batch; the dead letter where it cannot be sent."""
+        if delivery.is_guilty:
+            reason = f"Its message came back {delivery.returns} times from dispatchers that ended while they had it"
+            return await self._refused(delivery, delivery.message_id or "", "crashes_dispatcher", reason)
+        crash_at("dispatcher.received", delivery.message_id)
         try:
             batch = read_batch(delivery.type, delivery.body)
         except UnreadableMessage as unreadable:
@@ -97,24 +113,26 @@ class BatchHandler:
     async def _write_from(self, batch: BatchMessage, progress: Progress, error: tuple[str, str] | None) -> bool:
         """Write what is missing; False where somebody else has written meanwhile."""
         rows = failed_rows(batch, *error) if error else expand(batch, progress.content or "", self._region)
-        written = progress.rows_written
-        await asyncio.to_thread(_skip, rows, written)
+        await asyncio.to_thread(_skip, rows, progress.rows_written)
         # In a thread: numbers of countries without a fast path take a tenth of a millisecond each.
         while chunk := await asyncio.to_thread(_next_chunk, rows):
-            if not await self._write_chunk(batch.batch_id, written, chunk):
+            if not await self._write_chunk(batch.batch_id, progress, chunk):
                 return False
-            written += len(chunk)
+            crash_at("dispatcher.written")
+            progress = progress.after(len(chunk))
             metrics.ROWS.inc(len(chunk))
             self._wrote()
         return True
 
-    async def _write_chunk(self, batch_id: str, first_row: int, chunk: list[NewRow]) -> bool:
-        return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, first_row, chunk, now_ms()))
+    async def _write_chunk(self, batch_id: str, progress: Progress, chunk: list[NewRow]) -> bool:
+        return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, progress, chunk, now_ms()))
 
     async def _refused(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
         """The dead letter of a batch whose rows cannot be written; what is known of it can be asked for."""
         if is_ours(batch_id):
-            await when_ledger_answers(lambda: self._ledgers.intake.give_up(batch_id, code, reason, now_ms()))
+            recipients = delivery.count(RECIPIENTS_HEADER)
+            give_up = partial(self._ledgers.intake.give_up, batch_id, code, reason, recipients=recipients)
+            await when_ledger_answers(lambda: give_up(now_ms=now_ms()))
         return self._dead_letter(delivery, batch_id, code, reason)
 
     def _dead_letter(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
@@ -122,6 +140,25 @@ class BatchHandler:
         failure = Failure(code, reason, now_ms(), self._dispatcher, delivery.queue)
         message_type = delivery.type or BATCH_TYPE
         return dead_letter(DeadLetterKey.BATCHES, delivery.body, message_type, batch_id, batch_id, failure)
+
+
+class InHand:
+    """The batch messages in work. When their channel is lost they are dropped: the broker delivers them again."""
+
+    def __init__(self, handler: BatchHandler, tasks: CriticalTasks) -> None:
+        self._handler, self._tasks = handler, tasks
+        self._in_work: set[asyncio.Task[None]] = set()
+
+    def take(self, delivery: Delivery) -> None:
+        """Begin with a message."""
+        task = self._tasks.start(self._handler.handle(delivery), f"batch {delivery.message_id}")
+        self._in_work.add(task)
+        task.add_done_callback(self._in_work.discard)
+
+    def drop(self) -> None:
+        """Stop wherever they are; what is written stays."""
+        for task in self._in_work:
+            task.cancel()
 
 
 def _no_text(batch: BatchMessage) -> tuple[str, str]:

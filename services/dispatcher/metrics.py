@@ -6,5 +6,6 @@ BATCHES = Counter("sms_dispatcher_batches_total", "Batch messages handled, by wh
 ROWS = Counter("sms_dispatcher_rows_total", "Rows written to the ledger")
 FED = Counter("sms_dispatcher_fed_total", "Numbers published to the outbound queues and confirmed", ["lane"])
 UNFED = Counter("sms_dispatcher_unconfirmed_total", "Numbers whose publish was not confirmed; they are published again")
+RECOVERED = Counter("sms_dispatcher_recovered_total", "Numbers that stood still, and were fed again or ended")
 CHUNK_SECONDS = Histogram("sms_dispatcher_feed_seconds", "From the publish of a chunk to its last confirm")
 RUNNING = Gauge("sms_dispatcher_running_batches", "Batches that this dispatcher feeds")

@@ -10,6 +10,7 @@ from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.jobs import Rules
+from services.sender.pace import Pace
 from services.sender.pipeline import Pipeline
 from services.sender.settings import SenderSettings
 from shared import lifecycle, logs
@@ -18,6 +19,7 @@ from shared.amqp.declare import declare_when_reachable
 from shared.amqp.publisher import Publisher
 from shared.health import HealthServer
 from shared.ledger.database import Database
+from shared.ledger.gates import ProviderGates
 from shared.ledger.sending import SendingLedger
 from shared.settings import load_or_exit
 from shared.topology import Lane, outbound_queue
@@ -38,12 +40,14 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     gateway = _gateway(settings)
     declare = partial(declare_when_reachable, amqp_url, settings.topology)
     publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender", declare)
-    rules = Rules(settings.retry_policy, settings.lease_ms, settings.provider_deduplicates)
-    pipeline = Pipeline(SendingLedger(database), gateway, publisher, FollowUps(settings.retry_tiers_s, name), rules)
+    rules = Rules(settings.retry_policy, settings.lease_ms, settings.provider_deduplicates, settings.longest_hold_s)
+    pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate)
+    follow_ups = FollowUps(settings.retry_tiers_s, name)
+    pipeline = Pipeline(SendingLedger(database), (gateway, pace), publisher, follow_ups, rules)
     consumer = Consumer(
         (amqp_url, f"{name} consumes"),
         [outbound_queue(lane) for lane in Lane],
-        settings.prefetch,
+        settings.deliveries_at_once,
         pipeline.take,
         prepare=declare,
         lost=pipeline.forget,

@@ -29,6 +29,13 @@ class Circuit:
         """How long until the next probe may be made; 0 while the circuit is closed."""
         return max(0.0, self.held_until_s - now_s) if self.is_open else 0.0
 
+    def hold(self, until_s: float) -> bool:
+        """Open, or stay open, until then: another sender was told so; whether the circuit opened by it."""
+        was_open = self.is_open
+        self.failures = max(self.failures, _FAILURES_IN_A_ROW)
+        self.held_until_s = max(self.held_until_s, until_s)
+        return not was_open
+
     def record(self, result: CallResult, now_s: float) -> bool:
         """Take a call's result into account; whether the circuit opened or closed by it."""
         was_open = self.is_open

@@ -44,6 +44,16 @@ class Rules:
     policy: RetryPolicy
     lease_ms: int
     provider_deduplicates: bool
+    longest_hold_s: float
+    """How long deliveries are held for a provider that is down, before the broker keeps them for later."""
+
+    def may_resend(self, row: Row) -> bool:
+        """Whether a number may be called again although an earlier call may have been sent."""
+        return row.may_resend or self.provider_deduplicates
+
+    def was_unclear(self, row: Row) -> bool:
+        """Whether an earlier call may have been sent, so that no later failure proves the opposite."""
+        return row.was_unclear and not self.provider_deduplicates
 
 
 def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:

@@ -1,5 +1,6 @@
 """The sender's settings."""
 
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat, SecretStr, field_validator
@@ -8,30 +9,41 @@ from pydantic_settings import NoDecode
 from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
-_LEASE_MARGIN_S = 8
+_AHEAD_S = 10
 
 
 class SenderSettings(WorkerSettings):
     """What a sender needs beside the shared settings."""
 
     provider_url: SecretStr
-    provider_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 10
     provider_deduplicates: bool = False
     """The provider sends one text per reference however often it is called: unclear calls may then be made again."""
     provider_temporary_codes: Annotated[frozenset[str], NoDecode] = frozenset()
     provider_permanent_codes: Annotated[frozenset[str], NoDecode] = frozenset()
+    provider_rate: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Calls per second that all senders together make at the most; unset: as many as they can."""
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 250
     """Deliveries from each lane, and so provider calls, that one sender has in flight."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
 
     @property
-    def lease_ms(self) -> int:
-        """How long a claim keeps others from judging its row: the provider call, and a margin."""
-        return round(1000 * (self.provider_timeout_s + _LEASE_MARGIN_S))
-
-    @property
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(self.max_attempts, self.retry_tiers_s)
+
+    @property
+    def deliveries_at_once(self) -> int:
+        """The prefetch, but no more than the rate takes soon: what waits here for long looks lost to the dispatcher."""
+        return self.prefetch if self.provider_rate is None else min(self.prefetch, ceil(_AHEAD_S * self.provider_rate))
+
+    @property
+    def longest_hold_s(self) -> float:
+        """How long deliveries are held for a provider that is down: shorter than they would be held to be lost."""
+        return self.recover_after_s / 2
+
+    @field_validator("provider_rate", mode="before")
+    @classmethod
+    def _no_rate_is_unset(cls, rate: Any) -> Any:
+        return rate or None
 
     @field_validator("provider_url")
     @classmethod

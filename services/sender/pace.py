@@ -1,0 +1,32 @@
+"""The pace of provider calls, which all senders keep together."""
+
+from shared.ledger.gates import ProviderGates
+from shared.ledger.waiting import when_ledger_answers
+
+_SPAN_S = 0.25
+"""What is reserved at a time: a sender that stands still makes no more calls too late than these."""
+
+
+class Pace:
+    """Reserves calls at the provider's rate; where there is none, all may be made at once."""
+
+    def __init__(self, gates: ProviderGates, provider: str, per_s: float | None) -> None:
+        self._gates, self._provider = gates, provider
+        self.most_at_once = None if per_s is None else max(1, int(per_s * _SPAN_S))
+        """How many calls to reserve at a time; None for any number."""
+        self.interval_s = 0.0 if per_s is None else 1 / per_s
+        """From one call to the next."""
+
+    async def reserve(self, calls: int) -> float:
+        """Reserve calls; how long to wait for the first."""
+        if not self.interval_s:
+            return 0.0
+        return await when_ledger_answers(lambda: self._gates.reserve(self._provider, calls, self.interval_s))
+
+    async def hold(self, pause_s: float) -> None:
+        """Tell all senders that the provider wants a pause."""
+        await when_ledger_answers(lambda: self._gates.hold(self._provider, pause_s))
+
+    async def held_s(self) -> float:
+        """How long the pause still lasts that any sender was told of."""
+        return await when_ledger_answers(lambda: self._gates.held_s(self._provider))
