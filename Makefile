@@ -1,18 +1,24 @@
 # sms-batch: `make run` brings everything up, with Docker where there is an engine, without it where there is none.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker run-local stop clean test check format bench env venv venv-dev
+.PHONY: help run run-docker run-cluster run-local stop clean test faults faults-selfcheck check format bench env venv venv-dev
 
 SENDERS ?= 3
+# of the random killer in `make faults`
+SEEDS ?= 20
 # docker or local; found out only by the targets that use it
 WITH ?= $(shell tools/setup.sh engine)
 PYTHON_IN_VENV := .venv/bin/python
 # Compose reads the whole file even to stop; without .env, any value will do for that.
-COMPOSE_DOWN := SMS_RABBITMQ_PASSWORD=- SMS_POSTGRES_PASSWORD=- SMS_API_KEYS=- docker compose --profile tools down --remove-orphans
+COMPOSE_FILES := docker-compose.yml:docker-compose.cluster.yml
+COMPOSE_AT_ALL := SMS_RABBITMQ_PASSWORD=- SMS_POSTGRES_PASSWORD=- SMS_API_KEYS=- SMS_RABBITMQ_COOKIE=- docker compose --profile tools
+COMPOSE_DOWN := COMPOSE_FILE=docker-compose.yml $(COMPOSE_AT_ALL) down --remove-orphans
+# The cluster has volumes of its own, and the single node's are none of its.
+CLUSTER_DOWN := COMPOSE_FILE=$(COMPOSE_FILES) $(COMPOSE_AT_ALL) down --remove-orphans
 STYLED := services shared tools tests $(wildcard benchmarks)
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults)"
 
 run: ## Start everything, send the sample batch, say where to look
 	@$(MAKE) --no-print-directory run-$(WITH)
@@ -27,6 +33,9 @@ run-docker: env
 	@echo "Simulator:     http://$$(docker compose port simulator 8090)/calls/summary"
 	@echo "Logs:          docker compose logs"
 
+run-cluster: export COMPOSE_FILE = $(COMPOSE_FILES)
+run-cluster: run-docker ## The same with Docker and three RabbitMQ nodes instead of one
+
 run-local:
 	@tools/setup.sh venv run
 	@tools/setup.sh packages run
@@ -39,12 +48,21 @@ stop: ## Stop everything; the ledger and the broker's messages stay
 	@if [ -d .run ] && [ -x $(PYTHON_IN_VENV) ]; then $(PYTHON_IN_VENV) -m tools.local down; fi
 
 clean: stop ## Stop everything and delete its data; .env stays
-	@if [ "$$(tools/setup.sh engine)" = docker ]; then $(COMPOSE_DOWN) --volumes; fi
+	@if [ "$$(tools/setup.sh engine)" = docker ]; then $(COMPOSE_DOWN) --volumes && $(CLUSTER_DOWN) --volumes; fi
 	rm -rf .run
 
 test: venv-dev ## Install what the tests need, and run all of them
 	@tools/setup.sh packages test
 	.venv/bin/pytest
+
+faults: venv-dev ## Every fault scenario on every broker, and the table of what came of them (an hour)
+	@tools/setup.sh packages test
+	@mkdir -p .run
+	.venv/bin/pytest tests/faults --all-faults --seeds $(SEEDS) --faults-table .run/faults.md
+
+faults-selfcheck: venv-dev ## Break the code in twenty ways, and see that the fault suite notices each (half an hour)
+	@tools/setup.sh packages test
+	$(PYTHON_IN_VENV) -m tests.faults.selfcheck
 
 check: venv-dev ## Format, lint, types, import rules
 	.venv/bin/ruff format --check $(STYLED)

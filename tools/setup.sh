@@ -2,7 +2,7 @@
 # What the Makefile needs of a machine: a virtual environment, system packages, .env. Safe to call again.
 #
 #   tools/setup.sh engine            print "docker" where an engine with Compose answers, else "local"
-#   tools/setup.sh env               write .env with passwords and an API key, unless it is there
+#   tools/setup.sh env               write .env with passwords, a cookie and an API key, unless they are there
 #   tools/setup.sh venv [run|dev]    .venv from requirements.lock or requirements-dev.lock
 #   tools/setup.sh packages run|test the system packages for a local run, or for all tests
 set -euo pipefail
@@ -92,8 +92,15 @@ volumes() {
   [ "$(engine)" = local ] || docker volume ls --quiet --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-sms-batch}"
 }
 
+# The cookie came later than the rest of .env; a cluster that was never formed has no old one.
+cookie() {
+  if grep -qs '^SMS_RABBITMQ_COOKIE=' .env; then return; fi
+  printf '\nSMS_RABBITMQ_COOKIE=%s\n' "$(random_hex)" >>.env
+  say "Wrote a cookie for a RabbitMQ cluster to .env"
+}
+
 env_file() {
-  [ ! -e .env ] || return 0
+  if [ -e .env ]; then cookie; return; fi
   if [ -n "$(volumes)" ]; then
     die "docker has data of an earlier run, whose passwords were in a .env that is gone. Bring it back, or delete the data: make clean"
   fi
@@ -104,10 +111,11 @@ env_file() {
 SMS_RABBITMQ_PASSWORD=$(random_hex)
 SMS_POSTGRES_PASSWORD=$(random_hex)
 SMS_API_KEYS=$(random_hex)
+SMS_RABBITMQ_COOKIE=$(random_hex)
 VALUES
     mv .env.new .env
   )
-  say "Wrote .env with new passwords and an API key"
+  say "Wrote .env with new passwords, a cookie and an API key"
 }
 
 engine() {

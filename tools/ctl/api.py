@@ -72,6 +72,10 @@ class Api:
         """The batch as it stands."""
         return _read(Snapshot, self._request("GET", _place(batch_id)))
 
+    def control(self, batch_id: str, command: str) -> Snapshot:
+        """Pause, resume or cancel a batch; the batch after it."""
+        return _read(Snapshot, self._request("POST", f"{_place(batch_id)}/{command}"))
+
     def messages(self, batch_id: str, state: str, limit: int) -> list[MessageRow]:
         """The first numbers of a batch in a state."""
         path = f"{_place(batch_id)}/messages?state={state}&limit={limit}"

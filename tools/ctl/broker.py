@@ -8,7 +8,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from shared.amqp.declare import declare, mismatch
-from shared.amqp.link import describe, parameters
+from shared.amqp.link import UNREACHABLE, describe, parameters
+from shared.amqp.nodes import split_urls
 from shared.topology import Topology
 from tools.ctl.errors import CtlError
 
@@ -17,21 +18,21 @@ _NOT_FOUND, _PRECONDITION_FAILED = 404, 406
 _Declare = Callable[[BlockingChannel, bool], object]
 
 
-def declare_all(url: str, topology: Topology) -> None:
+def declare_all(urls: str, topology: Topology) -> None:
     """Make everything exist; TopologyMismatch where something is there with other arguments."""
     try:
-        declare(url, topology)
-    except (pika.exceptions.AMQPError, OSError) as error:
-        raise _failed(url, error) from None
+        declare(urls, topology)
+    except UNREACHABLE as error:
+        raise unreachable(urls, error) from None
 
 
-def differences(url: str, topology: Topology) -> list[str]:
+def differences(urls: str, topology: Topology) -> list[str]:
     """What the broker lacks or has otherwise, a sentence each; bindings cannot be read over AMQP and are left out."""
     try:
-        with pika.BlockingConnection(parameters(url, "smsctl topology")) as connection:
+        with pika.BlockingConnection(parameters(urls, "smsctl topology")) as connection:
             return list(_differences(connection, topology))
-    except (pika.exceptions.AMQPError, OSError) as error:
-        raise _failed(url, error) from None
+    except UNREACHABLE as error:
+        raise unreachable(urls, error) from None
 
 
 def _differences(connection: pika.BlockingConnection, topology: Topology) -> Iterator[str]:
@@ -66,10 +67,15 @@ def _sentence(name: str, error: pika.exceptions.ChannelClosedByBroker) -> str:
     return mismatch(error.reply_text) if error.reply_code == _PRECONDITION_FAILED else f"{name}: {error.reply_text}"
 
 
-def _failed(url: str, error: Exception) -> CtlError:
-    place = urlsplit(url)
-    where = f"{place.hostname}:{place.port or 5672}{place.path}"
+def unreachable(urls: str, error: Exception) -> CtlError:
+    """The line for a broker that cannot be reached, without the password."""
+    where = ", ".join(_place(url) for url in split_urls(urls))
     return CtlError(f"cannot reach the broker at {where}: {_reason(error)} (SMS_AMQP_URL)")
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5672}{parts.path}"
 
 
 def _reason(error: Exception) -> str:

@@ -13,8 +13,10 @@ from rich.table import Table
 from shared.settings import Settings, load
 from shared.topology import Lane
 from tools.ctl import sample as sample_batch
+from tools.ctl.audit import audit
 from tools.ctl.batches import BatchOptions, BatchRequest, build_requests
 from tools.ctl.broker import declare_all, differences
+from tools.ctl.control import cancel, pause, resume
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.recipients import read_recipients
@@ -22,6 +24,7 @@ from tools.ctl.report import refusal, terminal
 from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.templates import app as templates_app
+from tools.ctl.unknown import app as unknown_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +34,10 @@ app = typer.Typer(
     help="Send batches of text messages, watch them, and look after the system behind.",
 )
 app.add_typer(templates_app, name="templates")
+app.add_typer(unknown_app, name="unknown")
+app.command()(audit)
+for command in (pause, resume, cancel):
+    app.command()(command)
 
 
 _KEY = re.compile("[!-~]{1,240}")  # the api takes 255; part numbers come behind
@@ -122,14 +129,14 @@ def topology(
 ) -> None:
     """Declare every exchange, queue and binding on the broker (SMS_AMQP_URL, SMS_RETRY_TIERS_S)."""
     settings = load(Settings)
-    url, wanted = settings.amqp_url.get_secret_value(), settings.topology
+    urls, wanted = settings.amqp_url.get_secret_value(), settings.topology
     size = f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues"
     console = terminal()
     if not check:
-        declare_all(url, wanted)
+        declare_all(urls, wanted)
         console.print(f"the broker has all of it: {size}, {len(wanted.bindings)} bindings")
         return
-    different = differences(url, wanted)
+    different = differences(urls, wanted)
     for sentence in different:
         console.print(sentence, soft_wrap=True)
     if different:

@@ -33,7 +33,7 @@ class Places:
     @property
     def for_smsctl(self) -> dict[str, str]:
         """What smsctl needs to find all this."""
-        return {"SMS_API_URL": self.api_url} | self.shared
+        return {"SMS_API_URL": self.api_url, "SMS_SIMULATOR_URL": self.simulator_url} | self.shared
 
 
 @dataclass(frozen=True)

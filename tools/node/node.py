@@ -16,6 +16,7 @@ from tools.node.config import NodeConfig
 from tools.node.errors import NodeError, NotReadyError, PortTakenError
 
 KILL_TIMEOUT_S = 10.0
+APPEARS_WITHIN_S = 3.0
 
 
 class Node:
@@ -181,6 +182,8 @@ class Node:
             )
 
     def _await_ready(self, timeout_s: float) -> None:
+        # The server was detached: on a busy machine a moment passes before it is seen for the first time.
+        processes.wait_until(lambda: not self._ended(), APPEARS_WITHIN_S)
         if not processes.wait_until(lambda: self._ended() or readiness.answers(self.config), timeout_s):
             self._give_up(f"RabbitMQ did not answer within {timeout_s:g} s")
         if self._ended():

@@ -64,6 +64,7 @@ class _Inspection:
             web.get("/calls", self.page),
             web.get("/calls/summary", self.summary),
             web.get("/calls/counts", self.counts),
+            web.get("/calls/accepted", self.accepted),
             web.delete("/calls", self.clear),
         ]
 
@@ -87,6 +88,13 @@ class _Inspection:
         except ValidationError as problem:
             return invalid(problem)
         return _json({"counts": self._calls.counts(query.batch)})
+
+    async def accepted(self, request: web.Request) -> web.Response:
+        try:
+            query = _BatchQuery.model_validate(dict(request.query))
+        except ValidationError as problem:
+            return invalid(problem)
+        return _json({"counts": self._calls.accepted(query.batch)})
 
     async def clear(self, _request: web.Request) -> web.Response:
         self._calls.clear()

@@ -89,6 +89,10 @@ class CallLog:
         """Calls per reference."""
         return {reference: calls for tally in self._of(batch) for reference, calls in tally.calls.items()}
 
+    def accepted(self, batch: str | None = None) -> dict[str, int]:
+        """Accepted calls per reference, whatever answer they got; those never accepted are left out."""
+        return {reference: calls for tally in self._of(batch) for reference, calls in tally.accepted.items()}
+
     def _of(self, batch: str | None) -> Iterator[_Tally]:
         if batch is None:
             yield from self._tallies.values()
