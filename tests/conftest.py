@@ -21,6 +21,15 @@ from tests.support.processes import ServiceProcess
 Start = Callable[..., ServiceProcess]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-faults", action="store_true", help="every fault scenario, on every broker")
+    parser.addoption("--scenario", type=int, action="append", help="of the faults, only those of this number")
+    parser.addoption("--first-broker", action="store_true", help="faults on one broker only")
+    parser.addoption("--finish-within", type=float, metavar="SECONDS", help="wait no longer for batches under faults")
+    parser.addoption("--seeds", type=int, default=1, help="how many seeds of the random killer")
+    parser.addoption("--faults-table", metavar="FILE", help="write the table of the faults there, as Markdown")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("docker") and not has_docker():

@@ -10,7 +10,7 @@ import requests
 
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.messages import BatchMessage
 from shared.states import State
 from tests.conftest import Start
@@ -54,7 +54,7 @@ def write_rows(database_url: str, batch_id: str, states: list[State]) -> None:
     ]
 
     async def write(ledger: IntakeLedger) -> None:
-        assert await ledger.write(batch_id, 0, rows, 1_700_000_001_000)
+        assert await ledger.write(batch_id, Progress(0, "x", None), rows, 1_700_000_001_000)
 
     in_ledger(database_url, write)
 

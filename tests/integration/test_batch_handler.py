@@ -12,7 +12,7 @@ from shared.clock import now_ms
 from shared.errors import LedgerUnavailable
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.templates import TemplateLedger
 from shared.messages import BATCH_TYPE, BatchMessage
@@ -25,8 +25,8 @@ class LosesAnswers(IntakeLedger):
 
     writes = 0
 
-    async def write(self, batch_id: str, first_row: int, rows: Sequence[NewRow], now_ms: int) -> bool:
-        written = await super().write(batch_id, first_row, rows, now_ms)
+    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
+        written = await super().write(batch_id, progress, rows, now_ms)
         self.writes += 1
         if self.writes == 2:
             raise LedgerUnavailable("the answer was lost")
@@ -40,10 +40,10 @@ class DiesInTheMiddle(IntakeLedger):
         super().__init__(database)
         self.wrote_one = asyncio.Event()
 
-    async def write(self, batch_id: str, first_row: int, rows: Sequence[NewRow], now_ms: int) -> bool:
+    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
         if self.wrote_one.is_set():
             await asyncio.Event().wait()
-        written = await super().write(batch_id, first_row, rows, now_ms)
+        written = await super().write(batch_id, progress, rows, now_ms)
         self.wrote_one.set()
         return written
 

@@ -64,6 +64,7 @@ class StubApi:
         self.posts: list[tuple[str, str | None, Any]] = []
         self.streams: list[list[dict[str, Any]]] = [[RUNNING, FINISHED]]
         self.batch: dict[str, Any] = FINISHED
+        self.commands: list[tuple[str, str]] = []
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=20_000_000)
@@ -71,6 +72,7 @@ class StubApi:
         app.router.add_get("/v1/batches/{id}", self._batch)
         app.router.add_get("/v1/batches/{id}/events", self._events)
         app.router.add_get("/v1/batches/{id}/messages", self._messages)
+        app.router.add_post("/v1/batches/{id}/{command}", self._control)
         return app
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
@@ -82,6 +84,12 @@ class StubApi:
     async def _batch(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["id"] != BATCH_ID:
             return problem(404, "There is no batch with this id.")(request)
+        return web.json_response(self.batch)
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        self.commands.append((request.match_info["id"], request.match_info["command"]))
+        if self.batch["status"] == "finished":
+            return problem(409, "The batch is finished: it cannot be paused any more.")(request)
         return web.json_response(self.batch)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -296,6 +304,28 @@ async def test_the_status_of_an_unknown_batch_is_one_line(
 ) -> None:
     assert await smsctl("status", "another", *options) == 1
     assert capsys.readouterr().err == "smsctl: the API answered 404: There is no batch with this id.\n"
+
+
+@pytest.mark.parametrize(("command", "status"), [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")])
+async def test_a_command_goes_to_the_api_and_the_batch_after_it_is_shown(
+    stub: StubApi, command: str, status: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.batch = {**RUNNING, "status": status, "counts": {"sending": 1, "cancelled": 1}}
+    assert await smsctl(command, BATCH_ID) == 0
+    assert stub.commands == [(BATCH_ID, command)]
+    said = capsys.readouterr()
+    assert f"batch {BATCH_ID}: {status}" in said.out
+    assert re.search(r"total\W+2\b", said.out)
+    assert ("not final yet: 1;" in said.err) == (command == "cancel")
+
+
+async def test_a_command_that_the_batch_does_not_allow_any_more_is_one_line(
+    stub: StubApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await smsctl("pause", BATCH_ID) == 1
+    assert capsys.readouterr().err == (
+        "smsctl: the API answered 409: The batch is finished: it cannot be paused any more.\n"
+    )
 
 
 async def test_a_sample_whose_counts_do_not_add_up_is_an_error(

@@ -35,9 +35,9 @@ def a_batch(recipients: int, **fields: object) -> BatchMessage:
 
 async def written(database: Database, batch: BatchMessage) -> BatchMessage:
     intake = IntakeLedger(database)
-    await intake.begin(batch, batch.content or "text", None)
+    progress = await intake.begin(batch, batch.content or "text", None)
     rows = [NewRow(str(number), State.PENDING, segments=1) for number in batch.recipients]
-    assert await intake.write(batch.batch_id, 0, rows, now_ms())
+    assert await intake.write(batch.batch_id, progress, rows, now_ms())
     return batch
 
 
@@ -148,17 +148,35 @@ async def test_a_batch_finishes_with_its_last_number_and_runs_again_when_one_is_
 async def test_writing_goes_on_where_a_crash_cut_it_off(database: Database) -> None:
     batch, intake = a_batch(4), IntakeLedger(database)
     rows = [NewRow(f"+8613800138{row:03d}", State.PENDING) for row in range(2)]
-    assert (await intake.begin(batch, "kept text", None)).rows_written == 0
-    assert await intake.write(batch.batch_id, 0, rows, now_ms())
+    begun = await intake.begin(batch, "kept text", None)
+    assert begun.rows_written == 0
+    assert await intake.write(batch.batch_id, begun, rows, now_ms())
     assert await counts(database, batch) == {"pending": 4}
     progress = await intake.begin(batch, "another text, from a template that changed meanwhile", None)
     assert (progress.rows_written, progress.content) == (2, "kept text")
-    assert not await intake.write(batch.batch_id, 0, rows, now_ms())
+    assert not await intake.write(batch.batch_id, begun, rows, now_ms())
     end = [NewRow("1", State.INVALID), NewRow("+8613800138000", State.DUPLICATE)]
-    assert await intake.write(batch.batch_id, 2, end, now_ms())
+    assert await intake.write(batch.batch_id, progress, end, now_ms())
     assert (
         await counts(database, batch) == {"pending": 2, "invalid": 1, "duplicate": 1} == await states(database, batch)
     )
+
+
+async def test_a_batch_given_up_halfway_is_taken_up_where_it_stopped(database: Database) -> None:
+    batch, intake = a_batch(4), IntakeLedger(database)
+    begun = await intake.begin(batch, "kept text", None)
+    rows = [NewRow(f"+8613800138{row:03d}", State.PENDING) for row in range(4)]
+    assert await intake.write(batch.batch_id, begun, rows[:2], now_ms())
+    for _ in range(2):
+        await intake.give_up(batch.batch_id, "batch_message_lost", "The broker lost it", now_ms())
+        assert await counts(database, batch) == {"pending": 2, "failed": 2}
+    # Who was still at it, writes nothing any more.
+    assert not await intake.write(batch.batch_id, begun.after(2), rows[2:], now_ms())
+    again = await intake.begin(batch, "another text", None)
+    assert (again.rows_written, again.content, again.error_code) == (2, "kept text", None)
+    assert await counts(database, batch) == {"pending": 4}
+    assert await intake.write(batch.batch_id, again, rows[2:], now_ms())
+    assert await counts(database, batch) == {"pending": 4} == await states(database, batch)
 
 
 async def test_two_requests_under_one_id_are_a_conflict(database: Database) -> None:
@@ -169,9 +187,9 @@ async def test_two_requests_under_one_id_are_a_conflict(database: Database) -> N
 
 async def test_a_batch_that_failed_as_a_whole_can_be_begun_anew(database: Database) -> None:
     batch, intake = a_batch(2), IntakeLedger(database)
-    await intake.begin(batch, None, ("template_unknown", "There is no template 9"))
+    begun = await intake.begin(batch, None, ("template_unknown", "There is no template 9"))
     failed = [NewRow(str(number), State.FAILED, error_code="template_unknown") for number in batch.recipients]
-    await intake.write(batch.batch_id, 0, failed, now_ms())
+    assert await intake.write(batch.batch_id, begun, failed, now_ms())
     view = await ReadingLedger(database).batch(batch.batch_id)
     assert view is not None
     assert (view.status, view.counts, view.error_code) == ("finished", {"failed": 2}, "template_unknown")
@@ -204,7 +222,7 @@ async def test_marking_queued_leaves_alone_what_a_sender_was_quicker_to_claim(da
     rows = await feeding.pending(batch.batch_id, -1, 10)
     assert [row.row for row in rows] == [0, 1, 2]
     await SendingLedger(database).claim({(batch.batch_id, 1): 0}, "a", now_ms())
-    await feeding.mark_queued(batch.batch_id, [row.row for row in rows], now_ms())
+    await feeding.mark_queued(batch.batch_id, rows, now_ms())
     assert await counts(database, batch) == {"queued": 2, "sending": 1} == await states(database, batch)
 
 

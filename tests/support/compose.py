@@ -3,7 +3,7 @@
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,18 @@ def has_compose() -> bool:
 
 
 class Compose:
-    """One project of the compose file; `folder` keeps its .env, so that the user's own is neither read nor written."""
+    """One project of the compose file; `folder` keeps its .env, so that the user's own is neither read nor written.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    `overrides` are further compose files, which change or add to the first.
+    """
+
+    def __init__(self, folder: Path, overrides: Sequence[str | Path] = (), **settings: str) -> None:
         self.project = f"sms-test-{secrets.token_hex(3)}"
         self.api_key = secrets.token_hex(24)
         api_port, management_port, simulator_port = free_ports(3)
         self.api_url = f"http://127.0.0.1:{api_port}"
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
+        self._files = ["docker-compose.yml", *map(str, overrides)]
         self._env_file = folder / "compose.env"
         values = {
             "SMS_RABBITMQ_PASSWORD": secrets.token_hex(24),
@@ -49,7 +53,8 @@ class Compose:
     def run(self, *arguments: str) -> str:
         """Run a Compose command and return what it printed; AssertionError with what it said when it fails."""
         options = ["--project-name", self.project, "--env-file", str(self._env_file)]
-        return _run("docker", "compose", *options, *arguments)
+        files = [option for file in self._files for option in ("--file", file)]
+        return _run("docker", "compose", *options, *files, *arguments)
 
     def up(self, senders: int) -> None:
         """Build, start, and wait until everything says that it is ready."""

@@ -13,7 +13,7 @@ import requests
 
 from tools.node.ports import free_ports
 
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 Result = TypeVar("Result")
 
 
@@ -42,6 +42,12 @@ class ServiceProcess:
     def url(self) -> str:
         """Where it serves; for the workers, health and metrics."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id, of the latest start."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:

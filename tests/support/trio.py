@@ -8,6 +8,7 @@ from typing import Any
 import pika
 import requests
 
+from shared.topology import build_topology
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
 
@@ -26,6 +27,8 @@ class Trio:
     api: ServiceProcess = field(init=False)
     dispatcher: ServiceProcess = field(init=False)
     senders: list[ServiceProcess] = field(default_factory=list)
+    posted: dict[str, int] = field(default_factory=dict)
+    """How many recipients each batch was given with its 202."""
 
     def up(self, senders: int = 2) -> "Trio":
         """Start everything."""
@@ -39,7 +42,9 @@ class Trio:
         body = {"recipients": recipients, "content": "Hello 你好", **fields}
         answer = requests.post(f"{self.api.url}/v1/batches", json=body, timeout=60)
         assert answer.status_code == 202, answer.text
-        return str(answer.json()["batch_id"])
+        batch_id = str(answer.json()["batch_id"])
+        self.posted[batch_id] = len(recipients)
+        return batch_id
 
     def batch(self, batch_id: str) -> dict[str, Any]:
         """The batch as the api tells it."""
@@ -49,12 +54,22 @@ class Trio:
         assert isinstance(found, dict)
         return found
 
+    def control(self, batch_id: str, command: str) -> dict[str, Any]:
+        """Pause, resume or cancel a batch; the batch after it."""
+        answer = requests.post(f"{self.api.url}/v1/batches/{batch_id}/{command}", timeout=60)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert isinstance(found, dict)
+        return found
+
     def finished(self, batch_id: str, timeout_s: float = 60) -> dict[str, int]:
-        """The counts when the batch is finished; they add up to the recipients and are all final."""
+        """The counts when the batch is finished, or cancelled and nothing of it under way any more; they add up to the
+        recipients and are all final."""
 
         def look() -> dict[str, Any] | None:
             batch = self.batch(batch_id)
-            return batch if batch["status"] == "finished" else None
+            live = {name for name, number in batch["counts"].items() if number} - FINAL
+            return batch if batch["status"] in ("finished", "cancelled") and not live else None
 
         try:
             batch = eventually(look, timeout_s, 0.2)
@@ -83,6 +98,35 @@ class Trio:
         counts = answer.json()["counts"]
         assert isinstance(counts, dict)
         return counts
+
+    def provider_accepted(self, batch_id: str) -> dict[str, int]:
+        """How often the provider took each reference of the batch, whatever it answered."""
+        answer = requests.get(f"{self.simulator.url}/calls/accepted", params={"batch": batch_id}, timeout=30)
+        counts = answer.json()["counts"]
+        assert isinstance(counts, dict)
+        return counts
+
+    def depths(self) -> dict[str, int]:
+        """The messages that wait in each queue."""
+        with pika.BlockingConnection(pika.URLParameters(self.vhost.amqp_url)) as connection:
+            channel = connection.channel()
+            queues = [queue.name for queue in build_topology(self._tiers_s).queues]
+            return {queue: channel.queue_declare(queue, passive=True).method.message_count for queue in queues}
+
+    def letters(self, queue: str) -> set[str]:
+        """The message ids in a queue; the messages stay there."""
+        found = set()
+        with pika.BlockingConnection(pika.URLParameters(self.vhost.amqp_url)) as connection:
+            channel = connection.channel()
+            while True:
+                method, properties, _body = channel.basic_get(queue)
+                if method is None:
+                    return found  # closing the connection puts all of them back
+                found.add(str(properties.message_id))
+
+    @property
+    def _tiers_s(self) -> list[float]:
+        return [float(tier_s) for tier_s in self.settings["SMS_RETRY_TIERS_S"].split(",")]
 
     def provider_texts(self, batch_id: str) -> list[dict[str, Any]]:
         """What the provider was sent for the batch."""

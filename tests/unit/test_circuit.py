@@ -64,3 +64,12 @@ def test_an_unclear_call_neither_opens_nor_closes_it() -> None:
     circuit = opened()
     assert not circuit.record(CallResult(Verdict.UNCLEAR), 5)
     assert circuit.is_open
+
+
+def test_a_pause_that_another_sender_was_told_of_holds_and_ends_with_a_probe_that_passes() -> None:
+    circuit = Circuit()
+    assert circuit.hold(30)
+    assert not circuit.hold(20)
+    assert (circuit.is_open, circuit.wait_s(5)) == (True, 25)
+    assert circuit.record(CallResult(Verdict.ACCEPTED), 31)
+    assert not circuit.is_open

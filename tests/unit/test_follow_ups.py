@@ -33,6 +33,7 @@ ROW = Row(
     error_code=None,
     error_reason=None,
     provider_status=None,
+    was_unclear=False,
     batch_state=BatchState.RUNNING,
     provider="default",
     may_resend=False,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired
+from shared.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, mindful
 from shared.states import State
 
 NOW_MS = 1_700_000_000_000
@@ -44,7 +44,8 @@ def test_a_refused_number_keeps_the_providers_code_and_words() -> None:
 @pytest.mark.parametrize("attempt", [1, 6, 7])
 @pytest.mark.parametrize("expires_at_ms", [None, NOW_MS - 1])
 def test_an_unclear_call_is_held(attempt: int, expires_at_ms: int | None) -> None:
-    assert decided(TIMEOUT, attempt, expires_at_ms) == Outcome(State.UNKNOWN, "timeout", "The provider did not answer")
+    held = Outcome(State.UNKNOWN, "timeout", "The provider did not answer", unclear=True)
+    assert decided(TIMEOUT, attempt, expires_at_ms) == held
 
 
 def test_an_unclear_call_is_made_again_where_a_second_text_is_acceptable() -> None:
@@ -140,3 +141,27 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
     assert verdict is Verdict.NOT_SENT or (verdict is Verdict.UNCLEAR and may_resend)
     assert outcome.retry_at_ms >= NOW_MS + round(1000 * (retry_after_s or 0))
     assert expires_at_ms is None or outcome.retry_at_ms < expires_at_ms
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED, State.CANCELLED])
+def test_after_an_unclear_attempt_nothing_proves_that_a_number_was_not_sent(state: State) -> None:
+    outcome = mindful(Outcome(state, "bad_number", "No such number", 400), was_unclear=True)
+    assert (outcome.state, outcome.code, outcome.provider_status) == (State.UNKNOWN, "bad_number", 400)
+    assert outcome.reason == "No such number; an earlier attempt may have been sent"
+
+
+@pytest.mark.parametrize("state", set(State) - {State.FAILED, State.EXPIRED, State.CANCELLED})
+def test_an_unclear_attempt_leaves_other_outcomes_as_they_are(state: State) -> None:
+    assert mindful(Outcome(state), was_unclear=True) == Outcome(state)
+
+
+def test_without_an_unclear_attempt_every_outcome_stays() -> None:
+    assert all(mindful(Outcome(state), was_unclear=False) == Outcome(state) for state in State)
+
+
+def test_a_cancelled_number_that_may_have_been_sent_says_why_it_is_unclear() -> None:
+    outcome = mindful(Outcome(State.CANCELLED), was_unclear=True)
+    assert (outcome.code, outcome.reason) == (
+        "cancelled",
+        "The batch was cancelled; an earlier attempt may have been sent",
+    )

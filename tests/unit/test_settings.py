@@ -66,6 +66,11 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert settings.retry_policy == RetryPolicy(max_attempts=3, tiers_s=(0.2, 1, 2))
 
 
+def test_a_cluster_has_a_url_for_each_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = f"amqp://u:{PASSWORD}@one:5672/, amqps://u:{PASSWORD}@two/vhost"
+    assert loaded(monkeypatch, SMS_AMQP_URL=urls).amqp_url.get_secret_value() == urls
+
+
 def test_the_topology_has_the_tiers_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     topology = loaded(monkeypatch, SMS_RETRY_TIERS_S="0.2,7").topology
     tiers = [queue.name for queue in topology.queues if queue.name.startswith("sms.retry.")]
@@ -74,6 +79,20 @@ def test_the_topology_has_the_tiers_of_the_settings(monkeypatch: pytest.MonkeyPa
 
 def test_a_claims_lease_outlives_the_provider_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, SMS_PROVIDER_TIMEOUT_S="20").lease_ms > 20_000
+
+
+def test_a_senders_deliveries_are_fewer_where_the_rate_is_low(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch).deliveries_at_once == 250
+    assert loaded(monkeypatch, SMS_PROVIDER_RATE="").provider_rate is None
+    assert loaded(monkeypatch, SMS_PROVIDER_RATE="2").deliveries_at_once == 20
+    assert loaded(monkeypatch, SMS_PROVIDER_RATE="0.01").deliveries_at_once == 1
+
+
+def test_a_sender_holds_deliveries_for_less_than_they_would_be_held_to_be_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert loaded(monkeypatch).longest_hold_s == 450
+    assert loaded(monkeypatch, SMS_RECOVER_AFTER_S="60").longest_hold_s == 30
 
 
 def test_provider_codes_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +109,9 @@ def test_an_empty_redis_url_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("SMS_AMQP_URL", f"mysql://user:{PASSWORD}@host/"),
+        ("SMS_AMQP_URL", f"amqp://user:{PASSWORD}@one/,http://user:{PASSWORD}@two/"),
+        ("SMS_AMQP_URL", f"amqp://user:{PASSWORD}@one/,"),
+        ("SMS_AMQP_URL", f"amqp://user:{PASSWORD},with-a-comma@one/"),
         ("SMS_DATABASE_URL", f"mysql://user:{PASSWORD}@host/"),
         ("SMS_REDIS_URL", f"http://user:{PASSWORD}@host/"),
         ("SMS_PROVIDER_URL", f"ftp://user:{PASSWORD}@host/"),
@@ -186,6 +208,7 @@ def test_an_endless_time_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
     [
         ("SMS_AMQP_URL", "amqp://user:hun/ter2@host/"),
         ("SMS_AMQP_URL", "amqp://user:secret@host:port/"),
+        ("SMS_AMQP_URL", "amqp://user:secret@one/,amqp://user:secret@two:port/"),
         ("SMS_DATABASE_URL", "postgresql://user:secret@host:port/db"),
         ("SMS_PROVIDER_URL", "http://[bad"),
     ],

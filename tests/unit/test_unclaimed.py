@@ -26,6 +26,7 @@ ROW = Row(
     error_code=None,
     error_reason=None,
     provider_status=None,
+    was_unclear=False,
     batch_state=BatchState.RUNNING,
     provider="default",
     may_resend=False,
@@ -108,6 +109,11 @@ def test_a_running_lease_is_waited_for_to_its_end(ago_ms: int, wait_ms: int) -> 
 @pytest.mark.parametrize("ago_ms", [15_000, 15_001, 10**9, None])
 def test_a_claim_whose_lease_has_ended_is_held_as_unclear(ago_ms: int | None) -> None:
     assert claimed(ago_ms) == Disposal(Step.HOLD)
+
+
+def test_a_message_that_may_go_round_for_long_goes_slowly() -> None:
+    row = dataclasses.replace(ROW, state=State.PENDING, batch_state=BatchState.PAUSED)
+    assert dispose(MESSAGE, row, NOW_MS, LEASE_MS).wait_ms >= 10_000
 
 
 @pytest.mark.parametrize(

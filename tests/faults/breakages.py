@@ -1,0 +1,283 @@
+"""Deliberate breakages of the code, each with the scenarios that have to notice it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A piece of a file, which is there exactly once, and what replaces it."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """A mistake that somebody could make. Every one of `scenarios` has to fail with it; `only` is pytest's -k, and
+    names the run of a scenario that is quickest to show it."""
+
+    mistake: str
+    edits: tuple[Edit, ...]
+    scenarios: tuple[int, ...]
+    only: str = ""
+
+
+_PIPELINE, _PUBLISHER = "services/sender/pipeline.py", "shared/amqp/publisher.py"
+
+BREAKAGES = (
+    Breakage(
+        "api: a key is remembered before the confirm",
+        (
+            Edit(
+                "services/api/intake.py",
+                '            crash_at("api.publishing")\n',
+                "            await self._acceptances.accepted(batch_id, mine, keyed=keyed)\n"
+                '            crash_at("api.publishing")\n',
+            ),
+        ),
+        (1,),
+        "in_redis",
+    ),
+    Breakage(
+        "api: the Idempotency-Key is ignored",
+        (Edit("services/api/intake.py", "if key is None else keyed_batch_id(request[PRINCIPAL], key)", ""),),
+        (2, 25),
+        "in_the_ledger or fifty",
+    ),
+    Breakage(
+        "every service: deliveries are acked when they are taken (auto-ack)",
+        (
+            Edit(
+                "shared/amqp/consumer.py",
+                "channel.basic_consume(queue, partial(self._on_message, queue))",
+                "channel.basic_consume(queue, partial(self._on_message, queue), auto_ack=True)",
+            ),
+            Edit("shared/amqp/consumer.py", "        channel.basic_ack(tag)\n", "        return\n"),
+        ),
+        (3, 5),
+        "between_its_steps and written or only_received",
+    ),
+    Breakage(
+        "sender: no claim, whoever has a message may send",
+        (
+            Edit(
+                "shared/ledger/sending.py",
+                "row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH",
+                "bool(row)",
+            ),
+        ),
+        (4, 8, 9, 10, 24),
+        "all_is_done and confirmed or recorded_is_skipped or two_copies or ten_thousand_copies or whatever_dies",
+    ),
+    Breakage(
+        "sender: an unclear call is made again",
+        (
+            Edit("shared/outcome.py", "        case Verdict.UNCLEAR if not may_resend:\n", "        case None:\n"),
+            Edit(
+                "shared/outcome.py",
+                "    if result.verdict is Verdict.UNCLEAR:\n        return _ended(State.UN",
+                "    if False:\n        return _ended(State.UN",
+            ),
+        ),
+        (6, 7, 19),
+        "during_its_calls and hold or calls_of_a_killed and hold or nobody_recorded and hold or unclear_answer",
+    ),
+    Breakage(
+        "dispatcher: a lost connection counts as a confirm",
+        (
+            Edit(
+                _PUBLISHER,
+                'Unconfirmed("the connection to the broker was lost"))\n        self._returned',
+                "None)\n        self._returned",
+            ),
+        ),
+        (14,),
+        "cut_again",
+    ),
+    Breakage(
+        "every service: a connection that was lost stays lost",
+        (
+            Edit(
+                "shared/amqp/link.py",
+                "            if not self._closing:\n                await asyncio.sleep(pause_s",
+                "            if not self._closing:\n                await asyncio.Event().wait()\n"
+                "                await asyncio.sleep(pause_s",
+            ),
+        ),
+        (11, 12, 15),
+        "confirmed_message or restarted or majority",
+    ),
+    Breakage(
+        "sender: acked before what follows is published",
+        (
+            Edit(
+                "shared/amqp/settle.py",
+                "    pause_s = _FIRST_PAUSE_S\n",
+                "    pause_s = _FIRST_PAUSE_S\n    for settlement in waiting:\n        settlement.delivery.ack()\n",
+            ),
+            Edit(
+                "shared/amqp/settle.py",
+                "                settlement.delivery.ack()\n        waiting",
+                "                continue\n        waiting",
+            ),
+        ),
+        (16,),
+        "memory",
+    ),
+    Breakage(
+        "topology: dead letters that may be returned 20 times",
+        (Edit("shared/topology.py", "PEEK_LIMIT = 1_000_000", "PEEK_LIMIT = 20"),),
+        (31,),
+        "reject_in_the_ui",
+    ),
+    Breakage(
+        "api: a 202 without a confirm",
+        (
+            Edit(
+                "shared/amqp/confirming.py",
+                "publisher_confirms=True, on_return_raises=True",
+                "publisher_confirms=False, on_return_raises=False",
+            ),
+        ),
+        (13,),
+        "frozen",
+    ),
+    Breakage(
+        "every service: a nack counts as a confirm",
+        (Edit(_PUBLISHER, "        if rejected:\n", "        if rejected and not group:\n"),),
+        (17,),
+    ),
+    Breakage(
+        "sender: no circuit",
+        (
+            Edit(
+                "services/sender/circuit.py",
+                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return False\n",
+            ),
+        ),
+        (18,),
+        "killed",
+    ),
+    Breakage(
+        "sender: no rate, and no pause for all",
+        (
+            Edit(
+                "services/sender/pace.py",
+                "        if not self.interval_s:\n            return 0.0\n",
+                "        return 0.0\n",
+            ),
+            Edit(
+                "services/sender/pace.py",
+                "when_ledger_answers(lambda: self._gates.held_s(self._provider))",
+                "asyncio.sleep(0, 0.0)",
+            ),
+            Edit("services/sender/pace.py", "from shared.ledger.gates", "import asyncio\n\nfrom shared.ledger.gates"),
+            Edit(
+                "services/sender/circuit.py",
+                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return False\n",
+            ),
+        ),
+        (20,),
+    ),
+    Breakage(
+        "sender: a 503 is held to be unclear",
+        (Edit("services/sender/classify.py", "if status in (_THROTTLED, _UNAVAILABLE)", "if status in (_THROTTLED,)"),),
+        (21,),
+        "503",
+    ),
+    Breakage(
+        "sender: a message that nobody can read is dropped",
+        (
+            Edit(
+                _PIPELINE,
+                "elsewhere.append(Settlement(delivery, self._follow_ups.unreadable(delivery, str(error), now)))",
+                "elsewhere.append(Settlement(delivery))",
+            ),
+        ),
+        (22,),
+    ),
+    Breakage(
+        "sender: no isolation of what came back often",
+        (
+            Edit(
+                "shared/amqp/messages.py", "        return self.returns >= _SUSPECT_RETURNS\n", "        return False\n"
+            ),
+            Edit(
+                "shared/amqp/messages.py", "        return self.returns >= _GUILTY_RETURNS\n", "        return False\n"
+            ),
+        ),
+        (23,),
+        "crashes_senders",
+    ),
+    Breakage(
+        "api: without Redis nothing goes",
+        (
+            Edit(
+                "services/api/cache.py",
+                "        except (RedisError, OSError, TimeoutError) as error:\n",
+                "        except EOFError as error:\n",
+            ),
+        ),
+        (26,),
+        "gone",
+    ),
+    Breakage(
+        "workers: the database is not waited for",
+        (
+            Edit(
+                "shared/ledger/waiting.py",
+                "        except LedgerUnavailable as error:\n",
+                "        except EOFError as error:\n",
+            ),
+        ),
+        (27,),
+    ),
+    Breakage(
+        "dispatcher: no recovery",
+        (Edit("services/dispatcher/__main__.py", '            (recovery.run(), "recovery"),\n', ""),),
+        (28,),
+        "queue_deleted_in_the_middle and bulk",
+    ),
+    Breakage(
+        "sender: told to stop, it stops at once",
+        (
+            Edit(
+                "services/sender/__main__.py",
+                "        await lifecycle.within(settings.drain_timeout_s, _drain(consumer, pipeline))\n",
+                "",
+            ),
+        ),
+        (29,),
+    ),
+    Breakage(
+        "api: bodies of any size",
+        (
+            Edit(
+                "services/api/bodies.py",
+                "if request.content_length is not None and request.content_length > self._max_body_bytes:",
+                "if False:",
+            ),
+            Edit("services/api/bodies.py", "if len(body) > self._max_body_bytes:", "if False:"),
+        ),
+        (30,),
+    ),
+    Breakage(
+        "sender: a cancelled or paused batch is sent all the same",
+        (
+            Edit(
+                "shared/ledger/sending.py",
+                "_CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})",
+                "_CLAIMABLE_BATCH = frozenset(BatchState)",
+            ),
+            Edit(
+                "shared/ledger/sending.py",
+                "State.RETRYING, State.FAILED})",
+                "State.RETRYING, State.FAILED, State.CANCELLED})",
+            ),
+        ),
+        (32,),
+    ),
+)

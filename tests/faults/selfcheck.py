@@ -1,0 +1,78 @@
+"""Does the fault suite notice? Breaks a copy of the code in one way after the other, and runs what must fail then.
+
+`python -m tests.faults.selfcheck [words of a mistake …]`: exit status 1 where a breakage went unnoticed.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.breakages import BREAKAGES, Breakage
+
+ROOT = Path(__file__).parents[2]
+_TIMEOUT_S = 900
+_FINISH_S = 30
+"""A broken build never finishes: no need to wait as long as for a sound one."""
+_COPIED = ("services", "shared", "tools", "tests", "pyproject.toml", "docker-compose.yml", "docker-compose.cluster.yml")
+_ERRORS = re.compile(r"^ERROR ", re.MULTILINE)
+_COUNTED = re.compile(r"^\| (?P<scenario>\d+) \|.*?\| (?P<runs>\d+) \| (?P<failed>\d+) \|", re.MULTILINE)
+
+
+def main(words: list[str]) -> int:
+    """Run the breakages whose mistake has one of the words, or all; print what came of each."""
+    chosen = [item for item in BREAKAGES if not words or any(word in item.mistake for word in words)]
+    unnoticed = 0
+    print("| the mistake | scenario | noticed | seconds |\n|---|---|---|---|", flush=True)
+    for breakage in chosen:
+        began_at_s = time.monotonic()
+        failed = _failed_scenarios(breakage)
+        seconds = time.monotonic() - began_at_s
+        for scenario in breakage.scenarios:
+            noticed = scenario in failed
+            unnoticed += not noticed
+            print(f"| {breakage.mistake} | {scenario} | {'yes' if noticed else 'NO'} | {seconds:.0f} |", flush=True)
+    return 1 if unnoticed else 0
+
+
+def _failed_scenarios(breakage: Breakage) -> set[int]:
+    with _broken_copy(breakage) as copy:
+        scenarios = [f"--scenario={number}" for number in breakage.scenarios]
+        only = ["-k", breakage.only] if breakage.only else []
+        command = [
+            sys.executable, "-m", "pytest", "tests/faults", "--all-faults", "--first-broker", *scenarios, *only,
+            f"--finish-within={_FINISH_S}", "-q", "-p", "no:cacheprovider",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode not in (0, 1) or _ERRORS.search(done.stdout):  # neither passed nor failed: the run is broken
+        sys.exit(f"{breakage.mistake}: pytest ended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+    lines = _COUNTED.finditer(done.stdout)
+    return {int(line["scenario"]) for line in lines if int(line["failed"])}
+
+
+@contextmanager
+def _broken_copy(breakage: Breakage) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sms-broken-") as folder:
+        copy = Path(folder)
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            else:
+                shutil.copy(source, copy / name)
+        for edit in breakage.edits:
+            path = copy / edit.file
+            text = path.read_text()
+            if text.count(edit.old) != 1:
+                sys.exit(f"{breakage.mistake}: {edit.file} has this {text.count(edit.old)} times: {edit.old!r}")
+            path.write_text(text.replace(edit.old, edit.new))
+        yield copy
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Batches paused, resumed and cancelled while the services and the broker are killed, frozen and stopped at random."""
+
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+import requests
+
+from tests.conftest import Start
+from tests.faults.conftest import FaultRun, trio_on
+from tests.faults.killing import Fate, Killer, Service, Victim
+from tests.faults.test_kills import plain_numbers
+from tests.faults.test_random_killer import holders_of_unknown
+from tests.support.own_broker import OwnBroker, settle_down
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import Trio
+
+_BATCHES, _RECIPIENTS, _QUICK_RECIPIENTS = 5, 2_000, 500
+_TURNS, _QUICK_TURNS = 30, 15
+_FAULTS, _QUICK_FAULTS = 3, 1
+_SETTINGS = {
+    "SMS_PROVIDER_TIMEOUT_S": "4",
+    "SMS_PREFETCH": "50",  # so that the batches last as long as the killer
+    "SMS_DRAIN_TIMEOUT_S": "5",
+    "SMS_PUBLISH_TIMEOUT_S": "2",
+}
+# Shorter than the provider's timeout: what is unknown in the end comes from kills alone.
+_LONGEST_FREEZE_S = 2.5
+_ANSWER_TIMEOUT_S = 5
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    metafunc.parametrize("seed", range(1, metafunc.config.getoption("--seeds") + 1))
+
+
+def asked(trio: Trio, batch_id: str, command: str) -> int | None:
+    """The status of the api's answer; None for none, as where it is just dead."""
+    place = f"{trio.api.url}/v1/batches/{batch_id}/{command}"
+    try:
+        answer = requests.post(place, timeout=_ANSWER_TIMEOUT_S)
+    except requests.RequestException:
+        return None
+    assert answer.status_code in (200, 409, 503), answer.text
+    return answer.status_code
+
+
+def fates_of(seed: int, faults: int, services: Sequence[Service], broker: OwnBroker) -> list[tuple[Victim, Fate]]:
+    victims: list[Victim] = [*services, broker]
+    return [(victim, Fate(f"{seed}:{n}", faults, _LONGEST_FREEZE_S)) for n, victim in enumerate(victims)]
+
+
+@pytest.mark.quick
+@pytest.mark.scenario(32, "batches paused, resumed, cancelled while everything is killed at random")
+def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
+    seed: int,
+    own_broker_of_each_kind: OwnBroker,
+    simulator: ServiceProcess,
+    settings: dict[str, str],
+    start: Start,
+    fault: FaultRun,
+    pytestconfig: pytest.Config,
+) -> None:
+    in_full = pytestconfig.getoption("--all-faults")
+    recipients, turns = (_RECIPIENTS, _TURNS) if in_full else (_QUICK_RECIPIENTS, _QUICK_TURNS)
+    trio = trio_on(own_broker_of_each_kind, simulator, {**settings, **_SETTINGS}, start).up()
+    services = [Service(process) for process in (trio.api, trio.dispatcher, *trio.senders)]
+    settle_down()
+    trio.misbehave("slow", delay_s=0.2)
+    batch_ids = [trio.post(plain_numbers(recipients)) for _ in range(_BATCHES)]
+    to_cancel, chance = batch_ids[: _BATCHES // 2], random.Random(seed)
+
+    faults = _FAULTS if in_full else _QUICK_FAULTS
+    with Killer(fates_of(seed, faults, services, own_broker_of_each_kind)):
+        for _ in range(turns):
+            asked(trio, chance.choice(batch_ids), chance.choice(["pause", "resume"]))
+            if chance.random() < len(to_cancel) / turns:
+                asked(trio, chance.choice(to_cancel), "cancel")
+            time.sleep(chance.uniform(0, 0.5))
+
+    for service in services:
+        service.look()
+        eventually(service.process.is_ready, 60)
+    # 409: it went its whole way, or was cancelled, before this.
+    for batch_id in batch_ids:
+        eventually(lambda one=batch_id: asked(trio, one, "resume") in (200, 409), 60, 0.5)
+    for batch_id in to_cancel:
+        eventually(lambda one=batch_id: asked(trio, one, "cancel") in (200, 409), 60, 0.5)
+    fault.conserved(trio, batch_ids)
+    assert [flaw for service in services for flaw in service.flaws] == []
+    assert holders_of_unknown(trio) <= {pid for service in services for pid in service.harmed}
+    cancelled = {batch_id for batch_id in batch_ids if trio.messages(batch_id, state="cancelled")}
+    assert cancelled <= set(to_cancel)

@@ -1,0 +1,208 @@
+"""A provider that is down, throttling or unclear, and senders that are told to stop in the middle of its calls."""
+
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+import requests
+
+from tests.conftest import Start
+from tests.faults.conftest import RECOVERS_SOON, FaultRun
+from tests.faults.test_kills import ends_as, plain_numbers
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import Trio
+
+DEPTH = 1000
+PREFETCH = 250
+RATE = 50
+PAUSE_S = 8
+FINAL_BY_ITS_CALLS = {
+    ("accept",): "sent",
+    ("500",): "unknown",
+    ("503", "accept"): "sent",
+    ("503", "500"): "unknown",
+    ("503", "503", "accept"): "sent",
+    ("503", "503", "500"): "unknown",
+    ("503", "503", "503", "accept"): "sent",
+    ("503", "503", "503", "500"): "unknown",
+    ("503", "503", "503", "503"): "failed",
+}
+"""The table of outcomes, for the answers that a number got one after the other; at most four attempts."""
+
+
+@pytest.fixture
+def trio(each_vhost: Vhost, simulator: ServiceProcess, settings: dict[str, str], start: Start) -> Trio:
+    """Nothing of it runs yet."""
+    own = {"SMS_PROVIDER_TIMEOUT_S": "10", "SMS_PREFETCH": str(PREFETCH), "SMS_AMQP_URL": each_vhost.amqp_url}
+    return Trio(each_vhost, simulator, {**settings, **own}, start)
+
+
+def down(trio: Trio, how: str) -> Callable[[], None]:
+    """Have the provider take nothing; what brings it back."""
+    if how == "killed":
+        trio.simulator.kill()
+        return lambda: trio.simulator.start() and None
+    trio.misbehave(how, retry_after_s=2)
+    return lambda: trio.misbehave("accept")
+
+
+@pytest.mark.parametrize(
+    ("how", "down_s", "numbers"),
+    [
+        pytest.param("killed", 4, 3000, marks=pytest.mark.quick),
+        ("killed", 60, 10_000),
+        ("503", 60, 10_000),
+        ("throttle", 20, 10_000),
+    ],
+)
+@pytest.mark.scenario(18, "provider down for long")
+def test_a_provider_that_is_down_costs_few_attempts_and_little_room_on_the_broker(
+    trio: Trio, how: str, down_s: float, numbers: int, fault: FaultRun
+) -> None:
+    trio.settings |= {"SMS_OUTBOUND_DEPTH": str(DEPTH), **RECOVERS_SOON}  # so they hold what they have for 2.5 s only
+    trio.up()
+    back = down(trio, how)
+    batch_id = trio.post(plain_numbers(numbers))
+    eventually(lambda: all("circuit_opened" in sender.log for sender in trio.senders))
+    deepest, until_s = 0, time.monotonic() + down_s
+    while time.monotonic() < until_s:
+        deepest = max(deepest, sum(trio.depths().values()))
+        time.sleep(0.5)
+    assert trio.batch(batch_id)["counts"].get("failed", 0) == 0
+    back()
+    fault.conserved(trio, [batch_id])
+    assert ends_as(trio, batch_id) == {"sent": numbers}
+    # What the senders held when they gave it back to wait, on top of what the dispatcher feeds.
+    assert 0 < deepest < DEPTH + 4 * len(trio.senders) * PREFETCH
+    burned = sum(message["attempts"] - 1 for message in trio.messages(batch_id))
+    assert burned < 4 * len(trio.senders) * PREFETCH
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        ("accept-late", "timeout"),
+        pytest.param("accept-reset", "connection_lost", marks=pytest.mark.quick),
+        ("garbage", "answer_not_understood"),
+    ],
+)
+@pytest.mark.scenario(19, "provider answers too late, resets after taking, or answers nonsense")
+def test_an_unclear_answer_is_held_and_never_followed_by_a_second_call(
+    trio: Trio, mode: str, code: str, fault: FaultRun
+) -> None:
+    trio.up()
+    trio.misbehave(mode, share=0.2, delay_s=15 if mode == "accept-late" else 0, seed=7)
+    batch_id = trio.post(plain_numbers(600))
+    fault.conserved(trio, [batch_id])
+    met = {call["reference"] for call in trio.provider_texts(batch_id) if call["behaviour"] == mode}
+    held = {f"{batch_id}:{message['row']}": message for message in trio.messages(batch_id, state="unknown")}
+    assert held.keys() == met
+    assert {message["error_code"] for message in held.values()} == {code}
+    assert len(met) > 60
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "seed"),  # the endings: 503 once, and always 500
+    [
+        pytest.param("500", "9003", 1, marks=pytest.mark.quick),
+        ("500", "9003", 2),
+        ("503", "9006", 1),
+        ("503", "9006", 2),
+    ],
+)
+@pytest.mark.scenario(21, "a few per cent of random 500s and 503s")
+def test_each_error_is_classified_as_the_table_says(
+    trio: Trio, mode: str, ending: str, seed: int, fault: FaultRun
+) -> None:
+    chance = random.Random(seed)
+    numbers = [
+        f"+86139{row:04d}{ending}" if chance.random() < 0.03 else number
+        for row, number in enumerate(plain_numbers(2000))
+    ]
+    trio.up()
+    trio.misbehave(mode, share=0.04, seed=seed)
+    batch_id = trio.post(numbers)
+    fault.conserved(trio, [batch_id])
+    answers: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for call in trio.provider_texts(batch_id):
+        answers[call["reference"]] += (call["behaviour"],)
+    states = {f"{batch_id}:{message['row']}": message["state"] for message in trio.messages(batch_id)}
+    assert states == {reference: FINAL_BY_ITS_CALLS[calls] for reference, calls in answers.items()}
+    assert Counter(states.values())["unknown"] > 20
+    assert ("503", "accept") in answers.values()
+
+
+@pytest.mark.scenario(20, "a rate for five senders together")
+@pytest.mark.quick
+def test_five_senders_together_keep_the_rate(trio: Trio, fault: FaultRun) -> None:
+    trio.settings["SMS_PROVIDER_RATE"] = str(RATE)
+    trio.up(senders=5)
+    batch_id = trio.post(plain_numbers(8 * RATE))
+    fault.conserved(trio, [batch_id])
+    assert ends_as(trio, batch_id) == {"sent": 8 * RATE}
+    # A call may be late by what a busy machine takes for it, so the next second may hold some more.
+    assert busiest_second(trio) <= 1.5 * RATE
+
+
+@pytest.mark.scenario(20, "429 with Retry-After, five senders")
+def test_a_pause_that_one_sender_is_told_holds_all_five(trio: Trio, fault: FaultRun) -> None:
+    trio.settings["SMS_PROVIDER_RATE"] = str(RATE)
+    trio.up(senders=5)
+    trio.misbehave("throttle", retry_after_s=PAUSE_S)
+    told, *others = trio.senders
+    for sender in others:
+        sender.signal(signal.SIGSTOP)
+    batch_id = trio.post(plain_numbers(10 * RATE))
+    eventually(lambda: "circuit_opened" in told.log)
+    for sender in others:
+        sender.signal(signal.SIGCONT)
+    paused_at_s = call_times_s(trio)[-1]
+    time.sleep(1)  # what it had reserved before it was told
+    called = sum(trio.provider_calls(batch_id).values())
+    while time.time() < paused_at_s + PAUSE_S - 1:
+        time.sleep(0.1)
+    assert sum(trio.provider_calls(batch_id).values()) - called <= len(trio.senders)
+    trio.misbehave("accept")
+    fault.conserved(trio, [batch_id])
+    assert ends_as(trio, batch_id) == {"sent": 10 * RATE}
+    assert busiest_second(trio) <= 1.5 * RATE
+
+
+def call_times_s(trio: Trio) -> list[float]:
+    """When the provider was called, in Unix time, ascending."""
+    calls = requests.get(f"{trio.simulator.url}/calls", params={"limit": 10_000}, timeout=30).json()["calls"]
+    return sorted(datetime.fromisoformat(call["at"]).timestamp() for call in calls)
+
+
+def busiest_second(trio: Trio) -> int:
+    """The most calls in any second."""
+    times_s = call_times_s(trio)
+    return max(sum(at_s <= other_s < at_s + 1 for other_s in times_s) for at_s in times_s)
+
+
+@pytest.mark.parametrize(("call_s", "drain_s"), [(2, 25), pytest.param(8, 2, id="cut_off")])
+@pytest.mark.scenario(29, "SIGTERM with 200 calls in flight")
+def test_a_sender_told_to_stop_in_the_middle_of_its_calls_ends_in_order(
+    trio: Trio, call_s: float, drain_s: float, fault: FaultRun
+) -> None:
+    trio.settings |= {"SMS_PROVIDER_TIMEOUT_S": "20", "SMS_DRAIN_TIMEOUT_S": str(drain_s)}
+    trio.up(senders=1)
+    trio.misbehave("slow", delay_s=call_s)
+    batch_id = trio.post(plain_numbers(600))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sending", 0) >= 200)
+    assert trio.senders[0].stop() == 0
+    left, called = trio.batch(batch_id)["counts"], len(trio.provider_calls(batch_id))
+    trio.misbehave("accept")
+    trio.senders[0].start()
+    found = fault.conserved(trio, [batch_id])
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+    if drain_s > call_s:
+        assert (left["sent"], left.get("sending", 0), found.unknown) == (called, 0, 0)
+    else:
+        assert 0 < found.unknown == left["sending"]

@@ -1,0 +1,136 @@
+"""Numbers whose message is gone: the dispatcher finds them, and they are sent, or said to be unclear."""
+
+import time
+from itertools import pairwise
+
+import pytest
+import requests
+
+from shared.ledger.database import Database
+from shared.ledger.gates import ProviderGates
+from shared.messages import BatchMessage
+from shared.phone import mask
+from tests.conftest import Start
+from tests.integration.test_trio import numbers, settings_for
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import Trio
+
+RECOVER_AFTER_S = "3"
+
+
+@pytest.fixture
+def trio(vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start) -> Trio:
+    settings = settings_for(vhost, database_url, simulator)
+    return Trio(vhost, simulator, {**settings, "SMS_RECOVER_AFTER_S": RECOVER_AFTER_S}, start)
+
+
+def delete_queue(trio: Trio, queue: str) -> None:
+    trio.vhost.broker.api("DELETE", f"queues/{trio.vhost.name}/{queue}")
+
+
+def plain(count: int) -> list[str]:
+    return [number for number in numbers(2 * count) if not number[-4:].startswith("90")][:count]
+
+
+def test_numbers_whose_queue_was_deleted_are_fed_again(trio: Trio) -> None:
+    trio.up(senders=0)
+    batch_id = trio.post(plain(500))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("queued") == 500)
+    delete_queue(trio, "sms.outbound.bulk")
+    trio.senders.append(trio.start("services.sender", **trio.settings))
+    assert trio.finished(batch_id) == {"sent": 500}
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+
+
+def test_retries_whose_queue_was_deleted_are_fed_again(trio: Trio) -> None:
+    trio.up(senders=1)
+    trio.misbehave("503")
+    batch_id = trio.post(plain(5))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("retrying") == 5)
+    for tier in ("200ms", "500ms", "1s", "2s"):
+        delete_queue(trio, f"sms.retry.{tier}")
+    trio.misbehave("accept")
+    assert trio.finished(batch_id) == {"sent": 5}
+
+
+@pytest.mark.parametrize(("on_unknown", "counts"), [("hold", {"unknown": 5}), ("resend", {"sent": 5})])
+def test_a_claim_whose_sender_and_message_are_gone_is_unclear(
+    trio: Trio, on_unknown: str, counts: dict[str, int]
+) -> None:
+    trio.up(senders=1)
+    trio.misbehave("slow", delay_s=3)
+    batch_id = trio.post(recipients := plain(5), on_unknown=on_unknown)
+    eventually(lambda: len(trio.provider_calls(batch_id)) == 5)
+    trio.senders[0].kill()
+    delete_queue(trio, "sms.outbound.bulk")
+    trio.misbehave("accept")
+    trio.senders[0].start()
+    assert trio.finished(batch_id, 90) == counts
+    letters = trio.vhost.messages("sms.unknown")
+    assert len(letters) == counts.get("unknown", 0)
+    for letter in letters:
+        headers = letter["properties"]["headers"]
+        assert headers["x-error-code"] == "sender_died"
+        assert headers["x-failed-by"].startswith("dispatcher@")
+        assert mask(recipients[0])[:6] in letter["payload"]
+
+
+def test_a_copy_that_lives_makes_no_second_call(trio: Trio) -> None:
+    trio.settings["SMS_MAX_ATTEMPTS"] = "50"  # the probes are attempts too
+    trio.up(senders=1)
+    trio.misbehave("503")
+    batch_id = trio.post(plain(30))
+    # The circuit opens; what is held for longer than half the time to recovery waits in a retry tier.
+    eventually(lambda: "provider_busy" in {row["error_code"] for row in trio.messages(batch_id)}, 60)
+    time.sleep(2 * float(RECOVER_AFTER_S))
+    trio.misbehave("accept")
+    assert trio.finished(batch_id, 90) == {"sent": 30}
+    accepted = trio.provider_accepted(batch_id)
+    assert len(accepted) == 30
+    assert set(accepted.values()) == {1}
+
+
+def test_a_batch_whose_message_is_lost_halfway_says_so_and_goes_on_where_it_turns_up(trio: Trio) -> None:
+    trio.up(senders=1)
+    trio.dispatcher.end()
+    dying = trio.start("services.dispatcher", wait=False, **trio.settings, SMS_CRASH_AT="dispatcher.written:2")
+    batch_id = trio.post(plain(4500))
+    dying.wait()
+    ((_properties, body),) = eventually(lambda: trio.take("sms.batches"))
+    trio.dispatcher.start()
+    counts = trio.finished(batch_id, 90)
+    assert counts == {"sent": 2000, "failed": 2500}
+    assert trio.batch(batch_id)["error_code"] == "batch_message_lost"
+    message = BatchMessage.model_validate(body)
+    trio.publish("sms.batches", "sms.batches", message.model_dump_json().encode(), type="sms.batch.v1")
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sent") == 4500, 60)
+    assert trio.finished(batch_id) == {"sent": 4500}
+    assert trio.batch(batch_id).get("error_code") is None
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+
+
+async def test_reserved_calls_are_apart_from_each_other_whoever_reserves(database_url: str) -> None:
+    database = Database(database_url)
+    await database.migrate()
+    gates = [ProviderGates(database), ProviderGates(database)]
+    waits = [await gates[turn % 2].reserve("default", 10, 0.1) for turn in range(5)]
+    # Ten calls a tenth of a second apart each time: the next begin a second later, less what passed meanwhile.
+    assert all(0.5 < later - earlier <= 1.0 for earlier, later in pairwise(waits))
+    await gates[0].hold("default", 30)
+    await gates[1].hold("default", 5)
+    assert 25 < await gates[1].held_s("default") <= 30
+    assert await gates[1].reserve("default", 1, 0.1) > 25
+    assert await gates[1].held_s("another") == 0
+    await database.close()
+
+
+def test_five_senders_keep_one_rate(trio: Trio) -> None:
+    trio.settings["SMS_PROVIDER_RATE"] = "40"
+    trio.up(senders=5)
+    batch_id = trio.post(plain(200))
+    assert trio.finished(batch_id) == {"sent": 200}
+    answer = requests.get(f"{trio.simulator.url}/calls", params={"batch": batch_id, "limit": 1000}, timeout=30)
+    seconds = [call["at"][:19] for call in answer.json()["calls"]]
+    # Whole seconds of the provider's clock: the rate, and what a slot may be late.
+    assert max(seconds.count(second) for second in set(seconds)) <= 40 * 1.2 + 1
