@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.redis import RedisContainer
 
+from shared.ledger.database import Database
 from tests.support import private_postgres, private_redis
 from tests.support.brokers import Broker, Vhost, own_vhost, running_container, running_node
 from tests.support.machine import has_docker, missing
@@ -112,6 +113,25 @@ def postgres_url(new_postgres_database: Callable[[], str]) -> str:
 def database_url(request: pytest.FixtureRequest) -> str:
     """A database of either kind: the test runs twice."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An empty ledger of either kind."""
+    database = Database(database_url)
+    await database.migrate()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[private_postgres.PrivatePostgres]:
+    """A server that the test may kill."""
+    try:
+        with private_postgres.PrivatePostgres(tmp_path) as server:
+            yield server
+    except private_postgres.Unavailable as reason:
+        missing(str(reason))
 
 
 @pytest.fixture(scope="session")

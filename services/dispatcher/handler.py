@@ -68,7 +68,7 @@ class BatchHandler:
 
     async def _written(self, delivery: Delivery) -> Outgoing | None:
         """Write the batch; the dead letter where it cannot be sent."""
-        if delivery.is_guilty:
+        if delivery.is_poison:
             reason = f"Its message came back {delivery.returns} times from dispatchers that ended while they had it"
             return await self._refused(delivery, delivery.message_id or "", "crashes_dispatcher", reason)
         crash_at("dispatcher.received", delivery.message_id)

@@ -4,31 +4,31 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
 
 from services.sender import metrics
 from services.sender.circuit import Circuit
-from services.sender.follow_ups import FollowUps, recorded_outcome
+from services.sender.disposing import Disposer
+from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway, TextMessage
-from services.sender.jobs import Done, Job, Plan, Rules, first_of_each
+from services.sender.jobs import Done, Job, Rules, first_of_each
 from services.sender.pace import Pace
-from services.sender.suspects import sentence, told_apart
-from services.sender.unclaimed import Disposal, Step, dispose
+from services.sender.suspects import poisoned, told_apart
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import UnreadableMessage
-from shared.ledger.sending import Key, Recorded, Row, SendingLedger
+from shared.ledger.sending import Recorded, Row, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import message_id, read_outbound
 from shared.micro_batch import next_batch
-from shared.outcome import SENDER_DIED, CallResult, Outcome, Verdict, decide, expired, mindful
-from shared.states import BatchState, State
+from shared.outcome import CallResult, Outcome, Verdict, decide, expired, mindful
+from shared.states import State
 
 _MOST, _LINGER_S = 100, 0.003
 _STALE_CLAIM_MS = 4000
@@ -53,6 +53,7 @@ class Pipeline:
         self._ledger, self._publisher = ledger, publisher
         self._gateway, self._pace = calling
         self._follow_ups, self._rules = follow_ups, rules
+        self._disposer = Disposer(ledger, publisher, follow_ups, rules)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
@@ -108,8 +109,8 @@ class Pipeline:
                 await asyncio.sleep(_GATHERING_S)
                 continue
             delivery = self._suspects.pop(random.randrange(len(self._suspects)))  # noqa: S311 - no secret
-            if delivery.is_guilty:
-                await self._set_aside(await self._ready([delivery]), sentence(delivery))
+            if delivery.is_poison:
+                await self._disposer.set_aside(await self._ready([delivery]), poisoned(delivery))
             elif calls := await self._send_when_possible([delivery]):
                 await asyncio.wait(calls)
 
@@ -151,22 +152,7 @@ class Pipeline:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
         retry_at_ms = now_ms() + round(1000 * self._rules.longest_hold_s)
         outcome = Outcome(State.RETRYING, "provider_busy", _BUSY, retry_at_ms=retry_at_ms)
-        await self._set_aside(await self._ready(deliveries), outcome)
-
-    async def _set_aside(self, jobs: Sequence[Job], outcome: Outcome) -> None:
-        """Give the jobs' rows an outcome without a call, and settle by it."""
-        first, copies = first_of_each(jobs)
-        if not first:
-            return
-        attempts, now = {key: job.message.attempt for key, job in first.items()}, now_ms()
-        claims = await when_ledger_answers(lambda: self._ledger.set_aside(attempts, outcome, now))
-        settlements = [
-            self._settlement(first[key], row, recorded_outcome(row), now) for key, row in claims.ours.items()
-        ]
-        await settle(settlements, self._publisher)
-        others = [job for key, job in first.items() if key not in claims.ours] + copies
-        if others:
-            await self._dispose(others, {**claims.others, **claims.ours})
+        await self._disposer.set_aside(await self._ready(deliveries), outcome)
 
     async def _recording(self) -> None:
         while True:
@@ -210,7 +196,7 @@ class Pipeline:
         ]
         others = [job for key, job in first.items() if key not in claims.ours] + copies
         if others:
-            self._begin(self._dispose(others, {**claims.others, **claims.ours}))
+            self._begin(self._disposer.dispose(others, {**claims.others, **claims.ours}))
         return calls
 
     async def _ready(self, deliveries: Sequence[Delivery]) -> list[Job]:
@@ -292,62 +278,6 @@ class Pipeline:
     def _settlement(self, job: Job, row: Row, outcome: Outcome, now: int) -> Settlement:
         return Settlement(job.delivery, self._follow_ups.after(job.message, job.delivery, row, outcome, now))
 
-    async def _dispose(self, jobs: Sequence[Job], rows: Mapping[Key, Row]) -> None:
-        """Settle deliveries whose rows are not ours to send."""
-        now = now_ms()
-        plans = []
-        for job in jobs:
-            row = rows.get(job.key)
-            plans.append((job, row, dispose(job.message, row, now, self._rules.lease_ms)))
-        plans = await self._moved(plans, now)
-        for _job, _row, disposal in plans:
-            metrics.UNCLAIMED.labels(disposal.step.name.lower()).inc()
-        settlements = [
-            Settlement(job.delivery, self._follow_ups.disposal(job.message, job.delivery, row, disposal, now))
-            for job, row, disposal in plans
-        ]
-        await settle(settlements, self._publisher)
-
-    async def _moved(self, plans: list[Plan], now: int) -> list[Plan]:
-        """The plans, with the rows moved that they want moved; a row that changed meanwhile is looked at again."""
-        moves = {
-            row.key: (row, outcome)
-            for _job, row, disposal in plans
-            if row and (outcome := _move_to(row, disposal.step, self._rules, now))
-        }
-        if not moves:
-            return plans
-        moved = await when_ledger_answers(lambda: self._ledger.move(list(moves.values()), now))
-        outcomes = {key: outcome for key, (_row, outcome) in moves.items()}
-        return [_after_move(plan, outcomes, moved) for plan in plans]
-
 
 _BUSY = "The provider as a whole took nothing for a while; the next try comes later"
 _ANOTHER = "the provider asked another sender for a pause"
-
-
-def _move_to(row: Row, step: Step, rules: Rules, now: int) -> Outcome | None:
-    """Where a step moves its row; None where it stays."""
-    if step is Step.PARK:
-        return Outcome(State.PENDING)
-    if step is Step.CANCEL:
-        return mindful(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
-    if step is not Step.HOLD:
-        return None
-    return decide(
-        SENDER_DIED,
-        attempt=row.attempt,
-        may_resend=rules.may_resend(row) and row.batch_state is not BatchState.CANCELLED,
-        expires_at_ms=row.expires_at_ms,
-        now_ms=now,
-        policy=rules.policy,
-    )
-
-
-def _after_move(plan: Plan, outcomes: Mapping[Key, Outcome], moved: set[Key]) -> Plan:
-    job, row, disposal = plan
-    if row is None or row.key not in outcomes:
-        return plan
-    if row.key not in moved:
-        return job, row, Disposal(Step.WAIT)
-    return job, row.after(outcomes[row.key]), disposal

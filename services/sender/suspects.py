@@ -16,7 +16,7 @@ def told_apart(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Del
     return ordinary, suspects
 
 
-def sentence(delivery: Delivery) -> Outcome:
-    """What becomes of a guilty message's number."""
+def poisoned(delivery: Delivery) -> Outcome:
+    """What becomes of a poison message's number."""
     reason = f"Its message came back {delivery.returns} times from senders that ended while they had it"
     return Outcome(State.FAILED, "crashes_sender", reason)

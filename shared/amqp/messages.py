@@ -7,7 +7,7 @@ from typing import Any
 from shared.topology import CRASH_LIMIT
 
 _SUSPECT_RETURNS = 3
-_GUILTY_RETURNS = CRASH_LIMIT - 2
+_POISON_RETURNS = CRASH_LIMIT - 2
 """Just before the broker takes it away, which would tell nobody why."""
 
 Headers = Mapping[str, str | int]
@@ -63,6 +63,6 @@ class Delivery:
         return self.returns >= _SUSPECT_RETURNS
 
     @property
-    def is_guilty(self) -> bool:
+    def is_poison(self) -> bool:
         """Whether it has come back so often that it is not tried any more."""
-        return self.returns >= _GUILTY_RETURNS
+        return self.returns >= _POISON_RETURNS

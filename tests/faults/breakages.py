@@ -206,7 +206,7 @@ BREAKAGES = (
                 "shared/amqp/messages.py", "        return self.returns >= _SUSPECT_RETURNS\n", "        return False\n"
             ),
             Edit(
-                "shared/amqp/messages.py", "        return self.returns >= _GUILTY_RETURNS\n", "        return False\n"
+                "shared/amqp/messages.py", "        return self.returns >= _POISON_RETURNS\n", "        return False\n"
             ),
         ),
         (23,),

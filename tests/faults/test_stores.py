@@ -43,15 +43,6 @@ def own_redis(tmp_path: Path) -> Iterator[private_redis.PrivateRedis]:
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[private_postgres.PrivatePostgres]:
-    try:
-        with private_postgres.PrivatePostgres(tmp_path) as server:
-            yield server
-    except private_postgres.Unavailable as reason:
-        missing(str(reason))
-
-
-@pytest.fixture
 def slow_way(own_redis: private_redis.PrivateRedis) -> Iterator[Proxy]:
     """A proxy before Redis."""
     parts = urlsplit(own_redis.url)

@@ -1,9 +1,7 @@
 """A batch message is acked only when every one of its rows is in the ledger, whoever wrote them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-
-import pytest
+from collections.abc import Sequence
 
 from services.dispatcher.handler import BatchHandler, Ledgers
 from shared.amqp.messages import Delivery
@@ -46,14 +44,6 @@ class DiesInTheMiddle(IntakeLedger):
         written = await super().write(batch_id, progress, rows, now_ms)
         self.wrote_one.set()
         return written
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
 
 
 def a_batch() -> BatchMessage:

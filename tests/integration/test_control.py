@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +25,7 @@ from shared.states import BatchState, State
 from tests.conftest import Start
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import TIERS_S, Trio
+from tests.support.trio import Trio, settings_for
 
 COMMANDS = ("pause", "resume", "cancel")
 
@@ -37,14 +36,6 @@ def numbers(count: int) -> list[str]:
 
 
 # The ledger
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
 
 
 def a_batch(recipients: int, **fields: object) -> BatchMessage:
@@ -288,17 +279,6 @@ async def test_commands_beside_busy_senders_keep_counters_and_rows_equal(databas
 
 
 # Over HTTP
-
-
-def settings_for(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
-    return {
-        "SMS_AMQP_URL": vhost.amqp_url,
-        "SMS_DATABASE_URL": database_url,
-        "SMS_PROVIDER_URL": f"{simulator.url}/messages",
-        "SMS_PROVIDER_TIMEOUT_S": "3",
-        "SMS_RETRY_TIERS_S": TIERS_S,
-        "SMS_MAX_ATTEMPTS": "4",
-    }
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.conftest import Start
 from tests.support.books import Books, letter_ids, number, put_letters
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import TIERS_S, Trio
+from tests.support.trio import TIERS_S, Trio, settings_for
 from tools.ctl.__main__ import main
 
 STATES = [State.SENT, State.UNKNOWN, State.UNKNOWN, State.UNKNOWN, State.FAILED]
@@ -54,16 +54,6 @@ def held(books: Books, vhost: Vhost) -> str:
     batch_id = books.batch(STATES)
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:{row}" for row in (1, 2, 3)])
     return batch_id
-
-
-def trio_settings(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
-    return {
-        "SMS_AMQP_URL": vhost.amqp_url,
-        "SMS_DATABASE_URL": database_url,
-        "SMS_PROVIDER_URL": f"{simulator.url}/messages",
-        "SMS_PROVIDER_TIMEOUT_S": "1.5",
-        "SMS_RETRY_TIERS_S": TIERS_S,
-    }
 
 
 def fits(batch_id: str) -> bool:
@@ -182,7 +172,7 @@ def test_sending_again_is_confirmed_and_the_target_is_named(books: Books, vhost:
 def test_what_is_sent_again_goes_out_and_a_letter_moved_back_by_hand_adds_no_text(
     books: Books, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, unknown: Unknown
 ) -> None:
-    trio = Trio(vhost, simulator, trio_settings(vhost, database_url, simulator), start).up(1)
+    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(1)
     trio.misbehave("500")
     batch_id = trio.post([number(row) for row in range(4)])
     assert trio.finished(batch_id) == {"unknown": 4}
@@ -214,7 +204,7 @@ def test_send_can_ask_for_a_second_try_of_what_is_unclear(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trio = Trio(vhost, simulator, trio_settings(vhost, database_url, simulator), start).up(1)
+    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(1)
     trio.misbehave("500")
     monkeypatch.setenv("SMS_API_URL", trio.api.url)
     file = tmp_path / "numbers.csv"

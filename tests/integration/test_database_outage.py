@@ -1,28 +1,15 @@
 """The database stops under load and comes back: everything waits, nothing is lost."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 import requests
 
 from tests.conftest import Start
-from tests.integration.test_trio import numbers, settings_for
+from tests.integration.test_trio import numbers
 from tests.support import private_postgres
 from tests.support.brokers import Vhost
-from tests.support.machine import missing
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import Trio
-
-
-@pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[private_postgres.PrivatePostgres]:
-    try:
-        with private_postgres.PrivatePostgres(tmp_path) as server:
-            yield server
-    except private_postgres.Unavailable as reason:
-        missing(str(reason))
+from tests.support.trio import Trio, settings_for
 
 
 def test_a_database_that_is_killed_under_load_and_started_again_loses_nothing(

@@ -1,7 +1,6 @@
 """The ledger on both databases: what is written, claimed, recorded and counted, also by several at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,14 +16,6 @@ from shared.ledger.templates import TemplateLedger
 from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import State
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.migrate()
-    yield database
-    await database.close()
 
 
 def a_batch(recipients: int, **fields: object) -> BatchMessage:

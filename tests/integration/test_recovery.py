@@ -11,10 +11,10 @@ from shared.ledger.gates import ProviderGates
 from shared.messages import BatchMessage
 from shared.phone import mask
 from tests.conftest import Start
-from tests.integration.test_trio import numbers, settings_for
+from tests.integration.test_trio import numbers
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import Trio
+from tests.support.trio import Trio, settings_for
 
 RECOVER_AFTER_S = "3"
 

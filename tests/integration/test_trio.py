@@ -14,19 +14,7 @@ from shared.messages import BatchMessage, outbound_body
 from tests.conftest import Start
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import TIERS_S, Trio
-
-
-def settings_for(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
-    return {
-        "SMS_AMQP_URL": vhost.amqp_url,
-        "SMS_DATABASE_URL": database_url,
-        "SMS_PROVIDER_URL": f"{simulator.url}/messages",
-        "SMS_PROVIDER_TIMEOUT_S": "1.5",
-        "SMS_RETRY_TIERS_S": TIERS_S,
-        "SMS_MAX_ATTEMPTS": "4",
-        "SMS_LOG_LEVEL": "DEBUG",
-    }
+from tests.support.trio import Trio, settings_for
 
 
 @pytest.fixture

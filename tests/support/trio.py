@@ -16,6 +16,19 @@ TIERS_S = "0.2,0.5,1,2"
 FINAL = {"sent", "failed", "unknown", "expired", "invalid", "duplicate", "suppressed", "cancelled"}
 
 
+def settings_for(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
+    """What the services need to work on these parts, with short tiers and time limits."""
+    return {
+        "SMS_AMQP_URL": vhost.amqp_url,
+        "SMS_DATABASE_URL": database_url,
+        "SMS_PROVIDER_URL": f"{simulator.url}/messages",
+        "SMS_PROVIDER_TIMEOUT_S": "1.5",
+        "SMS_RETRY_TIERS_S": TIERS_S,
+        "SMS_MAX_ATTEMPTS": "4",
+        "SMS_LOG_LEVEL": "DEBUG",
+    }
+
+
 @dataclass
 class Trio:
     """One api, one dispatcher, some senders, one simulator."""

@@ -1,0 +1,96 @@
+"""Settling deliveries that are not sent: their rows are somebody else's, or get an outcome without a call."""
+
+from collections.abc import Mapping, Sequence
+
+from services.sender import metrics
+from services.sender.follow_ups import FollowUps, recorded_outcome
+from services.sender.jobs import Job, Plan, Rules, first_of_each
+from services.sender.unclaimed import Disposal, Step, dispose
+from shared.amqp.publisher import Publisher
+from shared.amqp.settle import Settlement, settle
+from shared.clock import now_ms
+from shared.ledger.sending import Key, Row, SendingLedger
+from shared.ledger.waiting import when_ledger_answers
+from shared.outcome import SENDER_DIED, Outcome, decide, mindful
+from shared.states import BatchState, State
+
+
+class Disposer:
+    """Moves the rows that have to move, publishes what follows, and acks."""
+
+    def __init__(self, ledger: SendingLedger, publisher: Publisher, follow_ups: FollowUps, rules: Rules) -> None:
+        self._ledger, self._publisher = ledger, publisher
+        self._follow_ups, self._rules = follow_ups, rules
+
+    async def set_aside(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """Give the jobs' rows an outcome without a call, and settle by it."""
+        first, copies = first_of_each(jobs)
+        if not first:
+            return
+        attempts, now = {key: job.message.attempt for key, job in first.items()}, now_ms()
+        claims = await when_ledger_answers(lambda: self._ledger.set_aside(attempts, outcome, now))
+        settlements = []
+        for key, row in claims.ours.items():
+            job = first[key]
+            follow_up = self._follow_ups.after(job.message, job.delivery, row, recorded_outcome(row), now)
+            settlements.append(Settlement(job.delivery, follow_up))
+        await settle(settlements, self._publisher)
+        others = [job for key, job in first.items() if key not in claims.ours] + copies
+        if others:
+            await self.dispose(others, {**claims.others, **claims.ours})
+
+    async def dispose(self, jobs: Sequence[Job], rows: Mapping[Key, Row]) -> None:
+        """Settle the jobs whose rows, as the ledger has them, are not ours to send."""
+        now = now_ms()
+        plans = []
+        for job in jobs:
+            row = rows.get(job.key)
+            plans.append((job, row, dispose(job.message, row, now, self._rules.lease_ms)))
+        plans = await self._moved(plans, now)
+        for _job, _row, disposal in plans:
+            metrics.UNCLAIMED.labels(disposal.step.name.lower()).inc()
+        settlements = [
+            Settlement(job.delivery, self._follow_ups.disposal(job.message, job.delivery, row, disposal, now))
+            for job, row, disposal in plans
+        ]
+        await settle(settlements, self._publisher)
+
+    async def _moved(self, plans: list[Plan], now: int) -> list[Plan]:
+        """The plans, with the rows moved that they want moved; a row that changed meanwhile is looked at again."""
+        moves = {
+            row.key: (row, outcome)
+            for _job, row, disposal in plans
+            if row and (outcome := _move_to(row, disposal.step, self._rules, now))
+        }
+        if not moves:
+            return plans
+        moved = await when_ledger_answers(lambda: self._ledger.move(list(moves.values()), now))
+        outcomes = {key: outcome for key, (_row, outcome) in moves.items()}
+        return [_after_move(plan, outcomes, moved) for plan in plans]
+
+
+def _move_to(row: Row, step: Step, rules: Rules, now: int) -> Outcome | None:
+    """Where a step moves its row; None where it stays."""
+    if step is Step.PARK:
+        return Outcome(State.PENDING)
+    if step is Step.CANCEL:
+        return mindful(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
+    if step is not Step.HOLD:
+        return None
+    return decide(
+        SENDER_DIED,
+        attempt=row.attempt,
+        may_resend=rules.may_resend(row) and row.batch_state is not BatchState.CANCELLED,
+        expires_at_ms=row.expires_at_ms,
+        now_ms=now,
+        policy=rules.policy,
+    )
+
+
+def _after_move(plan: Plan, outcomes: Mapping[Key, Outcome], moved: set[Key]) -> Plan:
+    job, row, disposal = plan
+    if row is None or row.key not in outcomes:
+        return plan
+    if row.key not in moved:
+        return job, row, Disposal(Step.WAIT)
+    return job, row.after(outcomes[row.key]), disposal
