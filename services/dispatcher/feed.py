@@ -25,7 +25,7 @@ _CONFIRM_TIMEOUT_S = 15
 _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
 _FULL_PAUSE_S = 0.02
-_FAILED_PAUSE_S = 0.5
+_SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
 
 Depth = Callable[[str], Awaitable[int | None]]
 log = structlog.get_logger()
@@ -40,6 +40,22 @@ class _Fed:
     in_flight: int = 0
 
 
+@dataclass(slots=True)
+class _Hold:
+    """How long a lane waits after the broker took no messages: twice as long each time, until it takes some."""
+
+    until_s: float = 0.0
+    next_s: float = _SHORTEST_HOLD_S
+
+    def failed(self, now_s: float) -> None:
+        """Chunks fly together: what fails while the lane waits already counts once."""
+        if now_s >= self.until_s:
+            self.until_s, self.next_s = now_s + self.next_s, min(2 * self.next_s, _LONGEST_HOLD_S)
+
+    def succeeded(self) -> None:
+        self.until_s, self.next_s = 0.0, _SHORTEST_HOLD_S
+
+
 class Feeder:
     """Publishes pending numbers, then marks them queued.
 
@@ -51,6 +67,7 @@ class Feeder:
         self._ledger, self._publisher, self._depth = ledger, publisher, depth
         self._bound, self._dispatcher = bound, dispatcher
         self._fed: dict[str, _Fed] = {}
+        self._holds = {lane: _Hold() for lane in Lane}
         self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
         self._chunks: set[asyncio.Task[None]] = set()
         self._work = asyncio.Event()
@@ -104,6 +121,8 @@ class Feeder:
         batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
         if not batches or not self._publisher.is_ready or self._stopping:
             return False
+        if time.monotonic() < self._holds[lane].until_s:
+            return False
         # Counted before the queue is asked: what is confirmed meanwhile is then counted twice, never missed.
         in_flight = sum(fed.in_flight for fed in batches)
         depth = await self._depth(outbound_queue(lane))
@@ -156,14 +175,18 @@ class Feeder:
                 failed = await self._publisher.publish_all(
                     [_outgoing(fed.batch, row) for row in rows], _CONFIRM_TIMEOUT_S
                 )
+            confirmed = [row for position, row in enumerate(rows) if position not in failed]
+            hold = self._holds[Lane(fed.batch.lane)]
             if failed:
                 metrics.UNFED.inc(len(failed))
                 log.warning("publish_not_confirmed", messages=len(failed), reason=str(next(iter(failed.values()))))
-                await asyncio.sleep(_FAILED_PAUSE_S)
-                return
-            crash_at("dispatcher.confirmed")
-            metrics.FED.labels(fed.batch.lane).inc(len(rows))
-            await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, rows, now_ms()))
+                hold.failed(time.monotonic())
+            else:
+                hold.succeeded()
+            if confirmed:
+                crash_at("dispatcher.confirmed")
+                metrics.FED.labels(fed.batch.lane).inc(len(confirmed))
+                await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, confirmed, now_ms()))
         finally:
             fed.in_flight -= len(rows)
 
