@@ -40,7 +40,7 @@ install() {
   forbid_starting_services
   as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
   local said
-  said=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) || die "apt-get failed: $said"
+  said=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends "$@" 2>&1) || die "apt-get failed: $said"
   allow_starting_services
 }
 
