@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.amqp.declare import declare_when_reachable
+from shared.amqp.declare import DELETION_TAKES_S, declare_when_reachable
 from shared.topology import Topology
 
 _AT_MOST_EVERY_S = 1.0
@@ -27,6 +27,8 @@ class Declaring:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            if self.is_ready:
+                await asyncio.sleep(DELETION_TAKES_S)
             await declare_when_reachable(self._amqp_url, self._topology)
             self.is_ready = True
             await asyncio.sleep(_AT_MOST_EVERY_S)

@@ -12,6 +12,10 @@ from shared.amqp.link import UNREACHABLE, describe, parameters
 from shared.errors import TopologyMismatch
 from shared.topology import Topology
 
+DELETION_TAKES_S = 0.5
+"""How long to leave a missed queue missing. RabbitMQ tells a deleted queue's consumers some 30 ms later; declared again
+before that, 3.10 tells them nothing, and delivers to a consumer that never hears of it."""
+
 _INEQUIVALENT = re.compile(r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>\w+) '(?P<name>[^']+)'")
 _VALUE = r"(?:none|(?:the value )?'(?P<{}>[^']*)'(?: of type '\w+')?)"
 _RECEIVED = re.compile(f"received {_VALUE.format('ours')} but current is {_VALUE.format('theirs')}")

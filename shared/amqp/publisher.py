@@ -10,6 +10,7 @@ from typing import Any
 import pika
 from pika.channel import Channel
 
+from shared.amqp.declare import DELETION_TAKES_S
 from shared.amqp.link import Link, resolve
 from shared.amqp.messages import Outgoing
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
@@ -89,6 +90,7 @@ class Publisher:
     async def _prepare_again(self) -> None:
         if time.monotonic() - self._prepared_at_s > _PREPARE_EVERY_S:
             self._prepared_at_s = time.monotonic()
+            await asyncio.sleep(DELETION_TAKES_S)
             await self._prepare()
 
     def _send(self, messages: Sequence[Outgoing], group: _Group) -> None:

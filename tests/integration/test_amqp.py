@@ -167,6 +167,28 @@ async def test_a_deleted_queue_is_declared_and_consumed_again(each_vhost: Vhost)
     await asyncio.gather(*running)
 
 
+async def test_a_queue_that_a_publisher_misses_at_once_is_consumed_again(each_vhost: Vhost) -> None:
+    arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    async def prepare() -> None:
+        await asyncio.to_thread(declare, each_vhost.amqp_url, build_topology((1,)))
+
+    consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, prepare)
+    publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", prepare)
+    running = [asyncio.create_task(work) for work in (consumer.run(), publisher.run())]
+    async with asyncio.timeout(30):
+        while not (consumer.is_ready and publisher.is_ready):
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(each_vhost.broker.api, "DELETE", f"queues/{each_vhost.name}/{BULK}")
+        assert await publisher.publish_all([outgoing()], 5)
+        while await publisher.publish_all([outgoing()], 5):
+            await asyncio.sleep(0.1)
+        assert (await arrived.get()).message_id == "batch:0"
+    await consumer.close()
+    await publisher.close()
+    await asyncio.gather(*running)
+
+
 async def test_the_depth_of_a_queue_can_be_asked_for(publisher: Publisher, each_vhost: Vhost) -> None:
     await publisher.publish_all([outgoing(number=n) for n in range(7)], 20)
     consumer = Consumer((each_vhost.amqp_url, "test"), [PRIORITY], 1, lambda _delivery: None, nothing)
