@@ -143,10 +143,13 @@ def _translation(error: DBAPIError) -> Exception:
     """The error as a ledger's; whatever is neither a bad value nor a passing fault stays what it is."""
     original = error.orig or error
     sqlstate = str(getattr(original, "sqlstate", None) or "")
-    if error.connection_invalidated or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
-        return LedgerUnavailable(_first_line(original))
     if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
         return LedgerRefused(_first_line(original))
+    # asyncpg's InterfaceError: a connection that was cut in a COPY still has "another operation in progress" when its
+    # transaction is rolled back.
+    lost = error.connection_invalidated or isinstance(original.__cause__, asyncpg.InterfaceError)
+    if lost or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
+        return LedgerUnavailable(_first_line(original))
     return error
 
 

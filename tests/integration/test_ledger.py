@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
 from shared.clock import now_ms
 from shared.errors import BatchConflict, LedgerUnavailable
@@ -274,4 +275,20 @@ async def test_a_database_that_is_not_there_is_a_ledger_that_is_unavailable() ->
     database = Database("postgresql://nobody:x@127.0.0.1:1/none")
     with pytest.raises(LedgerUnavailable):
         await ReadingLedger(database).batches(1)
+    await database.close()
+
+
+async def test_a_connection_that_cannot_even_be_rolled_back_is_a_ledger_that_is_unavailable(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    await database.migrate()
+    with pytest.raises(LedgerUnavailable, match="another operation is in progress"):
+        async with database.writing() as connection:
+            await connection.execute(text("SELECT 1"))
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            busy = asyncio.create_task(driver.execute("SELECT pg_sleep(1)"))
+            await asyncio.sleep(0.1)
+            raise OSError("cut off in the middle of a statement")
+    assert await ReadingLedger(database).batches(1) == []
+    await asyncio.gather(busy, return_exceptions=True)
     await database.close()
