@@ -12,7 +12,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -87,6 +87,7 @@ class Database:
                 "server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_TIMEOUT_MS)},
             },
         )
+        event.listen(engine.sync_engine, "handle_error", _lose_what_is_stuck)
         return engine, engine
 
     def _sqlite_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
@@ -105,6 +106,15 @@ class Database:
 def _with_driver(url: str) -> URL:
     parsed = make_url(url)
     return parsed.set(drivername="sqlite+aiosqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+asyncpg")
+
+
+def _lose_what_is_stuck(context: ExceptionContext) -> None:
+    """Take a connection for lost that asyncpg cannot use any more.
+
+    One that was cut in the middle of a COPY still has "another operation in progress" when it is rolled back.
+    """
+    if isinstance(context.original_exception.__cause__, asyncpg.InterfaceError):
+        context.is_disconnect = True
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -145,10 +155,7 @@ def _translation(error: DBAPIError) -> Exception:
     sqlstate = str(getattr(original, "sqlstate", None) or "")
     if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
         return LedgerRefused(_first_line(original))
-    # asyncpg's InterfaceError: a connection that was cut in a COPY still has "another operation in progress" when its
-    # transaction is rolled back.
-    lost = error.connection_invalidated or isinstance(original.__cause__, asyncpg.InterfaceError)
-    if lost or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
+    if error.connection_invalidated or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
         return LedgerUnavailable(_first_line(original))
     return error
 
