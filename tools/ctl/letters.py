@@ -1,6 +1,7 @@
 """The queues as the broker has them: how many messages wait, and the dead letters, looked at or taken out."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -55,8 +56,15 @@ def take_out(url: str, queue: str, choose: Callable[[Sequence[str | None]], set[
     The others go back in their order (RabbitMQ 3.10 mixes them up after many looks). CtlError where there is no
     broker; nothing is lost then, at worst nothing is removed.
     """
-    with _connected(url) as connection:
-        return _settle(_taken(connection, queue, sys.maxsize), choose)
+    removed: Counter[str | None] = Counter()
+    while True:
+        with _connected(url) as connection:
+            chosen = _settle(_taken(connection, queue, sys.maxsize), choose)
+        if not chosen:
+            return removed.total()
+        # The broker drops acks that a quorum queue has not taken yet when their channel closes (seen on 4.3), and
+        # nothing says so. Their messages are back on the queue: look until there is nothing left to remove.
+        removed |= Counter(chosen)
 
 
 @contextmanager
@@ -78,7 +86,8 @@ def _depth(connection: pika.BlockingConnection, queue: str) -> int | None:
         return None
 
 
-def _settle(messages: Iterable[_Held], choose: Callable[[Sequence[str | None]], set[int]]) -> int:
+def _settle(messages: Iterable[_Held], choose: Callable[[Sequence[str | None]], set[int]]) -> list[str | None]:
+    """Remove what is chosen and put the others back; the ids of what was chosen."""
     held = list(messages)
     chosen = choose([message.message_id for message in held])
     for place, message in enumerate(held):
@@ -87,7 +96,7 @@ def _settle(messages: Iterable[_Held], choose: Callable[[Sequence[str | None]], 
         else:
             # One by one: the broker puts back what is nacked together, or lost with its channel, in any order.
             message.channel.basic_nack(message.tag, requeue=True)
-    return len(chosen)
+    return [held[place].message_id for place in chosen]
 
 
 def _taken(connection: pika.BlockingConnection, queue: str, most: int) -> Iterator[_Held]:
