@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -28,6 +29,9 @@ _SETTINGS = {
 # Shorter than the provider's timeout: what is unknown in the end comes from kills alone.
 _LONGEST_FREEZE_S = 2.5
 _ANSWER_TIMEOUT_S = 5
+# A sender calls for what it claimed before the cancellation, within four seconds, or when it is thawed after them.
+_CLAIMED_BEFORE = timedelta(seconds=4 + _LONGEST_FREEZE_S + 1.5)
+OK = 200
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,6 +48,12 @@ def asked(trio: Trio, batch_id: str, command: str) -> int | None:
         return None
     assert answer.status_code in (200, 409, 503), answer.text
     return answer.status_code
+
+
+def last_call(trio: Trio, batch_id: str) -> datetime:
+    """When the provider had the batch's last call; long ago for none."""
+    times = [datetime.fromisoformat(call["at"]) for call in trio.provider_texts(batch_id)]
+    return max(times, default=datetime.min.replace(tzinfo=UTC))
 
 
 def fates_of(seed: int, faults: int, services: Sequence[Service], broker: OwnBroker) -> list[tuple[Victim, Fate]]:
@@ -72,11 +82,14 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     to_cancel, chance = batch_ids[: _BATCHES // 2], random.Random(seed)
 
     faults = _FAULTS if in_full else _QUICK_FAULTS
+    cancelled_at: dict[str, datetime] = {}
     with Killer(fates_of(seed, faults, services, own_broker_of_each_kind)):
         for _ in range(turns):
             asked(trio, chance.choice(batch_ids), chance.choice(["pause", "resume"]))
             if chance.random() < len(to_cancel) / turns:
-                asked(trio, chance.choice(to_cancel), "cancel")
+                unlucky = chance.choice(to_cancel)
+                if asked(trio, unlucky, "cancel") == OK:
+                    cancelled_at.setdefault(unlucky, datetime.now(UTC))
             time.sleep(chance.uniform(0, 0.5))
 
     for service in services:
@@ -92,3 +105,5 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     assert holders_of_unknown(trio) <= {pid for service in services for pid in service.harmed}
     cancelled = {batch_id for batch_id in batch_ids if trio.messages(batch_id, state="cancelled")}
     assert cancelled <= set(to_cancel)
+    for batch_id, at in cancelled_at.items():
+        assert last_call(trio, batch_id) < at + _CLAIMED_BEFORE
