@@ -20,7 +20,7 @@ _TIMEOUT_S = 900
 _FINISH_S = 30
 """A broken build never finishes: no need to wait as long as for a sound one."""
 _COPIED = ("services", "shared", "tools", "tests", "pyproject.toml", "docker-compose.yml", "docker-compose.cluster.yml")
-_ERRORS = re.compile(r"^ERROR ", re.MULTILINE)
+_ERRORS = re.compile(r"^ERROR tests/", re.MULTILINE)
 _COUNTED = re.compile(r"^\| (?P<scenario>\d+) \|.*?\| (?P<runs>\d+) \| (?P<failed>\d+) \|", re.MULTILINE)
 
 
