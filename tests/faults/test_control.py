@@ -17,9 +17,7 @@ from tests.support.own_broker import OwnBroker, settle_down
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio
 
-_BATCHES, _RECIPIENTS, _QUICK_RECIPIENTS = 5, 2_000, 500
-_TURNS, _QUICK_TURNS = 30, 15
-_FAULTS, _QUICK_FAULTS = 3, 1
+_BATCHES, _RECIPIENTS, _TURNS, _FAULTS = 5, 2_000, 30, 3
 _SETTINGS = {
     "SMS_PROVIDER_TIMEOUT_S": "4",
     "SMS_PREFETCH": "50",  # so that the batches last as long as the killer
@@ -61,7 +59,6 @@ def fates_of(seed: int, faults: int, services: Sequence[Service], broker: OwnBro
     return [(victim, Fate(f"{seed}:{n}", faults, _LONGEST_FREEZE_S)) for n, victim in enumerate(victims)]
 
 
-@pytest.mark.quick
 @pytest.mark.scenario(32, "batches paused, resumed, cancelled while everything is killed at random")
 def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     seed: int,
@@ -70,23 +67,19 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     settings: dict[str, str],
     start: Start,
     fault: FaultRun,
-    pytestconfig: pytest.Config,
 ) -> None:
-    in_full = pytestconfig.getoption("--all-faults")
-    recipients, turns = (_RECIPIENTS, _TURNS) if in_full else (_QUICK_RECIPIENTS, _QUICK_TURNS)
     trio = trio_on(own_broker_of_each_kind, simulator, {**settings, **_SETTINGS}, start).up()
     services = [Service(process) for process in (trio.api, trio.dispatcher, *trio.senders)]
     settle_down()
     trio.misbehave("slow", delay_s=0.2)
-    batch_ids = [trio.post(plain_numbers(recipients)) for _ in range(_BATCHES)]
+    batch_ids = [trio.post(plain_numbers(_RECIPIENTS)) for _ in range(_BATCHES)]
     to_cancel, chance = batch_ids[: _BATCHES // 2], random.Random(seed)
 
-    faults = _FAULTS if in_full else _QUICK_FAULTS
     cancelled_at: dict[str, datetime] = {}
-    with Killer(fates_of(seed, faults, services, own_broker_of_each_kind)):
-        for _ in range(turns):
+    with Killer(fates_of(seed, _FAULTS, services, own_broker_of_each_kind)):
+        for _ in range(_TURNS):
             asked(trio, chance.choice(batch_ids), chance.choice(["pause", "resume"]))
-            if chance.random() < len(to_cancel) / turns:
+            if chance.random() < len(to_cancel) / _TURNS:
                 unlucky = chance.choice(to_cancel)
                 if asked(trio, unlucky, "cancel") == OK:
                     cancelled_at.setdefault(unlucky, datetime.now(UTC))
