@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import structlog
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
@@ -35,6 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("docker") and not has_docker():
             item.add_marker(pytest.mark.usefixtures("without_docker"))
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """smsctl, which tests run in this process, silences the services' loggers."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
 
 HEARTBEAT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_CLOSE_TIMEOUT_S = 2
+_CHANNEL_TIMEOUT_S, _CLOSE_TIMEOUT_S = 10, 2
 _SETTLED_S = 10
 
 UNREACHABLE = (pika.exceptions.AMQPError, AMQPConnectorException, OSError, TimeoutError)
@@ -56,7 +56,6 @@ class Link:
         self._closing = False
         self._answers: set[asyncio.Future[Any]] = set()
         self._closed: asyncio.Future[BaseException] | None = None
-        self._gone = asyncio.Event()
         self.is_up = False
 
     def answer(self) -> asyncio.Future[Any]:
@@ -89,23 +88,16 @@ class Link:
     async def close(self) -> None:
         """Close the connection, with a moment for the broker's answer; `run` then returns."""
         self._closing = True
-        if self._connection is None or not self._connection.is_open:
-            return
-        self._connection.close()
-        try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self._gone.wait()
-        except TimeoutError:
-            log.warning("broker_did_not_answer_close", connection=self._name)
+        if self._connection is not None:
+            await close_connection(self._connection)
 
     async def _one_connection(self) -> None:
         """Hold one connection from its opening to its loss."""
-        self._gone.clear()
-        connection, closed = await self._open_one()
+        connection, closed = await open_connection(self._nodes, self._name)
         self._connection, self._closed = connection, closed
         closed.add_done_callback(self._fail_answers)
         try:
-            channel = await _open_channel(connection, closed)
+            channel = await open_channel(connection, closed)
             await self._on_up(channel)
             self.is_up = True
             reason = await closed
@@ -113,21 +105,10 @@ class Link:
             self._connection = self._closed = None
             self.is_up = False
             self._on_down()
-            self._gone.set()
             if connection.is_open:
                 connection.close()
         if not self._closing:
             log.warning("broker_connection_lost", connection=self._name, reason=describe(reason))
-
-    async def _open_one(self) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:
-        """A connection to the first node that takes one, and its loss to come; what the last said where none does."""
-        *others, last = (_parameters(url, self._name) for url in self._nodes.round())
-        for node in others:
-            try:
-                return await _open(node)
-            except UNREACHABLE as error:
-                log.warning("node_passed_over", connection=self._name, node=node.host, reason=describe(error))
-        return await _open(last)
 
     def _fail_answers(self, closed: asyncio.Future[BaseException]) -> None:
         reason = ConnectionError("the connection was given up") if closed.cancelled() else closed.result()
@@ -145,6 +126,20 @@ def resolve(answer: asyncio.Future[Any], result: Any = None) -> None:
     """Set a future's result where nothing has settled it before."""
     if not answer.done():
         answer.set_result(result)
+
+
+async def open_connection(nodes: Nodes, name: str) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:
+    """A connection to the first node that takes one, and its loss to come.
+
+    What the last node said, one of `UNREACHABLE`, where none does.
+    """
+    *others, last = (_parameters(url, name) for url in nodes.round())
+    for node in others:
+        try:
+            return await _open(node)
+        except UNREACHABLE as error:
+            log.warning("node_passed_over", connection=name, node=node.host, reason=describe(error))
+    return await _open(last)
 
 
 async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:
@@ -169,7 +164,8 @@ async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Fu
     return await opened, closed
 
 
-async def _open_channel(connection: AsyncioConnection, closed: asyncio.Future[BaseException]) -> Channel:
+async def open_channel(connection: AsyncioConnection, closed: asyncio.Future[BaseException]) -> Channel:
+    """A channel whose loss, too, is the loss of its connection."""
     opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
     channel = connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
 
@@ -181,10 +177,25 @@ async def _open_channel(connection: AsyncioConnection, closed: asyncio.Future[Ba
             connection.close()
 
     channel.add_on_close_callback(lost)
-    await asyncio.wait([opened, closed], return_when=asyncio.FIRST_COMPLETED)
-    if not opened.done():
-        raise closed.result()
-    return await opened
+    await asyncio.wait([opened, closed], timeout=_CHANNEL_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    if opened.done():
+        return await opened
+    raise closed.result() if closed.done() else TimeoutError(f"no channel within {_CHANNEL_TIMEOUT_S} s")
+
+
+async def close_connection(connection: AsyncioConnection) -> None:
+    """Close it, with a moment for the broker's answer."""
+    if connection.is_closed:
+        return
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    connection.add_on_close_callback(lambda *_: resolve(gone))
+    if connection.is_open:
+        connection.close()
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await gone
+    except TimeoutError:
+        log.warning("broker_did_not_answer_close")
 
 
 def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:

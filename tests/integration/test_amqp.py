@@ -24,7 +24,7 @@ def outgoing(key: str = "bulk", exchange: str = OUTBOUND, number: int = 0, **fie
 
 @pytest.fixture
 async def publisher(each_vhost: Vhost) -> AsyncIterator[Publisher]:
-    await asyncio.to_thread(declare, each_vhost.amqp_url, build_topology((0.2, 1)))
+    await declare(each_vhost.amqp_url, build_topology((0.2, 1)))
     publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", nothing)
     running = asyncio.create_task(publisher.run())
     yield publisher
@@ -73,7 +73,7 @@ async def test_an_unroutable_message_is_told_from_its_neighbours(publisher: Publ
 async def test_a_full_queue_refuses_and_says_so(publisher: Publisher, each_vhost: Vhost) -> None:
     full = Queue("full", {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"})
     topology = Topology((), (full,), (Binding(OUTBOUND, "full", "full"),))
-    await asyncio.to_thread(declare, each_vhost.amqp_url, topology)
+    await declare(each_vhost.amqp_url, topology)
     failed: dict[int, PublishError] = {}
     async with asyncio.timeout(20):
         while not failed:  # the broker overshoots the limit by what comes in at once
@@ -150,7 +150,7 @@ async def test_a_deleted_queue_is_declared_and_consumed_again(each_vhost: Vhost)
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def prepare() -> None:
-        await asyncio.to_thread(declare, each_vhost.amqp_url, topology)
+        await declare(each_vhost.amqp_url, topology)
 
     consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, prepare)
     publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", nothing)
@@ -171,7 +171,7 @@ async def test_a_queue_that_a_publisher_misses_at_once_is_consumed_again(each_vh
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def prepare() -> None:
-        await asyncio.to_thread(declare, each_vhost.amqp_url, build_topology((1,)))
+        await declare(each_vhost.amqp_url, build_topology((1,)))
 
     consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, prepare)
     publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", prepare)
@@ -202,16 +202,16 @@ async def test_the_depth_of_a_queue_can_be_asked_for(publisher: Publisher, each_
     await running
 
 
-def test_a_queue_with_another_argument_is_named(each_vhost: Vhost) -> None:
+async def test_a_queue_with_another_argument_is_named(each_vhost: Vhost) -> None:
     other = {**build_topology((5,)).queue(retry_queue(5)).arguments, "x-message-ttl": 6000}
-    declare(each_vhost.amqp_url, Topology((), (Queue(retry_queue(5), other),), ()))
+    await declare(each_vhost.amqp_url, Topology((), (Queue(retry_queue(5), other),), ()))
     with pytest.raises(TopologyMismatch) as caught:
-        declare(each_vhost.amqp_url, build_topology((5,)))
+        await declare(each_vhost.amqp_url, build_topology((5,)))
     assert str(caught.value) == "queue sms.retry.5s on the broker has x-message-ttl = 6000, it should be 5000"
 
 
-def test_declaring_twice_changes_nothing(each_vhost: Vhost) -> None:
+async def test_declaring_twice_changes_nothing(each_vhost: Vhost) -> None:
     for _ in range(2):
-        declare(each_vhost.amqp_url, build_topology((5, 30)))
+        await declare(each_vhost.amqp_url, build_topology((5, 30)))
     queues = each_vhost.broker.api("GET", f"queues/{each_vhost.name}")
     assert {queue["name"] for queue in queues} == {queue.name for queue in build_topology((5, 30)).queues}

@@ -46,7 +46,7 @@ def urls(vhost: Vhost, mute: str) -> str:
 
 
 async def test_a_publisher_passes_over_dead_and_mute_nodes(urls: str) -> None:
-    await asyncio.to_thread(declare, urls, build_topology((1,)))
+    await declare(urls, build_topology((1,)))
     for _ in range(3):  # each has an order of its own
         publisher = Publisher(urls, "test publishes", "test", nothing)
         running = asyncio.create_task(publisher.run())
@@ -56,7 +56,7 @@ async def test_a_publisher_passes_over_dead_and_mute_nodes(urls: str) -> None:
 
 
 async def test_a_consumer_passes_over_dead_and_mute_nodes(urls: str, vhost: Vhost) -> None:
-    await asyncio.to_thread(declare, vhost.amqp_url, build_topology((1,)))
+    await declare(vhost.amqp_url, build_topology((1,)))
     vhost.broker.api(
         "POST",
         f"exchanges/{vhost.name}/{OUTBOUND}/publish",
@@ -77,7 +77,7 @@ def test_the_api_passes_over_dead_and_mute_nodes(start: Start, urls: str, sqlite
 
 
 async def test_a_connection_that_confirms_nothing_is_given_up_for_another_node(vhost: Vhost) -> None:
-    await asyncio.to_thread(declare, vhost.amqp_url, build_topology((1,)))
+    await declare(vhost.amqp_url, build_topology((1,)))
     broker = vhost.broker
     with proxy(broker.host, broker.amqp_port) as first, proxy(broker.host, broker.amqp_port) as second:
         urls = ",".join(
@@ -120,6 +120,17 @@ def test_smsctl_declares_over_the_node_that_is_there(
     assert capsys.readouterr().out.startswith("the broker has all of it: ")
 
 
-def test_a_broker_that_takes_the_connection_and_says_nothing_is_unreachable_and_no_crash(mute: str) -> None:
+async def test_a_broker_that_takes_the_connection_and_says_nothing_is_unreachable_and_no_crash(mute: str) -> None:
     with pytest.raises(UNREACHABLE):
-        declare(mute, build_topology([5]))
+        await declare(mute, build_topology([5]))
+
+
+async def test_a_broker_that_answers_no_declaration_is_unreachable(
+    vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.amqp.declare._TIMEOUT_S", 1)
+    with proxy(vhost.broker.host, vhost.broker.amqp_port) as slow:
+        slow.delay(0.2, Direction.TO_CLIENT)  # each answer by itself comes in time
+        url = f"amqp://{vhost.user}:{vhost.password}@127.0.0.1:{slow.port}/{vhost.name}"
+        with pytest.raises(TimeoutError, match="not answered every declaration within 1 s"):
+            await declare(url, build_topology([5]))

@@ -1,5 +1,6 @@
 """The api as a process, against a real broker: what a 202 means, and when there is none."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -176,7 +177,7 @@ def test_a_number_given_to_the_api_is_in_no_log_line(api: ServiceProcess) -> Non
 def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(
     vhost: Vhost, api: ServiceProcess
 ) -> None:
-    declare(vhost.amqp_url, build_topology((5, 30, 120, 600, 3600)))
+    asyncio.run(declare(vhost.amqp_url, build_topology((5, 30, 120, 600, 3600))))
     assert get(api, "/readyz").status_code == 200
 
 

@@ -1,5 +1,6 @@
 """The topology on the broker: declared, or compared without changing anything."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ _Declare = Callable[[BlockingChannel, bool], object]
 def declare_all(urls: str, topology: Topology) -> None:
     """Make everything exist; TopologyMismatch where something is there with other arguments."""
     try:
-        declare(urls, topology)
+        asyncio.run(declare(urls, topology))
     except UNREACHABLE as error:
         raise unreachable(urls, error) from None
 
