@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
-from tests.support.processes import ServiceProcess, eventually
+from tests.support.processes import ServiceProcess
 
 _KINDS = ("kill", "freeze", "stop")
 _PAUSE_S, _DOWN_S = (0.5, 4.0), (0.1, 1.5)
@@ -46,7 +46,7 @@ class Service:
         self.process.start(wait=False)
         # To be worth a kill it has to be at work; but for its broker it does not wait for ever.
         with suppress(AssertionError):
-            eventually(self.process.is_ready, _READY_TIMEOUT_S, 0.1)
+            self.process.await_ready(_READY_TIMEOUT_S)
 
     def stop(self) -> None:
         self.look()

@@ -87,7 +87,7 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
 
     for service in services:
         service.look()
-        eventually(service.process.is_ready, 60)
+        service.process.await_ready()
     # 409: it went its whole way, or was cancelled, before this.
     for batch_id in batch_ids:
         eventually(lambda one=batch_id: asked(trio, one, "resume") in (200, 409), 60, 0.5)

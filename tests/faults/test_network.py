@@ -78,7 +78,7 @@ def test_a_restarted_broker_is_found_again_and_nothing_is_accepted_meanwhile(
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     own_broker_of_each_kind.start()
     for service in services(trio):
-        eventually(service.is_ready, _RECONNECTED_WITHIN_S)
+        service.await_ready(_RECONNECTED_WITHIN_S)
     accepted = [post(trio.api, Idempotency_Key=key) for key in keys]
     assert {answer.status_code for answer in accepted} == {202}
     batch_ids = [batch_id, *(answer.json()["batch_id"] for answer in accepted)]
@@ -115,7 +115,7 @@ def test_a_frozen_broker_is_found_out_and_what_timed_out_is_sent_once(
         own_broker_of_each_kind.thaw()
     assert set(answers) == {503}
     for service in services(trio):
-        eventually(service.is_ready, _RECONNECTED_WITHIN_S)
+        service.await_ready(_RECONNECTED_WITHIN_S)
     repeated = [[post(trio.api, Idempotency_Key=key) for _ in range(2)] for key in keys]
     assert {answer.status_code for pair in repeated for answer in pair} == {202}
     ids = [{answer.json()["batch_id"] for answer in pair} for pair in repeated]

@@ -110,7 +110,7 @@ def test_whatever_dies_each_number_has_one_end(
 
     for victim in processes:
         victim.look()
-        eventually(victim.process.is_ready, 60)
+        victim.process.await_ready()
     assert {key: accepted(trio.api, numbers, key) for key, numbers in keyed.items()} == batch_ids
     fault.conserved(trio, list(batch_ids.values()))
     assert [flaw for victim in processes for flaw in victim.flaws] == []

@@ -37,6 +37,7 @@ class ServiceProcess:
         self.log_file = folder / f"{module}-{free_ports(1)[0]}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_ports(1)[0]
+        self._said = "never asked"
 
     @property
     def url(self) -> str:
@@ -70,8 +71,15 @@ class ServiceProcess:
                 stderr=log,
             )
         if wait:
-            eventually(self.is_ready, START_TIMEOUT_S)
+            self.await_ready()
         return self
+
+    def await_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until it says that it is ready; AssertionError with its last answer and the end of its log."""
+        try:
+            eventually(self.is_ready, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{self.module} not ready, {self._said} ({error}): {self.log[-2000:]}") from None
 
     def is_ready(self) -> bool:
         """Whether readyz (healthz, where there is none) answers 200."""
@@ -81,8 +89,10 @@ class ServiceProcess:
             answer = requests.get(f"{self.url}/readyz", timeout=2)
             if answer.status_code == 404:
                 answer = requests.get(f"{self.url}/healthz", timeout=2)
-        except requests.RequestException:
+        except requests.RequestException as error:
+            self._said = str(error)
             return False
+        self._said = answer.text
         return answer.status_code == 200
 
     def peak_memory_mib(self) -> float:
