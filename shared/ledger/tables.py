@@ -1,5 +1,5 @@
-"""The ledger's tables: one row per batch with a counter per state, one row per number, the templates,
-and one row per provider that senders agree by."""
+"""The ledger's tables: one row per batch with a counter per state, one row per number, the templates, one row per
+provider that senders agree by, and what is kept of attempts and of dead letters."""
 
 from sqlalchemy import (
     BigInteger,
@@ -51,6 +51,7 @@ batches = Table(
     Column("recipients", Integer, nullable=False),
     Column("rows_written", Integer, nullable=False, server_default=text("0")),
     Column("written_at_ms", BigInteger, nullable=False, server_default=text("0")),  # the last of them
+    Column("resend_of", _ID),  # the batch whose numbers these are
     Column("fed_by", Text),
     Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
     *(Column(counter(state), Integer, nullable=False, server_default=text("0")) for state in State),
@@ -88,7 +89,39 @@ messages = Table(
     # How often its message was missed, and it was published anew.
     Column("recoveries", SmallInteger, nullable=False, server_default=text("0")),
     Column("decision", Text),  # what an operator decided when it was unknown: sent, failed or resend
+    Column("resent_in", _ID),  # the batch in which it is sent again: here it never is
     postgresql_with={"fillfactor": "60"},
+    sqlite_with_rowid=False,
+)
+
+# Only what did not succeed: a number that goes well costs nothing here, and its own row tells of its last attempt.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("row_no", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("begun_at_ms", BigInteger),
+    Column("ended_at_ms", BigInteger, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("sender", Text),
+    Column("state", Text, nullable=False),  # of the number after it
+    Column("error_code", Text),
+    Column("error_reason", Text),
+    Column("provider_status", SmallInteger),
+    sqlite_with_rowid=False,
+)
+
+# Dead letters that an operator threw away.
+discards = Table(
+    "discards",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("failed_at", Text, primary_key=True),  # as its header has it; empty where it has none
+    Column("discarded_at_ms", BigInteger, nullable=False),
+    Column("error_code", Text),
+    Column("reason", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
