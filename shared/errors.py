@@ -17,6 +17,14 @@ class UnreadableMessage(SmsBatchError):
     """A message's body or type is not one that we know; it is dead-lettered at its first delivery."""
 
 
+class BrokerUnreachable(SmsBatchError):
+    """There is no connection to the broker, or it went; what was not settled is back on its queue."""
+
+
+class QueueMissing(SmsBatchError):
+    """The broker has no queue of this name."""
+
+
 class PublishError(SmsBatchError):
     """A publish did not succeed as far as we know."""
 

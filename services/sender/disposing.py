@@ -9,8 +9,9 @@ from services.sender.unclaimed import Disposal, Step, dispose
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
-from shared.ledger.sending import Key, Row, SendingLedger
+from shared.ledger.sending import Row, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
+from shared.ledger.wanted import Key
 from shared.outcome import SENDER_DIED, Outcome, decide, mindful
 from shared.states import BatchState, State
 

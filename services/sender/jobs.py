@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
-from shared.ledger.sending import Key, Row
+from shared.ledger.sending import Row
+from shared.ledger.wanted import Key
 from shared.messages import OutboundMessage
 from shared.outcome import Outcome, RetryPolicy
 

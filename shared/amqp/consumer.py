@@ -100,9 +100,12 @@ class Consumer:
     def _on_message(
         self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        ack = partial(_ack, channel, method.delivery_tag)
-        headers = properties.headers or {}
-        self._deliver(Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack, headers))
+        self._deliver(delivery_of(queue, partial(_ack, channel, method.delivery_tag), properties, body))
+
+
+def delivery_of(queue: str, ack: Callable[[], None], properties: pika.BasicProperties, body: bytes) -> Delivery:
+    """A message as it was handed out."""
+    return Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack, properties.headers or {})
 
 
 def _text(value: Any) -> str | None:

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.ledger.wanted import as_rows, with_rows
+from shared.ledger.wanted import KEYS, as_rows, with_rows
 from shared.states import BatchState, State
 
 _PAGE = 10_000
-_KEYS = {"batch_id": "uuid", "row_no": "integer"}
+
 _CANCELLED = "cancelled"  # the code of an unclear number that a cancel keeps from being sent again
 
 
@@ -98,7 +98,7 @@ class AuditSnapshot:
 
     def __init__(self, connection: AsyncConnection, *, sqlite: bool) -> None:
         self._connection = connection
-        self._among = with_rows(_AMONG, _KEYS, sqlite=sqlite)
+        self._among = with_rows(_AMONG, KEYS, sqlite=sqlite)
 
     async def batch(self, batch_id: str, still_before_ms: int) -> AuditedBatch | None:
         """The batch with its rows counted; None where there is none."""
@@ -166,7 +166,7 @@ class AuditSnapshot:
     async def among(self, batch_id: str, rows: Sequence[int]) -> list[AuditedRow]:
         """Those of these rows that there are."""
         # The batch in every wanted row: with one batch for all of them SQLite goes through them for each of its rows.
-        wanted = {"rows": as_rows([(batch_id, row) for row in rows], _KEYS)}
+        wanted = {"rows": as_rows([(batch_id, row) for row in rows], KEYS)}
         return [_audited_row(row) for row in await self._connection.execute(self._among, wanted)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
@@ -51,6 +52,7 @@ class RecoveryLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._move = with_rows(_MOVE, _MOVES, sqlite=database.is_sqlite)
+        self._attempts = AttemptWriter(sqlite=database.is_sqlite)
 
     async def unsettled(self) -> list[UnsettledBatch]:
         """The batches that are not through yet, oldest first."""
@@ -114,6 +116,8 @@ class RecoveryLedger:
             for row, state in moved:
                 changes[batch_id, before[row]] -= 1
                 changes[batch_id, state] += 1
+            cut_off = {(batch_id, row) for row, _state in moved if before[row] is State.SENDING}
+            await self._attempts.keep(connection, cut_off, now_ms)
             await count(connection, changes, now_ms)
         return len(moved)
 

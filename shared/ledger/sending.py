@@ -7,21 +7,18 @@ from typing import Any, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
-from shared.ledger.wanted import as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
 from shared.outcome import Outcome, mindful
 from shared.states import BatchState, State
-
-Key = tuple[str, int]
-"""A number's place: batch id and row."""
 
 _CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
 _CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})
 
-_KEYS = {"batch_id": "uuid", "row_no": "integer"}
 _OUTCOMES = {
-    **_KEYS,
+    **KEYS,
     "attempt": "integer",
     "state": "text",
     "error_code": "text",
@@ -34,7 +31,7 @@ _OUTCOMES = {
 
 
 _MOVES = {
-    **_KEYS,
+    **KEYS,
     "attempt": "integer",
     "from_state": "text",
     "state": "text",
@@ -107,10 +104,11 @@ class SendingLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         sqlite = database.is_sqlite
-        self._look = with_rows(_LOOK + ("" if sqlite else " FOR UPDATE OF m"), _KEYS, sqlite=sqlite)
-        self._claim = with_rows(_CLAIM, _KEYS, sqlite=sqlite)
+        self._look = with_rows(_LOOK + ("" if sqlite else " FOR UPDATE OF m"), KEYS, sqlite=sqlite)
+        self._claim = with_rows(_CLAIM, KEYS, sqlite=sqlite)
         self._record = with_rows(_RECORD, _OUTCOMES, sqlite=sqlite)
         self._move = with_rows(_MOVE, _MOVES, sqlite=sqlite)
+        self._attempts = AttemptWriter(sqlite=sqlite)
 
     async def claim(self, attempts: Mapping[Key, int], token: str, now_ms: int) -> Claims:
         """Claim each row whose `attempt` still is the one given, and which can be sent.
@@ -121,11 +119,11 @@ class SendingLedger:
         """
         async with self._database.writing() as connection:
             # The rows are locked in id order, so that senders never deadlock.
-            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), _KEYS)})
+            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
             rows = [_row(record) for record in found]
             free = [row for row in rows if is_claimable(row, attempts[row.key])]
             if free:
-                values = {"rows": as_rows([row.key for row in free], _KEYS), "token": token, "now_ms": now_ms}
+                values = {"rows": as_rows([row.key for row in free], KEYS), "token": token, "now_ms": now_ms}
                 await connection.execute(self._claim, values)
                 await count(connection, _moves((row, State.SENDING) for row in free), now_ms)
         ours = {row.key: _claimed(row, token, now_ms) for row in free}
@@ -136,6 +134,7 @@ class SendingLedger:
         """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing."""
         records = sorted((_record_values(item) for item in outcomes), key=lambda values: values[:2])
         changes: Changes = Counter()
+        failed: set[Key] = set()
         async with self._database.writing() as connection:
             # The second pass is for rows whose lease ran out meanwhile, so that somebody held them as unclear.
             for before in (State.SENDING, State.UNKNOWN):
@@ -147,9 +146,12 @@ class SendingLedger:
                 for (batch_id, _row), state in written.items():
                     changes[batch_id, before] -= 1
                     changes[batch_id, state] += 1
+                # One that was held as unclear was kept, and has to be kept as what it turned out to be.
+                failed |= {key for key, state in written.items() if state is not State.SENT or before is State.UNKNOWN}
                 records = [values for values in records if (values[0], values[1]) not in written]
                 if not records:
                     break
+            await self._attempts.keep(connection, failed, now_ms)
             await count(connection, changes, now_ms)
 
     async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
@@ -163,7 +165,7 @@ class SendingLedger:
         No attempt is counted.
         """
         async with self._database.writing() as connection:
-            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), _KEYS)})
+            found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
             rows = {row.key: row for row in map(_row, found)}
             free = [
                 (row, mindful(outcome, was_unclear=row.was_unclear))
@@ -183,6 +185,8 @@ class SendingLedger:
         moves = {row.key: (row, outcome.state) for row, outcome in rows}
         found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
         moved = {(str(batch_id), row) for batch_id, row in found}
+        # The others move without an attempt.
+        await self._attempts.keep(connection, {key for key in moved if moves[key][0].state is State.SENDING}, now_ms)
         await count(connection, _moves(moves[key] for key in moved), now_ms)
         return moved
 

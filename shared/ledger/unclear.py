@@ -12,12 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import BatchCancelled
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
-from shared.ledger.sending import Key
 from shared.ledger.tables import batches, messages
-from shared.ledger.wanted import as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
 from shared.states import BatchState, State
-
-_KEYS = {"batch_id": "uuid", "row_no": "integer"}
 
 
 class Decision(StrEnum):
@@ -69,8 +66,8 @@ class UnclearLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._resolve = with_rows(_RESOLVE, _KEYS, sqlite=database.is_sqlite)
-        self._decided = with_rows(_DECIDED, _KEYS, sqlite=database.is_sqlite)
+        self._resolve = with_rows(_RESOLVE, KEYS, sqlite=database.is_sqlite)
+        self._decided = with_rows(_DECIDED, KEYS, sqlite=database.is_sqlite)
 
     async def groups(self, scope: Scope) -> list[UnclearGroup]:
         """The unclear numbers counted by code, the most frequent first."""
@@ -110,7 +107,7 @@ class UnclearLedger:
             keys = await _locked(connection, scope, decision, after, limit)
             if keys:
                 values = {"decision": decision, "state": _STATES[decision], "reason": reason, "now_ms": now_ms}
-                await connection.execute(self._resolve, {"rows": as_rows(keys, _KEYS), **values})
+                await connection.execute(self._resolve, {"rows": as_rows(keys, KEYS), **values})
                 await count(connection, _changes(keys, _STATES[decision]), now_ms)
                 if decision is Decision.RESEND:
                     await _refuse_cancelled(connection, {batch_id for batch_id, _row in keys})
@@ -119,7 +116,7 @@ class UnclearLedger:
     async def decided(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the numbers that were decided about, and are not unclear again."""
         async with self._database.reading() as connection:
-            found = await connection.execute(self._decided, {"rows": as_rows(keys, _KEYS)})
+            found = await connection.execute(self._decided, {"rows": as_rows(keys, KEYS)})
             return {(str(batch_id), row) for batch_id, row in found}
 
 

@@ -6,6 +6,11 @@ from typing import Any
 import orjson
 from sqlalchemy import TextClause, text
 
+Key = tuple[str, int]
+"""A number's place: batch id and row."""
+KEYS = {"batch_id": "uuid", "row_no": "integer"}
+"""The columns of a table of keys."""
+
 
 def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> TextClause:
     """The statement with `{rows}` read as a table `w` of these columns (name: PostgreSQL type), from `:rows`.

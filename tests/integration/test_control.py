@@ -18,7 +18,8 @@ from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger, NewRow
 from shared.ledger.reading import BatchView, ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
-from shared.ledger.sending import Key, Recorded, SendingLedger
+from shared.ledger.sending import Recorded, SendingLedger
+from shared.ledger.wanted import Key
 from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import BatchState, State

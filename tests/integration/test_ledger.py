@@ -12,8 +12,9 @@ from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger, NewRow
 from shared.ledger.reading import ReadingLedger
-from shared.ledger.sending import Key, Recorded, SendingLedger
+from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.templates import TemplateLedger
+from shared.ledger.wanted import Key
 from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import State

@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.clock import now_ms, rfc3339
-from shared.ledger.sending import Key
 from shared.ledger.unclear import Decision, Scope, UnclearGroup, UnclearLedger, UnclearRow
-from shared.phone import InvalidNumber, mask, mask_numbers_in, normalise
+from shared.ledger.wanted import Key
+from shared.phone import mask, mask_numbers_in
 from shared.settings import Settings, load
 from shared.topology import UNKNOWN_QUEUE
 from tools.ctl.errors import CtlError, UsageError
 from tools.ctl.ledger import opened
 from tools.ctl.letters import take_out
 from tools.ctl.report import terminal
-from tools.ctl.settings import load_ctl_settings
+from tools.ctl.selecting import e164
 from tools.ctl.targets import batch_id, place, place_of
 
 _CHUNK = 500
@@ -81,14 +81,7 @@ def _scope(target: str | None, number: str | None, code: str | None, *, every: b
     if every == (target is not None or number is not None):
         raise UsageError("say which: a batch, <batch>:<row>, --number, or --all")
     batch, row = place(target) if target is not None else (None, None)
-    return Scope(batch, row, _e164(number) if number is not None else None, code)
-
-
-def _e164(number: str) -> str:
-    normalised = normalise(number, load_ctl_settings().default_region)
-    if isinstance(normalised, InvalidNumber):
-        raise UsageError(f"--number: {normalised.reason}")
-    return normalised
+    return Scope(batch, row, e164(number) if number is not None else None, code)
 
 
 def _affected(groups: Sequence[UnclearGroup], scope: Scope, decision: Decision) -> int:
@@ -132,10 +125,10 @@ async def _resolve(settings: Settings, scope: Scope, decision: Decision, reason:
 def _take_letters(settings: Settings) -> int:
     """Remove the letters of all numbers that were decided about, those of an interrupted run too."""
 
-    def choose(message_ids: Sequence[str | None]) -> set[int]:
+    async def choose(message_ids: Sequence[str | None]) -> set[int]:
         places = {number: found for number, text in enumerate(message_ids) if (found := place_of(text or ""))}
         keys = {number: (found.batch_id, found.row) for number, found in places.items() if found.row is not None}
-        decided = asyncio.run(_decided(settings, sorted(set(keys.values()))))
+        decided = await _decided(settings, sorted(set(keys.values())))
         return {number for number, key in keys.items() if key in decided}
 
     try:

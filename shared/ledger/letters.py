@@ -1,0 +1,132 @@
+"""The ledger's side of dead letters: how their numbers stand, and what was decided about them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from shared.ledger.counters import Changes, count
+from shared.ledger.database import Database
+from shared.ledger.tables import batches, discards, messages
+from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
+from shared.states import BatchState, State
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a number stands. `is_resent`: it is sent again in another batch, and never in this one."""
+
+    state: State
+    attempt: int
+    batch_state: BatchState
+    is_resent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStanding:
+    """How a batch stands; `error_code` where it could not be sent as a whole."""
+
+    state: BatchState
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A dead letter that was thrown away. `failed_at` tells it from others of the same number."""
+
+    queue: str
+    message_id: str
+    failed_at: str
+    discarded_at_ms: int
+    error_code: str | None
+    reason: str
+
+
+class LettersLedger:
+    """Looks up the numbers and batches of dead letters, and writes what becomes of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._look = with_rows(_LOOK, KEYS, sqlite=database.is_sqlite)
+        self._queue = with_rows(_QUEUE, _ATTEMPTS, sqlite=database.is_sqlite)
+        self._discard = with_rows(_DISCARD, _DISCARDS, sqlite=database.is_sqlite)
+
+    async def standings(self, keys: Iterable[Key]) -> dict[Key, Standing]:
+        """How these numbers stand; those that the ledger does not have are left out."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(self._look, {"rows": as_rows(sorted(set(keys)), KEYS)})
+            return {
+                (str(batch_id), row): Standing(State(state), attempt, BatchState(batch_state), resent_in is not None)
+                for batch_id, row, state, attempt, batch_state, resent_in in found
+            }
+
+    async def batch_standing(self, batch_id: str) -> BatchStanding | None:
+        """How a batch stands; None where the ledger does not have it."""
+        query = select(batches.c.state, batches.c.error_code).where(batches.c.id == batch_id)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).first()
+        return None if found is None else BatchStanding(BatchState(found.state), found.error_code)
+
+    async def places_of(self, recipient: str) -> frozenset[Key]:
+        """Where a number (E.164) has failed."""
+        # The batches' counters lead to the few batches that have any: no index finds them among all the rows.
+        with_any = messages.c.batch_id.in_(select(batches.c.id).where(batches.c.n_failed > 0))
+        query = select(messages.c.batch_id, messages.c.row_no).where(
+            with_any, messages.c.state == State.FAILED.value, messages.c.recipient == recipient
+        )
+        async with self._database.reading() as connection:
+            return frozenset((str(batch_id), row) for batch_id, row in await connection.execute(query))
+
+    async def sent_again(self, attempts: Sequence[tuple[Key, int]], now_ms: int) -> None:
+        """Note that the messages of these numbers are on the outbound queue, where no sender was quicker."""
+        values = sorted((batch_id, row, attempt) for (batch_id, row), attempt in attempts)
+        changes: Changes = Counter()
+        async with self._database.writing() as connection:
+            found = await connection.execute(self._queue, {"rows": as_rows(values, _ATTEMPTS), "now_ms": now_ms})
+            for batch_id, _row in found:
+                changes[str(batch_id), State.FAILED] -= 1
+                changes[str(batch_id), State.QUEUED] += 1
+            await count(connection, changes, now_ms)
+
+    async def discarded(self, discarded: Sequence[Discard]) -> None:
+        """Write down letters that are about to be thrown away; one that is there already stays as it is."""
+        values = [
+            (item.queue, item.message_id, item.failed_at, item.discarded_at_ms, item.error_code, item.reason)
+            for item in discarded
+        ]
+        async with self._database.writing() as connection:
+            await connection.execute(self._discard, {"rows": as_rows(values, _DISCARDS)})
+
+    async def discards_of(self, message_id: str) -> list[Discard]:
+        """The letters of a number, or of a batch, that were thrown away, in their order."""
+        query = select(discards).where(discards.c.message_id == message_id).order_by(discards.c.discarded_at_ms)
+        async with self._database.reading() as connection:
+            return [Discard(**found._mapping) for found in await connection.execute(query)]
+
+
+_ATTEMPTS = {**KEYS, "attempt": "integer"}
+_DISCARDS = {
+    "queue": "text",
+    "message_id": "text",
+    "failed_at": "text",
+    "discarded_at_ms": "bigint",
+    "error_code": "text",
+    "reason": "text",
+}
+_LOOK = """
+    SELECT m.batch_id, m.row_no, m.state, m.attempt, b.state, m.resent_in
+    FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
+"""
+_QUEUE = """
+    UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
+      AND messages.state = 'failed' AND messages.resent_in IS NULL
+    RETURNING messages.batch_id, messages.row_no
+"""
+_DISCARD = """
+    INSERT INTO discards (queue, message_id, failed_at, discarded_at_ms, error_code, reason)
+    SELECT w.queue, w.message_id, w.failed_at, w.discarded_at_ms, w.error_code, w.reason FROM {rows} WHERE true
+    ON CONFLICT (queue, message_id, failed_at) DO NOTHING
+"""

@@ -1,0 +1,60 @@
+"""What may become of a dead letter that somebody wants sent again, by how its number or batch stands; pure."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shared.ledger.letters import BatchStanding, Standing
+from shared.letters.letter import PUT_BY_BROKER, Letter
+from shared.states import BatchState, State
+
+
+class Fate(Enum):
+    """What to do with a letter."""
+
+    SEND = auto()  # publish it again
+    REMOVE = auto()  # stale: nothing would come of it
+    LEAVE = auto()  # it cannot be sent again, and says why
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The fate, and the reason where it is not sent."""
+
+    fate: Fate
+    reason: str = ""
+
+
+_SEND = Judgement(Fate.SEND)
+_WAITING = frozenset({State.PENDING, State.QUEUED, State.RETRYING})
+
+
+def judge(letter: Letter, standing: Standing | None) -> Judgement:
+    """A number's letter against its row."""
+    if letter.turn is None:
+        return Judgement(Fate.LEAVE, "nobody can read them")
+    if standing is None:
+        return Judgement(Fate.LEAVE, "the ledger has no such number")
+    if standing.attempt < letter.turn.attempt:
+        return Judgement(Fate.LEAVE, "the ledger is behind them: was it restored?")
+    if standing.attempt > letter.turn.attempt:
+        return Judgement(Fate.REMOVE, "tried again since")
+    if standing.is_resent:
+        return Judgement(Fate.REMOVE, "sent again in another batch")
+    if standing.batch_state is BatchState.CANCELLED:
+        return Judgement(Fate.LEAVE, "their batch was cancelled")
+    if standing.state is State.FAILED:
+        return _SEND
+    if standing.state in _WAITING and letter.code == PUT_BY_BROKER:
+        return _SEND  # this is the number's only message
+    return Judgement(Fate.REMOVE, f"{standing.state} since")
+
+
+def judge_batch(letter: Letter, standing: BatchStanding | None) -> Judgement:
+    """A batch's letter against the batch."""
+    if letter.code == "unreadable_message":
+        return Judgement(Fate.LEAVE, "nobody can read them")
+    if letter.code == "batch_conflict":
+        return Judgement(Fate.LEAVE, "another batch has their id")
+    if standing is None or standing.error_code is not None:
+        return _SEND
+    return Judgement(Fate.REMOVE, "written since")
