@@ -73,16 +73,17 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     settle_down()
     trio.misbehave("slow", delay_s=0.2)
     batch_ids = [trio.post(plain_numbers(_RECIPIENTS)) for _ in range(_BATCHES)]
-    to_cancel, chance = batch_ids[: _BATCHES // 2], random.Random(seed)
+    chance = random.Random(seed)
+    # Early, so that much of them is left, whatever the killer does to the command at first.
+    to_cancel = {batch_id: chance.randrange(_TURNS // 3) for batch_id in batch_ids[: _BATCHES // 2]}
 
     cancelled_at: dict[str, datetime] = {}
     with Killer(fates_of(seed, _FAULTS, services, own_broker_of_each_kind)):
-        for _ in range(_TURNS):
+        for turn in range(_TURNS):
             asked(trio, chance.choice(batch_ids), chance.choice(["pause", "resume"]))
-            if chance.random() < len(to_cancel) / _TURNS:
-                unlucky = chance.choice(to_cancel)
-                if asked(trio, unlucky, "cancel") == OK:
-                    cancelled_at.setdefault(unlucky, datetime.now(UTC))
+            for batch_id, first_turn in to_cancel.items():
+                if turn >= first_turn and batch_id not in cancelled_at and asked(trio, batch_id, "cancel") == OK:
+                    cancelled_at[batch_id] = datetime.now(UTC)
             time.sleep(chance.uniform(0, 0.5))
 
     for service in services:
@@ -97,6 +98,7 @@ def test_whatever_is_commanded_while_things_die_each_number_has_one_end(
     assert [flaw for service in services for flaw in service.flaws] == []
     assert holders_of_unknown(trio) <= {pid for service in services for pid in service.harmed}
     cancelled = {batch_id for batch_id in batch_ids if trio.messages(batch_id, state="cancelled")}
+    assert cancelled_at
     assert cancelled <= set(to_cancel)
     for batch_id, at in cancelled_at.items():
         assert last_call(trio, batch_id) < at + _CLAIMED_BEFORE
