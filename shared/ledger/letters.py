@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
 
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
-from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, as_rows, behind, with_rows
 from shared.states import BatchState, State
 
 
@@ -33,14 +34,52 @@ class BatchStanding:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """A dead letter that was thrown away. `failed_at` tells it from others of the same number."""
+    """A dead letter that was thrown away. `attempt` tells it from others of the same number."""
 
     queue: str
     message_id: str
-    failed_at: str
+    attempt: int
+    failed_at: str | None
     discarded_at_ms: int
     error_code: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFilter:
+    """Which failed numbers are meant: those that fit everything given."""
+
+    batch_id: str | None = None
+    code: str | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedNumber:
+    """A number that failed, and whose letter nobody threw away. `recipient` is in full: whoever shows it masks it."""
+
+    batch_id: str
+    row: int
+    recipient: str
+    error_code: str | None
+    error_reason: str | None
+    provider: str
+    provider_status: int | None
+    attempts: int
+    first_at_ms: int | None
+    failed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedGroup:
+    """The failed numbers with one code from one provider."""
+
+    error_code: str | None
+    provider: str
+    numbers: int
+    batches: int
+    oldest_at_ms: int
+    newest_at_ms: int
 
 
 class LettersLedger:
@@ -78,6 +117,38 @@ class LettersLedger:
         async with self._database.reading() as connection:
             return frozenset((str(batch_id), row) for batch_id, row in await connection.execute(query))
 
+    async def failed(self, which: FailedFilter, limit: int, after: Key | None) -> list[FailedNumber]:
+        """The next failed numbers behind `after`, by batch and row."""
+        query = _failed(
+            select(
+                messages.c.batch_id,
+                messages.c.row_no,
+                messages.c.recipient,
+                messages.c.error_code,
+                messages.c.error_reason,
+                batches.c.provider,
+                messages.c.provider_status,
+                messages.c.attempt,
+                messages.c.first_at_ms,
+                messages.c.updated_at_ms,
+            ),
+            which,
+        )
+        if after is not None:
+            query = query.where(behind(after))
+        query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit)
+        async with self._database.reading() as connection:
+            return [FailedNumber(str(batch_id), *rest) for batch_id, *rest in await connection.execute(query)]
+
+    async def failed_groups(self, which: FailedFilter) -> list[FailedGroup]:
+        """The failed numbers counted by code and provider, the most frequent first."""
+        by = messages.c.error_code, batches.c.provider
+        counted = func.count()
+        columns = counted, func.count(messages.c.batch_id.distinct()), *_ages()
+        query = _failed(select(*by, *columns), which).group_by(*by).order_by(counted.desc(), *by)
+        async with self._database.reading() as connection:
+            return [FailedGroup(*group) for group in await connection.execute(query)]
+
     async def sent_again(self, attempts: Sequence[tuple[Key, int]], now_ms: int) -> None:
         """Note that the messages of these numbers are on the outbound queue, where no sender was quicker."""
         values = sorted((batch_id, row, attempt) for (batch_id, row), attempt in attempts)
@@ -92,9 +163,10 @@ class LettersLedger:
     async def discarded(self, discarded: Sequence[Discard]) -> None:
         """Write down letters that are about to be thrown away; one that is there already stays as it is."""
         values = [
-            (item.queue, item.message_id, item.failed_at, item.discarded_at_ms, item.error_code, item.reason)
+            (item.queue, item.message_id, item.attempt, item.failed_at, item.discarded_at_ms, item.error_code,
+             item.reason)
             for item in discarded
-        ]
+        ]  # fmt: skip
         async with self._database.writing() as connection:
             await connection.execute(self._discard, {"rows": as_rows(values, _DISCARDS)})
 
@@ -105,10 +177,34 @@ class LettersLedger:
             return [Discard(**found._mapping) for found in await connection.execute(query)]
 
 
+def _ages() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    return func.min(messages.c.updated_at_ms), func.max(messages.c.updated_at_ms)
+
+
+def _failed(query: Select[Any], which: FailedFilter) -> Select[Any]:
+    # The batches' counters lead to the few batches that have any: no index finds them among all the rows.
+    with_any = messages.c.batch_id.in_(select(batches.c.id).where(batches.c.n_failed > 0))
+    message_id = cast(messages.c.batch_id, Text) + ":" + cast(messages.c.row_no, Text)
+    thrown_away = exists().where(discards.c.message_id == message_id, discards.c.attempt == messages.c.attempt)
+    given = {
+        messages.c.batch_id: which.batch_id,
+        messages.c.error_code: which.code,
+        batches.c.provider: which.provider,
+    }
+    return query.select_from(messages.join(batches, batches.c.id == messages.c.batch_id)).where(
+        with_any,
+        messages.c.state == State.FAILED.value,
+        messages.c.resent_in.is_(None),
+        ~thrown_away,
+        *(column == value for column, value in given.items() if value is not None),
+    )
+
+
 _ATTEMPTS = {**KEYS, "attempt": "integer"}
 _DISCARDS = {
     "queue": "text",
     "message_id": "text",
+    "attempt": "integer",
     "failed_at": "text",
     "discarded_at_ms": "bigint",
     "error_code": "text",
@@ -126,7 +222,8 @@ _QUEUE = """
     RETURNING messages.batch_id, messages.row_no
 """
 _DISCARD = """
-    INSERT INTO discards (queue, message_id, failed_at, discarded_at_ms, error_code, reason)
-    SELECT w.queue, w.message_id, w.failed_at, w.discarded_at_ms, w.error_code, w.reason FROM {rows} WHERE true
-    ON CONFLICT (queue, message_id, failed_at) DO NOTHING
+    INSERT INTO discards (queue, message_id, attempt, failed_at, discarded_at_ms, error_code, reason)
+    SELECT w.queue, w.message_id, w.attempt, w.failed_at, w.discarded_at_ms, w.error_code, w.reason
+    FROM {rows} WHERE true
+    ON CONFLICT (queue, message_id, attempt) DO NOTHING
 """

@@ -118,7 +118,8 @@ discards = Table(
     metadata,
     Column("queue", Text, primary_key=True),
     Column("message_id", Text, primary_key=True),
-    Column("failed_at", Text, primary_key=True),  # as its header has it; empty where it has none
+    Column("attempt", Integer, primary_key=True),  # the number's, in the letter; 0 where it names none
+    Column("failed_at", Text),  # as the letter's header has it
     Column("discarded_at_ms", BigInteger, nullable=False),
     Column("error_code", Text),
     Column("reason", Text, nullable=False),

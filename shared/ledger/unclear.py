@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import BatchCancelled
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
-from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, as_rows, behind, with_rows
 from shared.states import BatchState, State
 
 
@@ -143,16 +143,11 @@ async def _locked(
     """The next rows, locked in the order in which everybody locks them."""
     query = _unclear(select(messages.c.batch_id, messages.c.row_no), scope)
     if after is not None:
-        query = query.where(_behind(after))
+        query = query.where(behind(after))
     if decision is Decision.RESEND:
         query = query.where(batches.c.state != BatchState.CANCELLED.value)
     query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit).with_for_update(of=messages)
     return [(str(batch_id), row) for batch_id, row in await connection.execute(query)]
-
-
-def _behind(key: Key) -> ColumnElement[bool]:
-    batch_id, row = key
-    return or_(messages.c.batch_id > batch_id, and_(messages.c.batch_id == batch_id, messages.c.row_no > row))
 
 
 def _changes(keys: Sequence[Key], state: State) -> Changes:

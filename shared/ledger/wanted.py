@@ -1,15 +1,23 @@
-"""Many rows as one SQL parameter: a JSON document that the database reads as a table."""
+"""Numbers' places, and many rows as one SQL parameter: a JSON document that the database reads as a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import TextClause, text
+from sqlalchemy import ColumnElement, TextClause, and_, or_, text
+
+from shared.ledger.tables import messages
 
 Key = tuple[str, int]
 """A number's place: batch id and row."""
 KEYS = {"batch_id": "uuid", "row_no": "integer"}
 """The columns of a table of keys."""
+
+
+def behind(key: Key) -> ColumnElement[bool]:
+    """The rows behind a number's place, by batch and row."""
+    batch_id, row = key
+    return or_(messages.c.batch_id > batch_id, and_(messages.c.batch_id == batch_id, messages.c.row_no > row))
 
 
 def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> TextClause:

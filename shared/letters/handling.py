@@ -245,7 +245,8 @@ def _outgoing(queue: str, letter: Letter) -> Outgoing:
 
 
 def _discard(letter: Letter, reason: str) -> Discard:
-    return Discard(letter.queue, letter.message_id, letter.failed_at or "", now_ms(), letter.code, reason)
+    attempt = letter.turn.attempt if letter.turn else 0
+    return Discard(letter.queue, letter.message_id, attempt, letter.failed_at, now_ms(), letter.code, reason)
 
 
 def _refused(error: PublishError) -> str:
