@@ -1,0 +1,153 @@
+"""A night on call: three thousand dead letters of eight kinds, dealt with by the commands of docs/runbook.md."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.clock import now_ms
+from shared.ids import new_batch_id
+from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND, UNKNOWN_QUEUE
+from tests.conftest import Start
+from tests.support.brokers import Vhost
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import Trio, settings_for
+from tools.ctl.__main__ import main
+
+Ctl = Callable[..., str]
+UNREACHABLE, FOR_ANOTHER_BATCH, HOPELESS, LATE, CUT_OFF = 1000, 200, 300, 300, 200
+UNREADABLE, FOREIGN, RESTORED, BATCHES, IN_A_BATCH = 300, 300, 300, 100, 2
+TEMPLATE = 7
+
+
+@pytest.fixture
+def trio(vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start) -> Trio:
+    settings = {**settings_for(vhost, postgres_url, simulator), "SMS_PREFETCH": "500"}
+    return Trio(vhost, simulator, settings, start).up()
+
+
+@pytest.fixture
+def ctl(trio: Trio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Run a command of smsctl, which has to succeed; what it said."""
+    for name, value in {**trio.settings, "SMS_API_URL": trio.api.url}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        assert not ended.value.code, said
+        return said.out
+
+    return run
+
+
+def numbers(count: int, *, prefix: str = "138", ending: str = "") -> list[str]:
+    digits = 8 - len(ending)
+    return [f"+86{prefix}{number:0{digits}d}{ending}" for number in range(count)]
+
+
+def posted(trio: Trio, recipients: list[str], **fields: Any) -> str:
+    batch_id = trio.post(recipients, **fields)
+    trio.finished(batch_id, 120)
+    return batch_id
+
+
+def publish(trio: Trio, bodies: Iterable[tuple[str, bytes]]) -> None:
+    for name, body in bodies:
+        trio.publish(OUTBOUND, "bulk", body, type=OUTBOUND_TYPE, message_id=name)
+
+
+def turns(batch_id: str, count: int, attempt: int) -> Iterable[tuple[str, bytes]]:
+    for row in range(count):
+        yield message_id(batch_id, row), outbound_body(batch_id, row, attempt, "+86138****0000", "bulk")
+
+
+def groups(ctl: Ctl) -> dict[str, int]:
+    return {group["code"]: group["letters"] for group in json.loads(ctl("dead-letters", "list", "--json"))}
+
+
+def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path) -> None:
+    # What went wrong.
+    sent = posted(trio, numbers(RESTORED, prefix="139"))
+    hopeless = posted(trio, numbers(HOPELESS, ending="9004"))
+    late, cut_off = posted(trio, numbers(LATE, ending="9007")), posted(trio, numbers(CUT_OFF, ending="9008"))
+    trio.misbehave("refuse")
+    refused, to_resend = posted(trio, numbers(UNREACHABLE)), posted(trio, numbers(FOR_ANOTHER_BATCH, prefix="137"))
+    trio.misbehave("accept")
+    without_template = [
+        posted(trio, numbers(IN_A_BATCH, prefix="136"), content=None, template_id=TEMPLATE) for _ in range(BATCHES)
+    ]
+    publish(trio, (("nobody knows", b"{nonsense") for _ in range(UNREADABLE)))
+    publish(trio, turns(new_batch_id(now_ms()), FOREIGN, 0))
+    publish(trio, turns(sent, RESTORED, 9))
+    expected = {
+        "number_unreachable": UNREACHABLE + FOR_ANOTHER_BATCH,
+        "unavailable": HOPELESS,
+        "unreadable_message": UNREADABLE,
+        "not_in_ledger": FOREIGN,
+        "ahead_of_ledger": RESTORED,
+        "template_unknown": BATCHES,
+    }
+    eventually(lambda: groups(ctl) == expected, 60, 1)
+    assert sum(expected.values()) + LATE + CUT_OFF == 3000
+
+    # The provider is well again: what it refused meanwhile is sent.
+    assert f"{UNREACHABLE} would be sent again" in ctl("dead-letters", "replay", refused, "--dry-run")
+    assert f"{UNREACHABLE} sent again" in ctl("dead-letters", "replay", refused, "--rate", "0")
+    assert trio.finished(refused, 120) == {"sent": UNREACHABLE}
+
+    # One batch is sent again as another one, whose text can be told apart; its letters are stale then.
+    resent = ctl("resend", to_resend)
+    (again,) = (batch_id for batch_id in linked(trio, to_resend))
+    assert again in resent
+    assert trio.finished(again, 120) == {"sent": FOR_ANOTHER_BATCH}
+    said = ctl("dead-letters", "replay", to_resend)
+    assert f"{FOR_ANOTHER_BATCH} taken out, for they are stale: sent again in another batch" in said
+
+    # Templates that somebody forgot.
+    ctl("templates", "add", "forgotten", "Hello", "--id", str(TEMPLATE))
+    assert f"{BATCHES} sent again" in ctl("dead-letters", "replay", "--batches", "--all")
+    for batch_id in without_template:
+        eventually(lambda one=batch_id: trio.finished(one) == {"sent": IN_A_BATCH}, 60)
+
+    # Numbers that never work, and messages that are nobody's: written to a file, then thrown away.
+    table = tmp_path / "letters.csv"
+    ctl("dead-letters", "export", str(table))
+    with table.open() as stream:
+        assert Counter(row["code"] for row in csv.DictReader(stream)) == {
+            code: expected[code] for code in ("unavailable", "unreadable_message", "not_in_ledger", "ahead_of_ledger")
+        }
+    assert f"{FOREIGN} left: the ledger has no such number" in ctl("dead-letters", "replay", "--all", "--dry-run")
+    for code in ("unavailable", "unreadable_message", "not_in_ledger", "ahead_of_ledger"):
+        said = ctl("dead-letters", "discard", "--code", code, "--reason", "nothing will come of them", "--yes")
+        assert f"{expected[code]} thrown away" in said
+    assert "nothing will come of them" in ctl("dead-letters", "show", f"{hopeless}:0")
+
+    # The provider says that it had the unclear ones.
+    ctl("unknown", "resolve", late, "--as", "sent")
+    ctl("unknown", "resolve", cut_off, "--as", "sent")
+
+    # All is well, and nobody had a second text.
+    assert ctl("dead-letters", "list") == "no dead letter\n"
+    ctl("audit", "--simulator", trio.simulator.url)
+    assert {queue: trio.depths()[queue] for queue in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)} == {
+        DEAD_LETTER: 0,
+        DEAD_LETTER_BATCHES_QUEUE: 0,
+        UNKNOWN_QUEUE: 0,
+    }
+    accepted = {**{batch_id: IN_A_BATCH for batch_id in without_template}, sent: RESTORED, refused: UNREACHABLE}
+    accepted |= {again: FOR_ANOTHER_BATCH, late: LATE, cut_off: CUT_OFF, hopeless: 0, to_resend: 0}
+    for batch_id, count in accepted.items():
+        assert trio.provider_accepted(batch_id) == {message_id(batch_id, row): 1 for row in range(count)}
+
+
+def linked(trio: Trio, batch_id: str) -> list[str]:
+    """The batches that a batch's numbers are sent again in."""
+    return sorted({message["resent_in"] for message in trio.messages(batch_id) if message["resent_in"]})
