@@ -5,7 +5,8 @@
 The points, in the order of a batch's way: api.publishing, api.confirmed, dispatcher.received, dispatcher.written (a
 chunk of rows), dispatcher.complete (the last row, before the ack), dispatcher.confirmed (a chunk published, not yet
 marked), sender.received, sender.claimed, sender.answered, sender.recorded, settle.confirmed (the follow-up, before the
-ack); and where dead letters are handled: letters.confirmed (a chunk published again), letters.noted (before the acks).
+ack). Of a resend: api.resend_marked (all is written, before the commit), api.resend_committed (before the answer).
+Where dead letters are handled: letters.confirmed (a chunk published again), letters.noted (before the acks).
 """
 
 import os

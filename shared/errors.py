@@ -53,6 +53,10 @@ class BatchCancelled(SmsBatchError):
     """The batch was cancelled: nothing of it is sent again."""
 
 
+class NothingToResend(SmsBatchError):
+    """A batch has no number that could be sent again; the sentence says why."""
+
+
 class TemplateExists(SmsBatchError):
     """A template with this id or name is there already."""
 

@@ -20,6 +20,7 @@ from services.api.events import Events
 from services.api.intake import Intake, Limits
 from services.api.ledger import Ledger
 from services.api.problems import problem_middleware
+from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.health import add_health_routes
@@ -97,6 +98,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.post(f"{one}/pause", control.pause),
         web.post(f"{one}/resume", control.resume),
         web.post(f"{one}/cancel", control.cancel),
+        web.post(f"{one}/resend", Resending(parts.ledger).post),
     ]
 
 

@@ -42,10 +42,14 @@ class Control:
         batch_id = known_form(request.match_info["batch_id"])
         state = await command(batch_id)
         if state is None:
-            headers = {"Retry-After": str(_NOT_YET_RETRY_S)}
-            detail = "The batch is not in the ledger yet; try again in a moment."
-            raise Problem(HTTPStatus.CONFLICT, detail, (), headers)
+            raise not_yet()
         shown = await self._batches.fresh(batch_id)
         if state not in wanted:
             raise Problem(HTTPStatus.CONFLICT, f"The batch is {state}: it cannot be {done} any more.")
         return document(shown)
+
+
+def not_yet() -> Problem:
+    """409 for a batch whose 202 was given a moment ago."""
+    headers = {"Retry-After": str(_NOT_YET_RETRY_S)}
+    return Problem(HTTPStatus.CONFLICT, "The batch is not in the ledger yet; try again in a moment.", (), headers)

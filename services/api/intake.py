@@ -1,6 +1,7 @@
 """Accepting batches: from a POST to a message that the broker has confirmed, and only then to a 202."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -27,7 +28,7 @@ from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER
 from shared.states import BatchState
 from shared.topology import BATCHES
 
-_JSON_TYPE = "application/json"
+JSON_TYPE = "application/json"
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -62,14 +63,14 @@ class Intake:
 
     async def post_batch(self, request: web.Request) -> web.Response:
         """JSON as the contract has it."""
-        return await self._accept(request, {_JSON_TYPE: JSON})
+        return await self._accept(request, {JSON_TYPE: JSON})
 
     async def send_sms(self, request: web.Request) -> web.Response:
         """What a jQuery form sends, or JSON with the same names."""
-        return await self._accept(request, {_FORM_TYPE: FORM, _JSON_TYPE: JSON_LIKE_FORM})
+        return await self._accept(request, {_FORM_TYPE: FORM, JSON_TYPE: JSON_LIKE_FORM})
 
     async def _accept(self, request: web.Request, sources: dict[str, Source]) -> web.Response:
-        key, source = _idempotency_key(request), _source(request, sources)
+        key, source = idempotency_key(request), sources[media_type(request, sources)]
         async with self._bodies.place(request):
             body = await self._bodies.read(request)
             parse = partial(prepare, source=source, max_recipients=self._limits.max_recipients)
@@ -81,12 +82,12 @@ class Intake:
             mine = Acceptance(prepared.fingerprint, prepared.recipients, accepted_at_ms)
             if key is None or await self._is_new(batch_id, mine):
                 await self._publish(batch_id, prepared, mine, keyed=key is not None)
-        return _accepted(request, batch_id, prepared.recipients)
+        return accepted(request, batch_id, prepared.recipients)
 
     async def _is_new(self, batch_id: str, mine: Acceptance) -> bool:
         verdict = await self._acceptances.begin(batch_id, mine)
         if verdict is Verdict.OTHER_REQUEST:
-            raise invalid(Flaw("", "This Idempotency-Key was used for another request"))
+            raise key_of_another_request()
         if verdict is Verdict.UNDER_WAY:
             detail = "A request with this Idempotency-Key is under way"
             raise Problem(HTTPStatus.CONFLICT, detail, (), {"Retry-After": "1"})
@@ -124,17 +125,24 @@ class Intake:
         PUBLISH_SECONDS.observe(time.perf_counter() - begun_s)
 
 
-def _idempotency_key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """The header, where it is given; Problem where it cannot be a key."""
     key = request.headers.get("Idempotency-Key")
     if key is None or (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
         return key
     raise invalid(Flaw("", "Idempotency-Key must have 1 to 255 printable ASCII characters"))
 
 
-def _source(request: web.Request, sources: dict[str, Source]) -> Source:
-    if request.content_type not in sources or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(sources)} in UTF-8")
-    return sources[request.content_type]
+def key_of_another_request() -> Problem:
+    """422 for a key whose first request meant something else."""
+    return invalid(Flaw("", "This Idempotency-Key was used for another request"))
+
+
+def media_type(request: web.Request, taken: Collection[str]) -> str:
+    """The media type of the request's body; Problem where it is none of those that are taken."""
+    if request.content_type not in taken or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(taken)} in UTF-8")
+    return request.content_type
 
 
 def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:
@@ -150,7 +158,8 @@ def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:
     )
 
 
-def _accepted(request: web.Request, batch_id: str, recipients: int) -> web.Response:
+def accepted(request: web.Request, batch_id: str, recipients: int, **more: str) -> web.Response:
+    """The 202 for a batch."""
     place = f"/v1/batches/{batch_id}"
     body = {
         "success": True,
@@ -159,5 +168,6 @@ def _accepted(request: web.Request, batch_id: str, recipients: int) -> web.Respo
         "status": BatchState.ACCEPTED,
         "recipients": recipients,
         "links": links(batch_id),
+        **more,
     }
-    return web.Response(status=202, body=orjson.dumps(body), content_type=_JSON_TYPE, headers={"Location": place})
+    return web.Response(status=202, body=orjson.dumps(body), content_type=JSON_TYPE, headers={"Location": place})

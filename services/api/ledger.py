@@ -9,24 +9,26 @@ from shared.errors import LedgerUnavailable
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
+from shared.ledger.resending import Resend, ResendLedger, Resent
 from shared.states import BatchState, State
 
 _TIMEOUT_S = 5.0
 _CONTROL_TIMEOUT_S = 30.0
-"""A cancel writes up to 100,000 rows; what it has not done by then, the next one does."""
+"""A cancel or a resend writes up to 100,000 rows; what it has not done by then, the next one does."""
 _PAUSE_AFTER_FAILURE_S = 1.0
 
 Answer = TypeVar("Answer")
 
 
 class Ledger:
-    """`ReadingLedger` and `ControlLedger` with a deadline.
+    """`ReadingLedger`, `ControlLedger` and `ResendLedger` with a deadline.
 
     LedgerUnavailable at once for a moment after the database could not be reached.
     """
 
     def __init__(self, database: Database) -> None:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
+        self._resending = ResendLedger(database)
         self._not_before = 0.0
         self.is_ready = False
         """The tables are there; a later outage of the database leaves it True, for the api goes on accepting."""
@@ -59,6 +61,10 @@ class Ledger:
     async def cancel(self, batch_id: str) -> BatchState | None:
         """As `pause`."""
         return await self._within(_CONTROL_TIMEOUT_S, lambda: self._control.cancel(batch_id))
+
+    async def resend(self, wanted: Resend) -> Resent | None:
+        """As `ResendLedger.resend`; what is cut off by the deadline was done as a whole or not at all."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._resending.resend(wanted))
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if not self.is_ready or time.monotonic() < self._not_before:

@@ -55,6 +55,7 @@ def _paths(max_recipients: int) -> Schema:
         "/v1/batches/{batch_id}/messages": {"parameters": batch_id, "get": _list_messages()},
         "/v1/batches/{batch_id}/events": {"parameters": batch_id, "get": _events()},
         **{f"/v1/batches/{{batch_id}}/{name}": {"parameters": batch_id, "post": _command(name)} for name in _COMMANDS},
+        "/v1/batches/{batch_id}/resend": {"parameters": batch_id, "post": _resend()},
         "/send-sms": {"post": _send_sms(max_recipients)},
     }
 
@@ -67,7 +68,7 @@ def _post_batch() -> Schema:
         "`Idempotency-Key` as often as you like: it makes one batch.",
         "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema("BatchRequest")}}},
-        "responses": _accepted(),
+        "responses": _accepted("The broker has the batch"),
     }
 
 
@@ -95,7 +96,7 @@ def _send_sms(max_recipients: int) -> Schema:
         "also several in one field with commas or line ends between them.",
         "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
         "requestBody": {"required": True, "content": content},
-        "responses": _accepted(),
+        "responses": _accepted("The broker has the batch"),
     }
 
 
@@ -126,6 +127,22 @@ def _command(name: str) -> Schema:
         "summary": summary,
         "description": f"{description} The command may be repeated.",
         "responses": {"200": _json("The batch after it", "Batch"), **_problems(401, 404, 503), "409": refused},
+    }
+
+
+def _resend() -> Schema:
+    refused = _problems(409)["409"] | {
+        "description": "No number is left to be sent again; with `Retry-After`, the batch is not in the ledger yet"
+    }
+    return {
+        "operationId": "resendBatch",
+        "summary": "Send the failed or expired numbers of a batch again, in a batch of their own",
+        "description": "Lane, provider, `on_unknown`, reference and texts are those of the old batch. A number is in "
+        "one such batch only, and the old batch never sends it again: the request may be repeated, with or without an "
+        "`Idempotency-Key`, and nobody gets a second text by it. 202 is given when the ledger has the new batch.",
+        "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema("ResendRequest")}}},
+        "responses": {**_accepted("The ledger has the batch"), **_problems(404), "409": refused},
     }
 
 
@@ -166,8 +183,8 @@ def _limit(default: int, greatest: int) -> Schema:
     return {"name": "limit", "in": "query", "schema": number}
 
 
-def _accepted() -> Schema:
-    answer = _json("The broker has the batch", "Accepted")
+def _accepted(kept: str) -> Schema:
+    answer = _json(kept, "Accepted")
     answer["headers"] = {"Location": {"description": "Where the batch is", "schema": TEXT}}
     return {"202": answer, **_problems(400, 401, 408, 409, 413, 415, 422, 503)}
 

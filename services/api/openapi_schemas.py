@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.api.requests import BatchRequest
+from services.api.requests import BatchRequest, ResendRequest
 from shared.states import BatchState, State
 
 Schema = dict[str, Any]
@@ -29,6 +29,7 @@ def schemas(max_recipients: int) -> Schema:
     return {
         **definitions,
         "BatchRequest": request,
+        "ResendRequest": ResendRequest.model_json_schema(ref_template=_REF),
         "SendSms": _object(send_sms, "mobiles") | {"additionalProperties": False},
         "Accepted": _accepted_schema(),
         "Batch": _batch_schema(),
@@ -49,7 +50,8 @@ def _accepted_schema() -> Schema:
         "recipients": _COUNT,
         "links": schema("Links"),
     }
-    return _object(members, *members)
+    resend_of = {"type": "string", "format": "uuid", "description": "Of a resend: the batch whose numbers it has"}
+    return _object({**members, "resend_of": resend_of}, *members)
 
 
 def _batch_schema() -> Schema:
@@ -68,6 +70,7 @@ def _batch_schema() -> Schema:
         "finished_at": _TIME_OR_NULL,
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
+        "resend_of": {**_TEXT_OR_NULL, "description": "The batch whose failed or expired numbers these are"},
         "links": schema("Links"),
     }
     return _object(members, "batch_id", "status", "recipients", "counts", "created_at", "finished_at", "links")
@@ -83,6 +86,7 @@ def _message_schema() -> Schema:
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
         "provider_message_id": _TEXT_OR_NULL,
+        "resent_in": {**_TEXT_OR_NULL, "description": "The batch in which it is sent again; in this one it never is"},
         "updated_at": {"type": "string", "format": "date-time"},
     }
     return _object(members, *members)

@@ -56,8 +56,20 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
     if len(meaning) > MAX_MESSAGE_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")
-    digest = hashlib.blake2b(meaning, digest_size=16).hexdigest()
-    return Prepared(digest, len(request.recipients), epoch_ms(request.expires_at), meaning)
+    return Prepared(fingerprint_of(meaning), len(request.recipients), epoch_ms(request.expires_at), meaning)
+
+
+def fingerprint_of(meaning: bytes) -> str:
+    """A digest of what a request means, by which a repeated one is told from another one."""
+    return hashlib.blake2b(meaning, digest_size=16).hexdigest()
+
+
+def read_json(body: bytes) -> Any:
+    """What a body says in JSON; Problem where it is not any."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise malformed("The body is not JSON in UTF-8, or is nested too deeply") from None
 
 
 def _json(body: bytes, max_recipients: int) -> Any:
@@ -67,10 +79,7 @@ def _json(body: bytes, max_recipients: int) -> Any:
         raise malformed("The body holds more arrays and objects than a batch has")
     if body.count(b",") > most:
         raise invalid(Flaw("/recipients", f"More values than {max_recipients} recipients take"))
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise malformed("The body is not JSON in UTF-8, or is nested too deeply") from None
+    return read_json(body)
 
 
 def _json_like_form(body: bytes, max_recipients: int) -> Any:

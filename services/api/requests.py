@@ -23,6 +23,7 @@ from pydantic import (
 from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.problems import Flaw
+from shared.states import State
 from shared.topology import Lane
 
 MAX_FLAWS = 20
@@ -110,18 +111,29 @@ Recipient = Annotated[
 ]
 
 
-class BatchRequest(BaseModel):
-    """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
+class _Schedule(BaseModel):
+    """When to begin, and when to give up what is not sent by then."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    send_at: Time | None = None
+    expires_at: Time | None = None
+
+    @model_validator(mode="after")
+    def _expires_after_it_is_sent(self) -> Self:
+        if self.send_at and self.expires_at and self.expires_at <= self.send_at:
+            raise ValueError("expires_at must be later than send_at")
+        return self
+
+
+class BatchRequest(_Schedule):
+    """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
 
     recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
     content: Annotated[str | None, StringConstraints(min_length=1, max_length=5000, pattern=_NO_NUL)] = None
     template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
     variables: Variables = Field(default_factory=dict)
     lane: Lane = Lane.BULK
-    send_at: Time | None = None
-    expires_at: Time | None = None
     reference: Annotated[str | None, StringConstraints(max_length=255, pattern=_NO_NUL)] = None
     on_unknown: Literal["hold", "resend"] = "hold"
     provider: Literal["default"] = "default"
@@ -132,11 +144,19 @@ class BatchRequest(BaseModel):
             raise ValueError("give content or template_id, or both")
         return self
 
-    @model_validator(mode="after")
-    def _expires_after_it_is_sent(self) -> Self:
-        if self.send_at and self.expires_at and self.expires_at <= self.send_at:
-            raise ValueError("expires_at must be later than send_at")
-        return self
+
+def _resendable(value: Any) -> Any:
+    if value == State.UNKNOWN:
+        raise ValueError("Unknown numbers may have been sent: decide about them with smsctl unknown resolve")
+    if value not in (State.FAILED, State.EXPIRED):
+        raise ValueError("Only failed and expired numbers can be sent again")
+    return value
+
+
+class ResendRequest(_Schedule):
+    """Which numbers of a batch are to be sent again."""
+
+    states: Annotated[list[Annotated[Literal["failed", "expired"], BeforeValidator(_resendable)]], Field(min_length=1)]
 
 
 def unknown_members(members: dict[str, Any]) -> list[Flaw]:

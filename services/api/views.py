@@ -29,6 +29,7 @@ def batch_shown(view: BatchView) -> Shown:
         "finished_at": _time(view.finished_at_ms),
         "error_code": view.error_code,
         "error_reason": view.error_reason,
+        "resend_of": view.resend_of,
         "links": links(view.batch_id),
     }
 
@@ -58,6 +59,7 @@ def message_shown(view: MessageView) -> Shown:
         "error_code": view.error_code,
         "error_reason": view.error_reason,
         "provider_message_id": view.provider_message_id,
+        "resent_in": view.resent_in,
         "updated_at": rfc3339(view.updated_at_ms),
     }
 

@@ -39,14 +39,15 @@ def dispose(message: OutboundMessage, row: Row | None, now_ms: int, lease_ms: in
     """Settle by the row's state.
 
     `message.attempt` is the attempt that the message may follow; the claim that it led to, if any, left the row one
-    higher. So a row that is further than that has been taken on by a later message, and this copy is stale.
+    higher. So a row that is further than that has been taken on by a later message, and this copy is stale. So is every
+    message of a number that another batch has now.
     """
     if row is None:
         return Disposal(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
     if row.attempt < message.attempt:
         reason = f"The ledger counts {row.attempt} attempts, the message {message.attempt}: was the ledger restored?"
         return Disposal(Step.REJECT, code="ahead_of_ledger", reason=reason)
-    if row.attempt > message.attempt + 1:
+    if row.is_resent or row.attempt > message.attempt + 1:
         return Disposal(Step.SKIP)
     if row.state is State.SENDING:
         return _claimed(row, now_ms, lease_ms)

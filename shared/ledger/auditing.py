@@ -144,7 +144,8 @@ class AuditSnapshot:
     ) -> AsyncIterator[list[int]]:
         """The numbers of the rows whose end a sender wrote a dead letter of within these times, a page at a time.
 
-        Neither an operator's decision nor a cancel writes one, nor what never came to a call.
+        Neither an operator's decision nor a cancel writes one, nor what never came to a call. A number that is sent
+        again in another batch needs none: its letter may have been moved back, which changes nothing, and be gone.
         """
         after = -1
         while True:
@@ -153,7 +154,7 @@ class AuditSnapshot:
                 .where(messages.c.batch_id == batch_id, messages.c.row_no > after, messages.c.state == state.value)
                 .where(messages.c.attempt > 0, messages.c.updated_at_ms.between(updated_after_ms, updated_before_ms))
                 .where(or_(messages.c.decision.is_(None), messages.c.decision == "resend"))
-                .where(messages.c.error_code.is_distinct_from(_CANCELLED))
+                .where(messages.c.error_code.is_distinct_from(_CANCELLED), messages.c.resent_in.is_(None))
                 .order_by(messages.c.row_no)
                 .limit(_PAGE)
             )

@@ -62,7 +62,7 @@ class IntakeLedger:
         """
         values = _batch_values(batch, content, error)
         async with self._database.writing() as connection:
-            if await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
+            if await insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
                 return Progress(0, content, error and error[0])
             found = (await connection.execute(_FOUND.where(batches.c.id == batch.batch_id))).one()
             # A batch that nobody could read is there without a fingerprint.
@@ -120,7 +120,7 @@ class IntakeLedger:
         }  # fmt: skip
         this = batches.c.id == batch_id
         async with self._database.writing() as connection:
-            if await _insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
+            if await insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
                 return
             found = (await connection.execute(_FOUND.where(this).with_for_update())).one()
             missing = found.recipients - found.rows_written
@@ -184,7 +184,7 @@ def _no_longer_pending(batch_id: str, rows: Sequence[NewRow]) -> Changes:
     return changes
 
 
-async def _insert_new(connection: AsyncConnection, table: Table, values: dict[str, Any], *, sqlite: bool) -> bool:
+async def insert_new(connection: AsyncConnection, table: Table, values: dict[str, Any], *, sqlite: bool) -> bool:
     """Insert unless the id is there already; whether it was inserted."""
     inserting = sqlite_insert(table) if sqlite else postgres_insert(table)
     result = await connection.execute(inserting.values(values).on_conflict_do_nothing())

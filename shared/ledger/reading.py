@@ -29,6 +29,8 @@ class BatchView:
     finished_at_ms: int | None
     error_code: str | None
     error_reason: str | None
+    resend_of: str | None = None
+    """The batch whose numbers these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class MessageView:
     error_reason: str | None
     provider_message_id: str | None
     updated_at_ms: int
+    resent_in: str | None = None
+    """The batch in which it is sent again."""
 
 
 _BATCH_COLUMNS = [
@@ -61,6 +65,7 @@ _BATCH_COLUMNS = [
     batches.c.finished_at_ms,
     batches.c.error_code,
     batches.c.error_reason,
+    batches.c.resend_of,
     *(batches.c[counter(state)] for state in State),
 ]
 _MESSAGE_COLUMNS = [
@@ -73,6 +78,7 @@ _MESSAGE_COLUMNS = [
     messages.c.error_reason,
     messages.c.provider_message_id,
     messages.c.updated_at_ms,
+    messages.c.resent_in,
 ]
 
 

@@ -64,6 +64,8 @@ class Row:
     provider: str
     may_resend: bool
     expires_at_ms: int | None
+    is_resent: bool = False
+    """Another batch has the number now: here it is never sent again."""
 
     @property
     def key(self) -> Key:
@@ -193,7 +195,8 @@ class SendingLedger:
 
 def is_claimable(row: Row, attempt: int) -> bool:
     """Whether a message with this attempt may send the row now."""
-    return row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
+    is_its_turn = row.attempt == attempt and not row.is_resent
+    return is_its_turn and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
 
 
 def _claimed(row: Row, token: str, now_ms: int) -> Row:
@@ -218,7 +221,8 @@ def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
 def _row(record: Any) -> Row:
     values: dict[str, Any] = dict(record._mapping)
     values["may_resend"] = values.pop("on_unknown") == "resend"
-    values["was_unclear"] = bool(values["was_unclear"])
+    for flag in ("was_unclear", "is_resent"):
+        values[flag] = bool(values[flag])
     return Row(**{**values, "state": State(values["state"]), "batch_state": BatchState(values["batch_state"])})
 
 
@@ -234,7 +238,7 @@ _LOOK = """
     SELECT CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
            COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
            m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
-           b.provider, b.on_unknown, b.expires_at_ms
+           b.provider, b.on_unknown, b.expires_at_ms, m.resent_in IS NOT NULL AS is_resent
     FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
     ORDER BY m.batch_id, m.row_no
 """
@@ -258,6 +262,6 @@ _MOVE = """
            retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
-      AND messages.attempt = w.attempt
+      AND messages.attempt = w.attempt AND messages.resent_in IS NULL
     RETURNING messages.batch_id, messages.row_no
 """

@@ -204,7 +204,8 @@ async def test_two_runs_have_two_keys_and_a_given_key_is_used(stub: StubApi, num
 
 
 @pytest.mark.parametrize(
-    "failure", [problem(503, "busy", Retry_After="0"), problem(429, "slow"), problem(409, "under way"), hang_up]
+    "failure",
+    [problem(503, "busy", Retry_After="0"), problem(429, "slow"), problem(409, "under way", Retry_After="0"), hang_up],
 )
 async def test_what_may_pass_is_tried_again_under_the_same_key(
     stub: StubApi, api: Api, failure: Answer, capsys: pytest.CaptureFixture[str]

@@ -130,3 +130,14 @@ def test_a_row_that_is_not_begun_is_settled_by_its_state_and_its_batchs(
     state: State, batch_state: BatchState, expected: Step
 ) -> None:
     assert step(state, 0, batch_state) is expected
+
+
+@pytest.mark.parametrize("batch_state", BatchState)
+@pytest.mark.parametrize("attempts_ahead", [0, 1, 2])
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_a_message_of_a_number_that_another_batch_has_is_skipped(
+    state: State, attempts_ahead: int, batch_state: BatchState
+) -> None:
+    attempt = MESSAGE.attempt + attempts_ahead
+    row = dataclasses.replace(ROW, state=state, attempt=attempt, batch_state=batch_state, is_resent=True)
+    assert dispose(MESSAGE, row, NOW_MS, LEASE_MS).step is Step.SKIP

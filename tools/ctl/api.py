@@ -59,14 +59,11 @@ class Api:
 
     def post_batch(self, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
         """Post one batch, again under the same key while the api cannot take it; `notice` hears of every pause."""
-        for pause_s in self._retry_pauses_s:
-            try:
-                return self._post_once(body, idempotency_key)
-            except (Unreachable, Refused) as error:
-                wait_s = _wait_s(error, pause_s)
-                notice(f"{error}; trying again in {wait_s:g} s")
-                time.sleep(wait_s)
-        return self._post_once(body, idempotency_key)
+        return self._post("/v1/batches", body, idempotency_key, notice)
+
+    def resend(self, batch_id: str, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
+        """Have numbers of a batch sent again in a new one; again under the same key, as `post_batch`."""
+        return self._post(f"{_place(batch_id)}/resend", body, idempotency_key, notice)
 
     def batch(self, batch_id: str) -> Snapshot:
         """The batch as it stands."""
@@ -93,9 +90,19 @@ class Api:
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
 
-    def _post_once(self, body: bytes, idempotency_key: str) -> Accepted:
+    def _post(self, path: str, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
+        for pause_s in self._retry_pauses_s:
+            try:
+                return self._post_once(path, body, idempotency_key)
+            except (Unreachable, Refused) as error:
+                wait_s = _wait_s(error, pause_s)
+                notice(f"{error}; trying again in {wait_s:g} s")
+                time.sleep(wait_s)
+        return self._post_once(path, body, idempotency_key)
+
+    def _post_once(self, path: str, body: bytes, idempotency_key: str) -> Accepted:
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
-        return _read(Accepted, self._request("POST", "/v1/batches", body=body, headers=headers))
+        return _read(Accepted, self._request("POST", path, body=body, headers=headers))
 
     def _request(
         self,

@@ -22,6 +22,7 @@ from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.recipients import read_recipients
 from tools.ctl.report import refusal, terminal
+from tools.ctl.resending import resend
 from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.templates import app as templates_app
@@ -38,7 +39,7 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(unknown_app, name="unknown")
 app.command()(audit)
-for command in (pause, resume, cancel):
+for command in (pause, resume, cancel, resend):
     app.command()(command)
 
 

@@ -55,4 +55,5 @@ class Refused(CtlError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.status in (409, 429, 502, 503, 504)
+        # A conflict passes only where the api says when.
+        return self.status in (429, 502, 503, 504) or (self.status == 409 and self.retry_after_s is not None)

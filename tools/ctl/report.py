@@ -31,6 +31,7 @@ def print_batch(console: Console, batch: Snapshot) -> None:
     """What is known of a batch as a whole."""
     console.print(f"batch {batch.batch_id}: {batch.status}")
     described = {
+        "resend of": batch.resend_of,
         "reference": batch.reference,
         "lane": batch.lane,
         "created": batch.created_at,

@@ -25,6 +25,7 @@ class Snapshot(BaseModel):
     send_at: str | None = None
     finished_at: str | None = None
     error_reason: str | None = None
+    resend_of: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -65,7 +66,7 @@ class Messages(BaseModel):
 
 
 class Accepted(BaseModel):
-    """The answer to a batch that the broker has confirmed."""
+    """The answer to a batch that is accepted."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
