@@ -14,6 +14,7 @@ from services.api.bodies import Bodies
 from services.api.cache import Cache
 from services.api.control import Control
 from services.api.cors import cors_middleware, mark_for_origin
+from services.api.dead_letters import DeadLetters
 from services.api.declaring import Declaring
 from services.api.documentation import documentation_routes
 from services.api.events import Events
@@ -25,6 +26,7 @@ from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.health import add_health_routes
 from shared.ledger.database import Database
+from shared.letters.handling import Letters
 
 _NAME = "sms-api"
 _UNDER_WAY_MARGIN_S = 2
@@ -40,6 +42,7 @@ class Parts:
     database: Database
     cache: Cache
     in_flight: InFlight
+    letters: Letters
 
 
 def build_parts(settings: ApiSettings) -> Parts:
@@ -55,6 +58,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         database=database,
         cache=Cache(_revealed(settings.redis_url)),
         in_flight=InFlight(),
+        letters=Letters(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
     )
 
 
@@ -87,6 +91,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     intake = Intake(Bodies(settings.max_body_bytes), acceptances, parts.publisher, parts.declaring, limits)
     batches = Batches(parts.ledger, acceptances, parts.cache)
     control = Control(parts.ledger, batches)
+    dead_letters = DeadLetters(parts.ledger, parts.letters)
     one = "/v1/batches/{batch_id}"
     return [
         web.post("/v1/batches", intake.post_batch),
@@ -95,6 +100,11 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get(one, batches.show_batch),
         web.get(f"{one}/messages", batches.list_messages),
         web.get(f"{one}/events", Events(batches, stop).stream, allow_head=False),
+        web.get(f"{one}/messages/{{row}}/attempts", dead_letters.list_attempts),
+        web.get("/v1/dead-letters", dead_letters.list_failed),
+        web.get("/v1/dead-letters/groups", dead_letters.count_failed),
+        web.post("/v1/dead-letters/replay", dead_letters.replay),
+        web.post("/v1/dead-letters/discard", dead_letters.discard),
         web.post(f"{one}/pause", control.pause),
         web.post(f"{one}/resume", control.resume),
         web.post(f"{one}/cancel", control.cancel),

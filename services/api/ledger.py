@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from shared.errors import LedgerUnavailable
+from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
+from shared.ledger.letters import FailedFilter, FailedGroup, FailedNumber, LettersLedger
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
+from shared.ledger.wanted import Key
 from shared.states import BatchState, State
 
 _TIMEOUT_S = 5.0
@@ -21,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class Ledger:
-    """`ReadingLedger`, `ControlLedger` and `ResendLedger` with a deadline.
+    """The parts of the ledger that requests need, with a deadline.
 
     LedgerUnavailable at once for a moment after the database could not be reached.
     """
@@ -29,6 +32,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
+        self._attempts, self._letters = AttemptsLedger(database), LettersLedger(database)
         self._not_before = 0.0
         self.is_ready = False
         """The tables are there; a later outage of the database leaves it True, for the api goes on accepting."""
@@ -65,6 +69,22 @@ class Ledger:
     async def resend(self, wanted: Resend) -> Resent | None:
         """As `ResendLedger.resend`; what is cut off by the deadline was done as a whole or not at all."""
         return await self._within(_CONTROL_TIMEOUT_S, lambda: self._resending.resend(wanted))
+
+    async def attempts(self, batch_id: str, row: int) -> list[Attempt] | None:
+        """The attempts of a number; None where the ledger has no such number."""
+        return await self._within(_TIMEOUT_S, lambda: self._attempts.of(batch_id, row))
+
+    async def failed(self, which: FailedFilter, limit: int, after: Key | None) -> list[FailedNumber]:
+        """The next failed numbers, by batch and row."""
+        return await self._within(_TIMEOUT_S, lambda: self._letters.failed(which, limit, after))
+
+    async def failed_groups(self, which: FailedFilter) -> list[FailedGroup]:
+        """The failed numbers, counted."""
+        return await self._within(_TIMEOUT_S, lambda: self._letters.failed_groups(which))
+
+    async def places_of(self, recipient: str) -> frozenset[Key]:
+        """Where a number (E.164) has failed."""
+        return await self._within(_TIMEOUT_S, lambda: self._letters.places_of(recipient))
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if not self.is_ready or time.monotonic() < self._not_before:

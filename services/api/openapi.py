@@ -28,6 +28,19 @@ _COMMANDS = {
 }
 
 
+_LETTER_COMMANDS = {
+    "replay": (
+        "Send dead letters again",
+        "Each goes back to the senders, once; stale ones are taken out, and those that cannot be sent again stay.",
+    ),
+    "discard": ("Throw dead letters away", "The reason is kept; their numbers stay failed."),
+}
+_ROW: Schema = {"name": "row", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
+_LETTER_FILTER: tuple[Schema, ...] = tuple(
+    {"name": name, "in": "query", "schema": TEXT} for name in ("batch_id", "code", "provider")
+)
+
+
 def build_openapi(settings: ApiSettings) -> Schema:
     """The document for an api with these settings."""
     document: Schema = {
@@ -56,6 +69,11 @@ def _paths(max_recipients: int) -> Schema:
         "/v1/batches/{batch_id}/events": {"parameters": batch_id, "get": _events()},
         **{f"/v1/batches/{{batch_id}}/{name}": {"parameters": batch_id, "post": _command(name)} for name in _COMMANDS},
         "/v1/batches/{batch_id}/resend": {"parameters": batch_id, "post": _resend()},
+        "/v1/batches/{batch_id}/messages/{row}/attempts": {"parameters": [*batch_id, _ROW], "get": _list_attempts()},
+        "/v1/dead-letters": {"get": _list_failed()},
+        "/v1/dead-letters/groups": {"get": _count_failed()},
+        "/v1/dead-letters/replay": {"post": _handle_letters("replay")},
+        "/v1/dead-letters/discard": {"post": _handle_letters("discard")},
         "/send-sms": {"post": _send_sms(max_recipients)},
     }
 
@@ -153,6 +171,51 @@ def _list_messages() -> Schema:
         "summary": "A batch's numbers, masked, in row order",
         "parameters": [state, _limit(100, 1000), _ref("parameters/cursor")],
         "responses": {"200": _page("MessageList"), **_problems(401, 404, 422, 503)},
+    }
+
+
+def _list_attempts() -> Schema:
+    return {
+        "operationId": "listAttempts",
+        "summary": "Each attempt of a number, in order",
+        "responses": {"200": _json("The attempts", "AttemptList"), **_problems(401, 404, 503)},
+    }
+
+
+def _list_failed() -> Schema:
+    return {
+        "operationId": "listDeadLetters",
+        "summary": "The numbers that failed, masked, by batch and row",
+        "description": "As the ledger has them, without those whose letters were thrown away, or that are sent again "
+        "in another batch.",
+        "parameters": [*_LETTER_FILTER, _limit(100, 1000), _ref("parameters/cursor")],
+        "responses": {"200": _page("DeadLetterList"), **_problems(401, 422, 503)},
+    }
+
+
+def _count_failed() -> Schema:
+    return {
+        "operationId": "countDeadLetters",
+        "summary": "The numbers that failed, counted by code and provider, the most frequent first",
+        "parameters": list(_LETTER_FILTER),
+        "responses": {"200": _json("The groups", "DeadLetterGroups"), **_problems(401, 422, 503)},
+    }
+
+
+def _handle_letters(name: str) -> Schema:
+    summary, description = _LETTER_COMMANDS[name]
+    busy = _problems(409)["409"] | {"description": "Another request about dead letters is under way"}
+    model = f"{name.capitalize()}Request"
+    return {
+        "operationId": f"{name}DeadLetters",
+        "summary": summary,
+        "description": f"{description} Repeat it while the answer says `more`; after a 503 too: what is done is done.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema(model)}}},
+        "responses": {
+            "200": _json("What came of them", "Handled"),
+            **_problems(400, 401, 408, 413, 415, 422, 503),
+            "409": busy,
+        },
     }
 
 

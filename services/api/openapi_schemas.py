@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from services.api.letter_requests import DiscardRequest, ReplayRequest
 from services.api.requests import BatchRequest, ResendRequest
 from shared.states import BatchState, State
 
@@ -36,6 +37,15 @@ def schemas(max_recipients: int) -> Schema:
         "BatchList": _list_schema("batches", "Batch"),
         "Message": _message_schema(),
         "MessageList": _list_schema("messages", "Message"),
+        "ReplayRequest": ReplayRequest.model_json_schema(ref_template=_REF),
+        "DiscardRequest": DiscardRequest.model_json_schema(ref_template=_REF),
+        "Handled": _handled_schema(),
+        "DeadLetter": _dead_letter_schema(),
+        "DeadLetterList": _list_schema("dead_letters", "DeadLetter"),
+        "DeadLetterGroup": _group_schema(),
+        "DeadLetterGroups": _object({"groups": _list_of("DeadLetterGroup")}, "groups"),
+        "Attempt": _attempt_schema(),
+        "AttemptList": _object({"attempts": _list_of("Attempt")}, "attempts"),
         "Links": _object({"self": TEXT, "messages": TEXT, "events": TEXT}, "self", "messages", "events"),
         "Problem": _problem_schema(),
     }
@@ -92,6 +102,63 @@ def _message_schema() -> Schema:
     return _object(members, *members)
 
 
+def _handled_schema() -> Schema:
+    by_reason: Schema = {"type": "object", "additionalProperties": _COUNT}
+    members = {
+        "dry_run": {"type": "boolean"},
+        "done": {**_COUNT, "description": "Sent again or thrown away; with dry_run, how many would be"},
+        "removed": {**by_reason, "description": "Stale letters that were taken out, by reason"},
+        "left": {**by_reason, "description": "Letters that cannot be sent again, by reason"},
+        "more": {"type": "boolean", "description": "The limit was reached: there may be more"},
+    }
+    return _object(members, *members)
+
+
+def _dead_letter_schema() -> Schema:
+    members = {
+        "message_id": {"type": "string", "description": "`<batch_id>:<row>`, as the letter has it"},
+        "batch_id": {"type": "string", "format": "uuid"},
+        "row": _COUNT,
+        "recipient": {"type": "string", "description": "Masked: +86138****8000"},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "provider": TEXT,
+        "provider_status": {"type": ["integer", "null"]},
+        "attempts": _COUNT,
+        "first_at": _TIME_OR_NULL,
+        "failed_at": {"type": "string", "format": "date-time"},
+    }
+    return _object(members, *members)
+
+
+def _group_schema() -> Schema:
+    time: Schema = {"type": "string", "format": "date-time"}
+    members = {
+        "error_code": _TEXT_OR_NULL,
+        "provider": TEXT,
+        "numbers": _COUNT,
+        "batches": _COUNT,
+        "oldest": time,
+        "newest": time,
+    }
+    return _object(members, *members)
+
+
+def _attempt_schema() -> Schema:
+    members = {
+        "attempt": _COUNT,
+        "begun_at": _TIME_OR_NULL,
+        "ended_at": _TIME_OR_NULL,
+        "provider": TEXT,
+        "sender": _TEXT_OR_NULL,
+        "state": {"type": "string", "enum": list(State), "description": "The number's after it"},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "provider_status": {"type": ["integer", "null"]},
+    }
+    return _object(members, *members)
+
+
 def _problem_schema() -> Schema:
     flaw = _object({"pointer": TEXT, "detail": TEXT}, "pointer", "detail")
     members = {
@@ -105,8 +172,12 @@ def _problem_schema() -> Schema:
 
 
 def _list_schema(name: str, item: str) -> Schema:
-    members = {name: {"type": "array", "items": schema(item)}, "next_cursor": _TEXT_OR_NULL}
+    members = {name: _list_of(item), "next_cursor": _TEXT_OR_NULL}
     return _object(members, *members)
+
+
+def _list_of(item: str) -> Schema:
+    return {"type": "array", "items": schema(item)}
 
 
 def _object(members: Schema, *required: str) -> Schema:

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from shared.errors import LedgerUnavailable, PublishError
+from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, QueueMissing
 
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
@@ -67,6 +67,9 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except PublishError as error:
         log.warning("batch_not_accepted", reason=str(error), error=type(error).__name__)
         return problem_response(unavailable("The broker did not confirm the batch; send it again with the same key."))
+    except (BrokerUnreachable, QueueMissing) as error:
+        log.warning("broker_unreachable", reason=str(error))
+        return problem_response(unavailable("The broker cannot be reached, or lacks the queue, at the moment."))
     except LedgerUnavailable as error:
         log.warning("ledger_unavailable", reason=str(error))
         return problem_response(unavailable("The ledger cannot be reached at the moment."))

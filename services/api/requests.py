@@ -36,7 +36,7 @@ _SAFE_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][\w.\[\]-]{0,63}", re.ASCII)
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # PostgreSQL cannot keep a NUL in a text.
-_NO_NUL = r"^[^\x00]*$"
+NO_NUL = r"^[^\x00]*$"
 
 
 def _as_text(value: Any) -> Any:
@@ -48,11 +48,11 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_NO_NUL)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_NUL)]
 Value = Annotated[
     str,
     BeforeValidator(_as_text, json_schema_input_type=str | int | float),
-    StringConstraints(max_length=5000, pattern=_NO_NUL),
+    StringConstraints(max_length=5000, pattern=NO_NUL),
 ]
 
 
@@ -67,7 +67,7 @@ Variables = Annotated[dict[Name, Value], BeforeValidator(_not_too_many), Field(m
 Number = Annotated[
     str,
     BeforeValidator(_number_as_text, json_schema_input_type=str | int),
-    StringConstraints(min_length=1, max_length=64, pattern=_NO_NUL),
+    StringConstraints(min_length=1, max_length=64, pattern=NO_NUL),
 ]
 
 
@@ -130,11 +130,11 @@ class BatchRequest(_Schedule):
     """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
 
     recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
-    content: Annotated[str | None, StringConstraints(min_length=1, max_length=5000, pattern=_NO_NUL)] = None
+    content: Annotated[str | None, StringConstraints(min_length=1, max_length=5000, pattern=NO_NUL)] = None
     template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
     variables: Variables = Field(default_factory=dict)
     lane: Lane = Lane.BULK
-    reference: Annotated[str | None, StringConstraints(max_length=255, pattern=_NO_NUL)] = None
+    reference: Annotated[str | None, StringConstraints(max_length=255, pattern=NO_NUL)] = None
     on_unknown: Literal["hold", "resend"] = "hold"
     provider: Literal["default"] = "default"
 

@@ -4,7 +4,10 @@ from typing import Any
 
 from services.api.acceptances import Acceptance
 from shared.clock import rfc3339
+from shared.ledger.attempts import Attempt
+from shared.ledger.letters import FailedGroup, FailedNumber
 from shared.ledger.reading import BatchView, MessageView
+from shared.messages import message_id
 from shared.phone import mask
 from shared.states import LIVE_STATES, BatchState
 
@@ -61,6 +64,50 @@ def message_shown(view: MessageView) -> Shown:
         "provider_message_id": view.provider_message_id,
         "resent_in": view.resent_in,
         "updated_at": rfc3339(view.updated_at_ms),
+    }
+
+
+def failed_shown(number: FailedNumber) -> Shown:
+    """A failed number, masked."""
+    return {
+        "message_id": message_id(number.batch_id, number.row),
+        "batch_id": number.batch_id,
+        "row": number.row,
+        "recipient": mask(number.recipient),
+        "error_code": number.error_code,
+        "error_reason": number.error_reason,
+        "provider": number.provider,
+        "provider_status": number.provider_status,
+        "attempts": number.attempts,
+        "first_at": _time(number.first_at_ms),
+        "failed_at": rfc3339(number.failed_at_ms),
+    }
+
+
+def failed_group_shown(group: FailedGroup) -> Shown:
+    """The failed numbers with one code from one provider."""
+    return {
+        "error_code": group.error_code,
+        "provider": group.provider,
+        "numbers": group.numbers,
+        "batches": group.batches,
+        "oldest": rfc3339(group.oldest_at_ms),
+        "newest": rfc3339(group.newest_at_ms),
+    }
+
+
+def attempt_shown(attempt: Attempt) -> Shown:
+    """One attempt of a number."""
+    return {
+        "attempt": attempt.attempt,
+        "begun_at": _time(attempt.begun_at_ms),
+        "ended_at": _time(attempt.ended_at_ms),
+        "provider": attempt.provider,
+        "sender": attempt.sender,
+        "state": attempt.state,
+        "error_code": attempt.error_code,
+        "error_reason": attempt.error_reason,
+        "provider_status": attempt.provider_status,
     }
 
 
