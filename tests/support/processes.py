@@ -29,6 +29,13 @@ def eventually(look: Callable[[], Result], timeout_s: float = 30, pause_s: float
         time.sleep(pause_s)
 
 
+def peak_memory_mib(pid: int) -> float:
+    """The most memory that a running process has held (VmHWM); ValueError for one that has just ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (peak_kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak_kib) / 1024
+
+
 class ServiceProcess:
     """One service as its own process, with its log in a file."""
 
@@ -97,10 +104,7 @@ class ServiceProcess:
 
     def peak_memory_mib(self) -> float:
         """The most memory that it has held (VmHWM)."""
-        assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        (peak_kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(peak_kib) / 1024
+        return peak_memory_mib(self.pid)
 
     def kill(self) -> None:
         """kill -9."""
