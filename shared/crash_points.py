@@ -5,7 +5,8 @@
 The points, in the order of a batch's way: api.publishing, api.confirmed, dispatcher.received, dispatcher.written (a
 chunk of rows), dispatcher.complete (the last row, before the ack), dispatcher.confirmed (a chunk published, not yet
 marked), sender.received, sender.claimed, sender.answered, sender.recorded, settle.confirmed (the follow-up, before the
-ack).
+ack). And in `smsctl doctor --fix`, for each of the two ways: doctor.bound, doctor.moved (each message that is
+confirmed, before its ack), doctor.emptied, doctor.deleted.
 """
 
 import os

@@ -17,6 +17,7 @@ from tools.ctl.audit import audit
 from tools.ctl.batches import BatchOptions, BatchRequest, build_requests
 from tools.ctl.broker import declare_all, differences
 from tools.ctl.control import cancel, pause, resume
+from tools.ctl.doctor import doctor
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.recipients import read_recipients
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(templates_app, name="templates")
 app.add_typer(unknown_app, name="unknown")
 app.command()(audit)
+app.command()(doctor)
 for command in (pause, resume, cancel):
     app.command()(command)
 
