@@ -39,4 +39,4 @@ def _repaired(system: System, report: Report) -> list[Finding]:
     try:
         return repair(system, report.fixed)
     except SmsBatchError as error:
-        return [Finding(f"the repair came to an end: {error}")]
+        return [Finding(f"nothing was repaired: {error}")]

@@ -39,6 +39,12 @@ class BindingThere(BaseModel):
     arguments: dict[str, Any] = {}
 
 
+class Myself(BaseModel):
+    """Who is asking."""
+
+    name: str
+
+
 class QueueThere(BaseModel):
     """A queue as it is; the counts lag by some seconds, and are missing in a queue's first ones.
 

@@ -12,7 +12,7 @@ from shared.errors import LedgerUnavailable
 from shared.ledger.database import known_revisions
 from tools.ctl.doctoring.amqp import NodeThere, nodes
 from tools.ctl.doctoring.findings import Finding, NotChecked, hint
-from tools.ctl.doctoring.management import NotAllowed, Unanswered
+from tools.ctl.doctoring.management import Myself, NotAllowed, Unanswered
 from tools.ctl.doctoring.system import System
 
 _TIMEOUT_S = (3, 5)
@@ -47,7 +47,7 @@ def broker(system: System) -> Condition:
 def management(system: System) -> Condition:
     """The management API answers, and lets the user in."""
     try:
-        system.management.ask("/api/whoami", dict[str, Any])
+        system.management.ask("/api/whoami", Myself)
     except Unanswered as error:
         todo = "rabbitmq-plugins enable rabbitmq_management; or set SMS_MANAGEMENT_URL (empty: there is none)"
         return Condition((Finding(str(error), todo),), str(error))

@@ -44,6 +44,7 @@ class Alarm(BaseModel):
 class Alarms(BaseModel):
     """The health check's answer."""
 
+    status: str
     alarms: list[Alarm] = []
 
 
