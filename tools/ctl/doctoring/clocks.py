@@ -4,15 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import requests
-
 from shared.ledger.diagnosing import DiagnosisLedger
 from tools.ctl.doctoring.findings import Finding
 from tools.ctl.doctoring.management import http_date_s
+from tools.ctl.doctoring.parts import api_answer
 from tools.ctl.doctoring.system import System
 
 _MOST_S = 5
-_TIMEOUT_S = (3, 5)
 
 
 def look_at_databases_clock(system: System) -> list[Finding]:
@@ -27,7 +25,7 @@ def look_at_brokers_clock(system: System) -> list[Finding]:
 
 def look_at_apis_clock(system: System) -> list[Finding]:
     """The api's clock beside this machine's."""
-    return _beside("the api's", lambda: http_date_s(requests.get(f"{system.api_url}/healthz", timeout=_TIMEOUT_S)))
+    return _beside("the api's", lambda: http_date_s(api_answer(system.api_url, "/healthz")))
 
 
 def differing(whose: str, theirs_s: float, before_s: float, after_s: float) -> Finding | None:

@@ -10,6 +10,7 @@ import requests
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.database import known_revisions
+from tools.ctl.api import is_loopback
 from tools.ctl.doctoring.amqp import NodeThere, nodes
 from tools.ctl.doctoring.findings import Finding, NotChecked, hint
 from tools.ctl.doctoring.management import Myself, NotAllowed, Unanswered
@@ -106,12 +107,19 @@ def redis_server(system: System) -> Condition:
 def api(system: System) -> Condition:
     """The api says that it is ready."""
     try:
-        answer = requests.get(f"{system.api_url}/readyz", timeout=_TIMEOUT_S, allow_redirects=False)
+        answer = api_answer(system.api_url, "/readyz")
     except requests.RequestException as error:
         what = f"the api does not answer at {system.api_url} ({type(error).__name__})"
         return Condition((Finding(what, "make run, or docker compose up -d api; check SMS_API_URL"),), what)
     wrong = not_ready(system.api_url, answer.status_code, _json(answer))
     return Condition((wrong,) if wrong else ())
+
+
+def api_answer(url: str, path: str) -> requests.Response:
+    """What the api answers; a RequestException where it does not."""
+    with requests.Session() as http:
+        http.trust_env = not is_loopback(url)  # no proxy leads to this machine
+        return http.get(url + path, timeout=_TIMEOUT_S, allow_redirects=False)
 
 
 def not_ready(url: str, status: int, body: Any) -> Finding | None:

@@ -25,6 +25,7 @@ from tools.ctl.doctoring.system import System
 
 _CONSUMED = {BATCHES: "dispatcher", **{outbound_queue(lane): "sender" for lane in Lane}}
 _LETTERS = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)
+_LIST, _LIST_UNKNOWN = "smsctl dead-letters list", "smsctl unknown list"
 _GROWING_MS = 10 * 60 * 1000
 _BATCHES_LOOKED_AT = 20
 _STILL_AFTER_RECOVERIES = 2
@@ -47,9 +48,9 @@ def look_at_consumers(system: System) -> list[Finding]:
 def look_at_letters(system: System) -> list[Finding]:
     """The dead letters that there are; a hint, whoever knows of them."""
     there = queue_counts(system.urls, list(_LETTERS))
-    todo = {UNKNOWN_QUEUE: "smsctl unknown list"}
+    todo = {UNKNOWN_QUEUE: _LIST_UNKNOWN}
     return [
-        hint(f"{count(counts.ready, 'dead letter')} in {queue}", todo.get(queue, "read them, within 7 days"))
+        hint(f"{count(counts.ready, 'dead letter')} in {queue}", todo.get(queue, _LIST))
         for queue, counts in there.items()
         if counts.ready
     ]
@@ -71,8 +72,8 @@ def growing(ended: Sequence[Ended], given_up: int) -> list[Finding]:
     """What is to be said of the dead letters that came in within the last ten minutes."""
     findings = []
     for state, todo in (
-        (State.FAILED, "smsctl status BATCH shows the reasons"),
-        (State.UNKNOWN, "smsctl unknown list"),
+        (State.FAILED, _LIST),
+        (State.UNKNOWN, _LIST_UNKNOWN),
     ):
         of_state = [each for each in ended if each.state is state]
         if of_state:
@@ -82,7 +83,7 @@ def growing(ended: Sequence[Ended], given_up: int) -> list[Finding]:
             findings.append(Finding(f"{what} ({reasons})", todo))
     if given_up:
         what = f"dead letters are growing: {count(given_up, 'batch', 'batches')} could not be sent as a whole"
-        findings.append(Finding(f"{what} within the last ten minutes", "read sms.dead-letter.batches for the reasons"))
+        findings.append(Finding(f"{what} within the last ten minutes", _LIST))
     return findings
 
 
