@@ -308,7 +308,7 @@ def test_the_versions_of_the_tested_brokers_are_no_findings(patient: Patient) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("resource", "alarm"), [("memory", MEMORY_ALARM), ("disk", DISK_ALARM)])
+@pytest.mark.parametrize(("resource", "alarm"), [("memory", MEMORY_ALARM), ("disk space", DISK_ALARM)])
 def test_an_alarm_is_named(
     kind: str, resource: str, alarm: tuple[tuple[str, str], ...], tmp_path: Path, settings: dict[str, str]
 ) -> None:

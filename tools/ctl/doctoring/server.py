@@ -121,6 +121,6 @@ def look_at_deprecated_features(system: System) -> list[Finding]:
 
 
 def _alarm(alarm: Alarm) -> Finding:
-    freed = "free disk space there" if alarm.resource == "disk" else "give it memory, or find what takes it"
+    freed = "free disk space there" if alarm.resource.startswith("disk") else "give it memory, or find what takes it"
     what = f"{alarm.resource} alarm on RabbitMQ's node {alarm.node}: the broker takes no messages"
     return Finding(what, f"{freed} (the api answers 503 meanwhile, nothing is lost)")
