@@ -1,5 +1,6 @@
 """smsctl doctor --fix gives queues other arguments: every message is there afterwards, as it was, whatever happens."""
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from shared.topology import DEAD_LETTER, UNKNOWN_QUEUE
 from tests.support.brokers import Vhost
 from tests.support.doctor import TIERS_S, Patient
 from tests.support.standing_in import standing_in
+from tools.ctl.doctoring.session import Move, session
 
 LETTERS = 300
+LONGER_THAN_IT_IS_QUIET_S = 4
 TIER = "sms.retry.1m"
 OTHERWISE = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-delivery-limit": 50}
 DIFFERS = f"queue {DEAD_LETTER} on the broker has "
@@ -234,14 +237,34 @@ def test_a_queue_in_use_is_left_alone(
     assert set(ids(taken(patient.vhost, DEAD_LETTER))) == {"id:0", "id:1", "id:2"}
 
 
-def test_somebody_who_holds_a_message_is_waited_for(patient: Patient) -> None:
+async def test_a_queue_is_not_empty_while_somebody_holds_a_message_of_it(each_vhost: Vhost) -> None:
+    source, target = "sms.from", "sms.to"
+    with pika.BlockingConnection(pika.URLParameters(each_vhost.amqp_url)) as connection:
+        for queue in (source, target):
+            connection.channel().queue_declare(queue, durable=True, arguments=OTHERWISE)
+        publish(each_vhost, "", source, range(3))
+        holding = connection.channel()
+        assert holding.basic_get(source)[0] is not None
+        async with session(each_vhost.amqp_url) as opened:
+            move = Move(opened, source, lambda _place: ("", target), prefetch=10)
+            await move.begin()
+            emptied = asyncio.create_task(move.until_empty())
+            done, _pending = await asyncio.wait([emptied], timeout=LONGER_THAN_IT_IS_QUIET_S)
+            assert (len(done), move.moved) == (0, 2)
+            holding.close()
+            await emptied
+            assert move.moved == 3
+            await opened.delete(source)
+    assert set(ids(taken(each_vhost, target))) == {"id:0", "id:1", "id:2"}
+
+
+def test_what_reached_the_old_queue_after_an_interruption_is_moved_as_well(patient: Patient) -> None:
     patient.declare(DEAD_LETTER, OTHERWISE)
     publish(patient.vhost, DEAD_LETTER, "outbound", range(LETTERS))
-    # Killed when the messages are moved and the old queue is not deleted: now somebody puts one there, and takes it.
     assert patient.smsctl("doctor", "--fix", SMS_CRASH_AT="doctor.emptied").returncode == -signal.SIGKILL
     publish(patient.vhost, "", DEAD_LETTER, range(LETTERS, LETTERS + 1))
     with pika.BlockingConnection(pika.URLParameters(patient.vhost.amqp_url)) as connection:
-        assert connection.channel().basic_get(DEAD_LETTER)[0] is not None
+        hold(connection.channel())
         assert f"queue {DEAD_LETTER} was not migrated" in "".join(patient.wrong("--fix"))
     assert about_queues(patient.wrong("--fix")) == []
     assert set(ids(taken(patient.vhost, DEAD_LETTER))) == {f"id:{number}" for number in range(LETTERS + 1)}
