@@ -6,7 +6,9 @@ The points, in the order of a batch's way: api.publishing, api.confirmed, dispat
 chunk of rows), dispatcher.complete (the last row, before the ack), dispatcher.confirmed (a chunk published, not yet
 marked), sender.received, sender.claimed, sender.answered, sender.recorded, settle.confirmed (the follow-up, before the
 ack). Of a resend: api.resend_marked (all is written, before the commit), api.resend_committed (before the answer).
-Where dead letters are handled: letters.confirmed (a chunk published again), letters.noted (before the acks).
+Where dead letters are handled: letters.confirmed (a chunk published again), letters.noted (before the acks). In
+`smsctl doctor --fix`, for each of the two ways: doctor.bound, doctor.moved (each message that is confirmed, before its
+ack), doctor.emptied, doctor.deleted.
 """
 
 import os

@@ -11,6 +11,8 @@ import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -48,6 +50,16 @@ class Database:
         """A transaction that is committed at its end, and rolled back where the block raises."""
         async with _translated(), self._writing.begin() as connection:
             yield connection
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file, which opening the database would make; None for a server."""
+        return Path(self._url.database) if self.is_sqlite and self._url.database else None
+
+    async def revision(self) -> str | None:
+        """The version that the tables have; None where there are none."""
+        async with self.reading() as connection:
+            return await connection.run_sync(lambda each: MigrationContext.configure(each).get_current_revision())
 
     async def migrate(self) -> None:
         """Bring the tables to this version; safe while other services do the same."""
@@ -101,6 +113,11 @@ class Database:
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_with(begin))
         return reading, writing
+
+
+def known_revisions() -> list[str]:
+    """The versions of the tables that this code knows of, the newest (its own) first."""
+    return [script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()]
 
 
 def _with_driver(url: str) -> URL:

@@ -55,6 +55,10 @@ class Books:
         (found,) = asyncio.run(self._fetch(f"SELECT {columns} FROM batches WHERE id = :id", id=batch_id))
         return found
 
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return asyncio.run(self._fetch(query))
+
     async def _migrate(self) -> None:
         database = Database(self._url)
         await database.migrate()

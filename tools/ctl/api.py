@@ -55,7 +55,7 @@ class Api:
         self._url, self._retry_pauses_s = url, retry_pauses_s
         self._session = requests.Session()
         self._session.auth = _BearerAuth(key)
-        self._session.trust_env = not _is_loopback(url)  # no proxy leads to this machine
+        self._session.trust_env = not is_loopback(url)  # no proxy leads to this machine
 
     def post_batch(self, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
         """Post one batch, again under the same key while the api cannot take it; `notice` hears of every pause."""
@@ -181,7 +181,8 @@ def _place(batch_id: str) -> str:
     return f"/v1/batches/{quote(batch_id, safe='')}"
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether the URL is of this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

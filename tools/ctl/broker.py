@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pika
@@ -14,9 +15,32 @@ from shared.amqp.nodes import split_urls
 from shared.topology import Topology
 from tools.ctl.errors import CtlError
 
-_NOT_FOUND, _PRECONDITION_FAILED = 404, 406
+_ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED = 403, 404, 406
 
 _Declare = Callable[[BlockingChannel, bool], object]
+
+
+class Difference(NamedTuple):
+    """One way in which the broker is not as it should be; `code` is AMQP's."""
+
+    name: str
+    sentence: str
+    code: int
+
+    @property
+    def is_missing(self) -> bool:
+        """It is not there."""
+        return self.code == _NOT_FOUND
+
+    @property
+    def is_otherwise(self) -> bool:
+        """It is there with other arguments."""
+        return self.code == _PRECONDITION_FAILED
+
+    @property
+    def is_refused(self) -> bool:
+        """The user may not see it, or not declare it."""
+        return self.code == _ACCESS_REFUSED
 
 
 def declare_all(urls: str, topology: Topology) -> None:
@@ -29,6 +53,11 @@ def declare_all(urls: str, topology: Topology) -> None:
 
 def differences(urls: str, topology: Topology) -> list[str]:
     """What the broker lacks or has otherwise, a sentence each; bindings cannot be read over AMQP and are left out."""
+    return [difference.sentence for difference in compare(urls, topology)]
+
+
+def compare(urls: str, topology: Topology) -> list[Difference]:
+    """The same with the names of what differs, as they are in the topology."""
     try:
         with pika.BlockingConnection(parameters(urls, "smsctl topology")) as connection:
             return list(_differences(connection, topology))
@@ -36,21 +65,21 @@ def differences(urls: str, topology: Topology) -> list[str]:
         raise unreachable(urls, error) from None
 
 
-def _differences(connection: pika.BlockingConnection, topology: Topology) -> Iterator[str]:
+def _differences(connection: pika.BlockingConnection, topology: Topology) -> Iterator[Difference]:
     for exchange in topology.exchanges:
-        yield from _compared(connection, f"exchange {exchange.name}", partial(_exchange, exchange.name))
+        yield from _compared(connection, "exchange", exchange.name, partial(_exchange, exchange.name))
     for queue in topology.queues:
-        yield from _compared(connection, f"queue {queue.name}", partial(_queue, queue.name, dict(queue.arguments)))
+        yield from _compared(connection, "queue", queue.name, partial(_queue, queue.name, dict(queue.arguments)))
 
 
-def _compared(connection: pika.BlockingConnection, name: str, declare_one: _Declare) -> Iterator[str]:
+def _compared(connection: pika.BlockingConnection, kind: str, name: str, declare_one: _Declare) -> Iterator[Difference]:
     # An active declaration is what makes the broker compare, and would create what is missing: existence comes first.
     for passive in (True, False):
         try:
             with connection.channel() as channel:
                 declare_one(channel, passive)
         except pika.exceptions.ChannelClosedByBroker as error:
-            yield _sentence(name, error)
+            yield Difference(name, _sentence(f"{kind} {name}", error), error.reply_code)
             return
 
 
@@ -70,11 +99,12 @@ def _sentence(name: str, error: pika.exceptions.ChannelClosedByBroker) -> str:
 
 def unreachable(urls: str, error: Exception) -> CtlError:
     """The line for a broker that cannot be reached, without the password."""
-    where = ", ".join(_place(url) for url in split_urls(urls))
+    where = ", ".join(place(url) for url in split_urls(urls))
     return CtlError(f"cannot reach the broker at {where}: {_reason(error)} (SMS_AMQP_URL)")
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
+    """A node's address, without user and password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5672}{parts.path}"
 

@@ -18,6 +18,7 @@ from tools.ctl.batches import BatchOptions, BatchRequest, build_requests
 from tools.ctl.broker import declare_all, differences
 from tools.ctl.control import cancel, pause, resume
 from tools.ctl.dead_letters import app as dead_letters_app
+from tools.ctl.doctor import doctor
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.recipients import read_recipients
@@ -39,6 +40,7 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(unknown_app, name="unknown")
 app.command()(audit)
+app.command()(doctor)
 for command in (pause, resume, cancel, resend):
     app.command()(command)
 

@@ -14,6 +14,7 @@ class Places:
 
     folder: Path
     amqp_url: str
+    management_url: str
     api_port: int
     simulator_port: int
 
@@ -33,7 +34,8 @@ class Places:
     @property
     def for_smsctl(self) -> dict[str, str]:
         """What smsctl needs to find all this."""
-        return {"SMS_API_URL": self.api_url, "SMS_SIMULATOR_URL": self.simulator_url} | self.shared
+        own = {"SMS_API_URL": self.api_url, "SMS_SIMULATOR_URL": self.simulator_url}
+        return own | {"SMS_MANAGEMENT_URL": self.management_url} | self.shared
 
 
 @dataclass(frozen=True)

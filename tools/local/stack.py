@@ -36,7 +36,8 @@ class Stack:
         with self.register.lock():
             self._require_ports()
             node = broker.start(self._settings)
-            places = Places(self.folder, node.amqp_url, self._settings.api_port, self._settings.simulator_port)
+            ports = self._settings.api_port, self._settings.simulator_port
+            places = Places(self.folder, node.amqp_url, node.management_url, *ports)
             wanted = plan(places, senders, self._inherited)
             running = self._without_surplus(wanted)
             for name, process in wanted.items():

@@ -1,0 +1,1 @@
+"""What smsctl doctor looks at, and how it repairs queues."""
