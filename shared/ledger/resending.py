@@ -68,7 +68,7 @@ class ResendLedger:
             old = (await connection.execute(_OLD.where(batches.c.id == wanted.batch_id))).one_or_none()
             if old is None:
                 return None
-            rows = await _locked(connection, wanted) if _has_texts_to_send(old) else []
+            rows = await _locked(connection, wanted) if _may_be_sent_again(old) else []
             values = _batch_values(old, wanted, len(rows))
             if rows and await insert_new(connection, batches, values, sqlite=self._database.is_sqlite):
                 await self._take_over(connection, wanted, rows)
@@ -111,8 +111,9 @@ _MARK = """
 """
 
 
-def _has_texts_to_send(old: Row[*tuple[Any, ...]]) -> bool:
-    """Not of a batch that could not be sent as a whole: it is begun anew when its own dead letter is moved back."""
+def _may_be_sent_again(old: Row[*tuple[Any, ...]]) -> bool:
+    """Not what was cancelled, nor what never had a text: that batch is begun anew when its own dead letter is moved
+    back."""
     return old.content is not None and old.state != BatchState.CANCELLED
 
 

@@ -195,8 +195,9 @@ class SendingLedger:
 
 def is_claimable(row: Row, attempt: int) -> bool:
     """Whether a message with this attempt may send the row now."""
-    is_its_turn = row.attempt == attempt and not row.is_resent
-    return is_its_turn and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
+    if row.is_resent:
+        return False
+    return row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH
 
 
 def _claimed(row: Row, token: str, now_ms: int) -> Row:
