@@ -88,6 +88,9 @@ class LettersLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._look = with_rows(_LOOK, KEYS, sqlite=database.is_sqlite)
+        self._lock = with_rows(
+            _LOCK + ("" if database.is_sqlite else " FOR UPDATE OF m"), KEYS, sqlite=database.is_sqlite
+        )
         self._queue = with_rows(_QUEUE, _ATTEMPTS, sqlite=database.is_sqlite)
         self._discard = with_rows(_DISCARD, _DISCARDS, sqlite=database.is_sqlite)
 
@@ -154,6 +157,8 @@ class LettersLedger:
         values = sorted((batch_id, row, attempt) for (batch_id, row), attempt in attempts)
         changes: Changes = Counter()
         async with self._database.writing() as connection:
+            # In id order, as everywhere: the senders are at these very rows.
+            await connection.execute(self._lock, {"rows": as_rows([value[:2] for value in values], KEYS)})
             found = await connection.execute(self._queue, {"rows": as_rows(values, _ATTEMPTS), "now_ms": now_ms})
             for batch_id, _row in found:
                 changes[str(batch_id), State.FAILED] -= 1
@@ -213,6 +218,10 @@ _DISCARDS = {
 _LOOK = """
     SELECT m.batch_id, m.row_no, m.state, m.attempt, b.state, m.resent_in
     FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
+"""
+_LOCK = """
+    SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no
+    ORDER BY m.batch_id, m.row_no
 """
 _QUEUE = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
