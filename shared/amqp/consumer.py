@@ -101,8 +101,9 @@ class Consumer:
         self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
         ack = partial(_ack, channel, method.delivery_tag)
+        type_, message_id = _text(properties.type), _text(properties.message_id)
         headers = properties.headers or {}
-        self._deliver(Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack, headers))
+        self._deliver(Delivery(body, type_, message_id, queue, ack, headers, bool(method.redelivered)))
 
 
 def _text(value: Any) -> str | None:
