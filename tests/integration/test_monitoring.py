@@ -62,9 +62,9 @@ def test_prometheus_takes_the_configuration_and_its_rules() -> None:
 
 def test_what_prometheus_looks_for_are_services_of_the_compose_file() -> None:
     there = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    names = {name for job in SCRAPED for found in job["dns_sd_configs"] for name in found["names"]}
-    assert names == {"api", "dispatcher", "sender", "rabbitmq"}
-    assert names <= set(there)
+    looked_for = {name for job in SCRAPED for found in job["dns_sd_configs"] for name in found["names"]}
+    assert looked_for == {"api", "dispatcher", "sender", "rabbitmq"}
+    assert looked_for <= set(there)
 
 
 def test_each_alert_fires_when_it_should_and_only_then() -> None:
