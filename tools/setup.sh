@@ -125,6 +125,7 @@ engine() {
 has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-server; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres; }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
+has_promtool() { has promtool || [ -x .run/bin/promtool ]; }
 
 packages_to_run() {
   has_rabbitmq && return
@@ -149,8 +150,36 @@ packages_to_test() {
       say "Not installed, and there is no apt-get to install them: ${missing[*]}. The tests that need them are skipped."
     fi
   fi
+  promtool_alone
   browser_packages
 }
+
+# Taken out of its package instead of installed with it: the package is a Prometheus server, which is not ours to run.
+promtool_alone() {
+  local folder said
+  if has_promtool; then return; fi
+  if ! has apt-get || ! has dpkg-deb; then
+    say "Not installed, and there is no apt-get to get it: promtool. The tests that need it are skipped."
+    return
+  fi
+  say "Downloading promtool, out of the package prometheus (19 MB)"
+  folder=$(mktemp -d)
+  if said=$(download_to "$folder" prometheus 2>&1); then
+    mkdir -p .run/bin
+    dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar --extract --to-stdout ./usr/bin/promtool >.run/bin/promtool.new
+    chmod 755 .run/bin/promtool.new
+    mv .run/bin/promtool.new .run/bin/promtool
+  else
+    say "apt-get failed: $said"
+  fi
+  rm -rf "$folder"
+}
+
+# download_to FOLDER PACKAGE: needs no root, unless the package lists are missing
+download_to() (
+  cd "$1" || return
+  apt-get download -qq "$2" || { can_install && as_root apt-get update -qq && apt-get download -qq "$2"; }
+)
 
 browser_packages() {
   local folder=tests/browser

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Histogram
 
+from shared.errors import Rejected, Unconfirmed, Unroutable
+
 BATCHES_ACCEPTED = Counter("sms_api_batches_accepted", "Batches that the broker confirmed")
 RECIPIENTS_ACCEPTED = Counter("sms_api_recipients_accepted", "Recipients in batches that the broker confirmed")
 REQUESTS = Counter("sms_api_requests", "Requests by route and answer", ["route", "method", "status"])
@@ -12,3 +14,7 @@ PUBLISH_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 PUBLISHES_FAILED = Counter("sms_api_publishes_failed", "Batches without a confirm, by reason", ["reason"])
+
+# A counter that begins at 0 shows its first increase; one that appears with its first event does not.
+for _reason in (Unconfirmed, Rejected, Unroutable):
+    PUBLISHES_FAILED.labels(_reason.__name__)

@@ -6,6 +6,7 @@ import secrets
 import socket
 from functools import partial
 
+from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, InHand, Ledgers
 from services.dispatcher.recovery import Patience, QueueWatch, Recovery
@@ -51,7 +52,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         lost=lambda: in_hand.drop(),
     )
     watch = QueueWatch(consumer.depth)
-    feeder = Feeder(FeedingLedger(database), publisher, watch.depth, settings.outbound_depth, name)
+    feeding = FeedingLedger(database)
+    feeder = Feeder(feeding, publisher, watch.depth, settings.outbound_depth, name)
     intake = IntakeLedger(database)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)), publisher, settings.default_region, name, feeder.wake
@@ -59,6 +61,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     in_hand = InHand(handler, tasks)
     patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     recovery = Recovery((RecoveryLedger(database), intake), publisher, watch, declare, patience, name)
+    backlog = Backlog(consumer.depth, [queue.name for queue in settings.topology.queues], feeding)
     health = HealthServer(
         settings.health_host,
         settings.health_port,
@@ -72,6 +75,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
             (publisher.run(), "publisher"),
             (feeder.run(), "feeder"),
             (recovery.run(), "recovery"),
+            (backlog.run(), "backlog"),
             (consumer.run(), "consumer"),
         ):
             tasks.start(work, task_name)

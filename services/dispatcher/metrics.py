@@ -9,3 +9,9 @@ UNFED = Counter("sms_dispatcher_unconfirmed_total", "Numbers whose publish was n
 RECOVERED = Counter("sms_dispatcher_recovered_total", "Numbers that stood still, and were fed again or ended")
 CHUNK_SECONDS = Histogram("sms_dispatcher_feed_seconds", "From the publish of a chunk to its last confirm")
 RUNNING = Gauge("sms_dispatcher_running_batches", "Batches that this dispatcher feeds")
+QUEUE_MESSAGES = Gauge("sms_dispatcher_queue_messages", "Messages that wait in a queue; none while unknown", ["queue"])
+OLDEST_UNSENT = Gauge(
+    "sms_dispatcher_oldest_unsent_seconds",
+    "How long the oldest number that nobody has tried yet has been due, 0 where there is none; none while unknown",
+    ["lane"],
+)

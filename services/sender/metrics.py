@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.states import State
+
 OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
 UNCLAIMED = Counter(
     "sms_sender_unclaimed_total", "Deliveries whose row could not be claimed, by what was done", ["step"]
@@ -10,3 +12,7 @@ UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can re
 PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
 CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")
 CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down")
+
+# A counter that begins at 0 shows its first increase; one that appears with its first event does not.
+for _state in (State.SENT, State.RETRYING, State.FAILED, State.UNKNOWN, State.EXPIRED):
+    OUTCOMES.labels(_state)

@@ -100,12 +100,14 @@ class Consumer:
     def _on_message(
         self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        self._deliver(delivery_of(queue, partial(_ack, channel, method.delivery_tag), properties, body))
+        self._deliver(delivery_of(queue, partial(_ack, channel, method.delivery_tag), (method, properties, body)))
 
 
-def delivery_of(queue: str, ack: Callable[[], None], properties: pika.BasicProperties, body: bytes) -> Delivery:
-    """A message as it was handed out."""
-    return Delivery(body, _text(properties.type), _text(properties.message_id), queue, ack, properties.headers or {})
+def delivery_of(queue: str, ack: Callable[[], None], message: tuple[Any, pika.BasicProperties, bytes]) -> Delivery:
+    """A message as pika hands it out: its method, properties and body."""
+    method, properties, body = message
+    type_, message_id = _text(properties.type), _text(properties.message_id)
+    return Delivery(body, type_, message_id, queue, ack, properties.headers or {}, bool(method.redelivered))
 
 
 def _text(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from shared.topology import CRASH_LIMIT
 _SUSPECT_RETURNS = 3
 _POISON_RETURNS = CRASH_LIMIT - 2
 """Just before the broker takes it away, which would tell nobody why."""
+_DELIVERIES, _ACQUISITIONS = "x-delivery-count", "x-acquired-count"
 
 Headers = Mapping[str, str | int]
 
@@ -41,12 +42,19 @@ class Delivery:
     queue: str
     ack: Callable[[], None]
     headers: Mapping[str, Any] = field(default_factory=dict)
+    is_redelivered: bool = False
 
     @property
     def returns(self) -> int:
         """How often it came back before, because a consumer's connection was lost (RabbitMQ 3.10 also counts what a
-        person put back in the management UI)."""
-        return self.count("x-delivery-count")
+        person put back in the management UI).
+
+        A message that was moved has the counts of its old queue (of people who looked at a dead letter, for instance)
+        in its headers. RabbitMQ 3.10 replaces them when it delivers the message again; 4.3 does so at once only with
+        x-acquired-count, which is never less than the other.
+        """
+        counts = [self.count(name) for name in (_DELIVERIES, _ACQUISITIONS) if name in self.headers]
+        return min(counts, default=0) if self.is_redelivered else 0
 
     def count(self, header: str) -> int:
         """A header that counts something; 0 where it is missing or no such number."""

@@ -90,7 +90,8 @@ class Sweep:
     def _on_message(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         tag = method.delivery_tag
         self._unsettled[tag] = None
-        self._arrived.put_nowait(delivery_of(self._queue, partial(self._ack, channel, tag), properties, body))
+        ack = partial(self._ack, channel, tag)
+        self._arrived.put_nowait(delivery_of(self._queue, ack, (method, properties, body)))
 
     def _ack(self, channel: Channel, tag: int) -> None:
         if channel.is_open:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, text, update
+from sqlalchemy import case, func, or_, select, text, update
 
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
@@ -66,6 +66,23 @@ class FeedingLedger:
         async with self._database.writing() as connection:
             await connection.execute(lease)
             return [RunningBatch(str(batch_id), *rest) for batch_id, *rest in await connection.execute(held)]
+
+    async def oldest_due_ms(self, now_ms: int) -> dict[str, int]:
+        """By lane: since when the oldest batch has been due that has numbers which nobody has tried yet.
+
+        What waits in a retry tier has been tried, and what is paused or scheduled is not due.
+        """
+        untried = batches.c[counter(State.PENDING)] + batches.c[counter(State.QUEUED)]
+        due_ms = case(
+            (batches.c.send_at_ms > batches.c.accepted_at_ms, batches.c.send_at_ms), else_=batches.c.accepted_at_ms
+        )
+        query = (
+            select(batches.c.lane, func.min(due_ms))
+            .where(batches.c.state.in_([BatchState.RUNNING, BatchState.SCHEDULED]), untried > 0, due_ms <= now_ms)
+            .group_by(batches.c.lane)
+        )
+        async with self._database.reading() as connection:
+            return {lane: due_ms for lane, due_ms in await connection.execute(query)}
 
     async def release(self, dispatcher: str) -> None:
         """Give every lease back, so that another dispatcher takes over at once."""

@@ -92,6 +92,11 @@ def test_without_the_key_the_api_answers_401(compose: Compose) -> None:
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
+def test_the_broker_has_shovels_for_moving_messages_in_the_ui_and_metrics_for_prometheus(compose: Compose) -> None:
+    enabled = compose.run("exec", "-T", "rabbitmq", "rabbitmq-plugins", "list", "--enabled", "--minimal").split()
+    assert {"rabbitmq_shovel", "rabbitmq_shovel_management", "rabbitmq_prometheus"} <= set(enabled)
+
+
 def test_a_sender_drains_and_ends_with_status_0_when_it_is_stopped(compose: Compose) -> None:
     batch_id = post(compose, 21)
     eventually(lambda: compose.batch(batch_id)["counts"].get("sent", 0) >= 500, 60)

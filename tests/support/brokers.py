@@ -26,6 +26,8 @@ class Broker:
     management_url: str
     user: str
     password: str
+    metrics_url: str = ""
+    """Where it tells Prometheus about itself, of the brokers that tests share."""
 
     def api(self, method: str, path: str, **options: Any) -> Any:
         """Call the management API; the JSON of its answer, None for an empty one."""
@@ -75,11 +77,13 @@ def running_container() -> Iterator[Broker]:
         missing("no Docker engine: RabbitMQ 4 in a container is left out")
     password = secrets.token_hex(8)
     container = RabbitMqContainer("rabbitmq:4-management", username="sms", password=password)
-    container.with_exposed_ports(15672)
+    container.with_exposed_ports(15672, 15692)
     with container:
         host = container.get_container_host_ip()
         management_url = f"http://{host}:{container.get_exposed_port(15672)}/"
-        yield Broker("container", host, int(container.get_exposed_port(5672)), management_url, "sms", password)
+        metrics_url = f"http://{host}:{container.get_exposed_port(15692)}/metrics"
+        amqp_port = int(container.get_exposed_port(5672))
+        yield Broker("container", host, amqp_port, management_url, "sms", password, metrics_url)
 
 
 @contextmanager
@@ -92,7 +96,8 @@ def running_node(folder: Path) -> Iterator[Broker]:
         missing(str(error))
     try:
         config = node.config
-        yield Broker("node", "127.0.0.1", config.amqp_port, node.management_url, config.user, config.password)
+        urls = {"management_url": node.management_url, "metrics_url": node.prometheus_url}
+        yield Broker("node", "127.0.0.1", config.amqp_port, user=config.user, password=config.password, **urls)
     finally:
         node.kill()
         node.stop()

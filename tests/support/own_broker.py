@@ -86,6 +86,11 @@ class ContainerBroker:
         assert status == 0, text
         return text
 
+    def enable(self, *plugins: str) -> None:
+        """rabbitmq-plugins enable."""
+        status, output = self._container.exec_run(["rabbitmq-plugins", "enable", *plugins])
+        assert status == 0, output.decode()
+
     def close(self) -> None:
         self._container.remove(force=True, v=True)
 

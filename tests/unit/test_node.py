@@ -59,8 +59,9 @@ def test_every_path_the_server_is_given_is_in_its_folder() -> None:
     assert environment["RABBITMQ_CONF_ENV_FILE"] == "/dev/null"
 
 
-def test_management_and_prometheus_are_the_plugins() -> None:
-    assert CONFIG.files()["enabled_plugins"].strip() == "[rabbitmq_management,rabbitmq_prometheus]."
+def test_management_prometheus_and_shovels_are_the_plugins() -> None:
+    plugins = ["rabbitmq_management", "rabbitmq_prometheus", "rabbitmq_shovel", "rabbitmq_shovel_management"]
+    assert CONFIG.files()["enabled_plugins"] == f"[{','.join(plugins)}].\n"
 
 
 def test_the_password_is_in_no_environment() -> None:

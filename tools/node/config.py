@@ -8,7 +8,8 @@ from pathlib import Path
 from tools.node.ports import HOST
 from tools.node.processes import MARK
 
-ENABLED_PLUGINS = "[rabbitmq_management,rabbitmq_prometheus].\n"
+# The shovel's two are what the management UI's "Move messages" needs.
+ENABLED_PLUGINS = "[rabbitmq_management,rabbitmq_prometheus,rabbitmq_shovel,rabbitmq_shovel_management].\n"
 ADVANCED_CONFIG = "[].\n"
 # RabbitMQ's default is 512 MiB per log file, kept until all of it is consumed.
 WAL_MAX_SIZE_BYTES = 64 * 1024 * 1024
