@@ -15,6 +15,7 @@ from shared.amqp.sweeping import sweeping
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, Unroutable
+from shared.ids import is_ours
 from shared.ledger.database import Database
 from shared.ledger.letters import Discard, LettersLedger
 from shared.letters.judging import Fate, Judgement, judge, judge_batch
@@ -175,7 +176,9 @@ class Letters:
         return [(item, judge(item.letter, standings.get(item.letter.key or ("", 0)))) for item in chosen]
 
     async def _judged_batch(self, letter: Letter) -> Judgement:
-        standing = await _tried_again(lambda: self._ledger.batch_standing(letter.batch_id))
+        # What nobody could read may have any text for an id.
+        known = is_ours(letter.batch_id)
+        standing = await _tried_again(lambda: self._ledger.batch_standing(letter.batch_id)) if known else None
         return judge_batch(letter, standing)
 
     async def _publish(self, queue: str, items: Sequence[_Chosen], publisher: Publisher) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from shared.ids import is_ours
 from shared.ledger.letters import BatchStanding, Standing
 from shared.letters.letter import PUT_BY_BROKER, Letter
 from shared.states import BatchState, State
@@ -51,7 +52,7 @@ def judge(letter: Letter, standing: Standing | None) -> Judgement:
 
 def judge_batch(letter: Letter, standing: BatchStanding | None) -> Judgement:
     """A batch's letter against the batch."""
-    if letter.code == "unreadable_message":
+    if letter.code == "unreadable_message" or not is_ours(letter.batch_id):
         return Judgement(Fate.LEAVE, "nobody can read them")
     if letter.code == "batch_conflict":
         return Judgement(Fate.LEAVE, "another batch has their id")

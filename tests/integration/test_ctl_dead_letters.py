@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.messages import OUTBOUND_TYPE, outbound_body
-from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND
+from shared.topology import BATCHES, DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND
 from tests.conftest import Start
 from tests.support.books import letter_ids
 from tests.support.brokers import Vhost
@@ -156,6 +156,29 @@ def test_a_batch_that_had_no_template_is_sent_when_it_has_one(trio: Trio, letter
     assert letters("replay", "--batches", "--all")[1] == "1 sent again, of 1 chosen and 1 there\n"
     assert eventually(lambda: trio.finished(batch_id) == {"sent": 3})
     assert trio.depths()[DEAD_LETTER_BATCHES_QUEUE] == 0
+
+
+def test_a_batch_letter_that_nobody_can_read_keeps_no_other_from_being_sent(trio: Trio, letters: Ctl) -> None:
+    trio.publish(BATCHES, BATCHES, b"nonsense", message_id="x")
+    batch_id = trio.post(numbers(2), template_id=1, content=None)
+    eventually(lambda: trio.depths()[DEAD_LETTER_BATCHES_QUEUE] == 2)
+    letters("add", "welcome", "Hello", command="templates")
+    status, said = letters("replay", "--batches", "--all")
+    assert (status, said.splitlines()) == (
+        0,
+        ["1 sent again, of 2 chosen and 2 there", "1 left: nobody can read them"],
+    )
+    assert eventually(lambda: trio.finished(batch_id) == {"sent": 2})
+    assert letter_ids(trio.vhost, DEAD_LETTER_BATCHES_QUEUE) == ["x"]
+
+
+def test_a_ledger_that_is_not_there_is_named(letters: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMS_DATABASE_URL", "postgresql://sms:made-up@127.0.0.1:1/sms")
+    status, said = letters("list")
+    assert status == 1
+    assert said.startswith("smsctl: cannot reach the ledger: ")
+    assert "SMS_DATABASE_URL" in said
+    assert "made-up" not in said
 
 
 @pytest.mark.parametrize(

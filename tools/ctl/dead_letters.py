@@ -272,6 +272,8 @@ def _print_groups(console: Console, groups: Sequence[Group], by: By) -> None:
     ]
     table = Table(*columns, show_footer=True)
     table.columns[0].footer = "total"
+    for name in {"code", "batch", "such as"}.intersection(columns):
+        table.columns[columns.index(name)].overflow = "fold"  # to be copied: never cut off
     letters = columns.index("letters")
     table.columns[letters].justify, table.columns[letters].footer = "right", str(total(groups))
     for group in groups:
@@ -283,6 +285,8 @@ def _print_groups(console: Console, groups: Sequence[Group], by: By) -> None:
 
 def _attempts_table(target: str, attempts: Sequence[Attempt]) -> Table:
     table = Table("attempt", "begun", "ended", "provider", "sender", "came to", "code", "reason", title=target)
+    for column in table.columns:
+        column.overflow = "fold"
     for attempt in attempts:
         table.add_row(
             str(attempt.attempt),

@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
+from shared.errors import LedgerUnavailable
 from shared.ledger.database import Database
+from tools.ctl.errors import CtlError
 
 
 @asynccontextmanager
@@ -15,5 +17,7 @@ async def opened(url: SecretStr) -> AsyncIterator[Database]:
     try:
         await database.migrate()
         yield database
+    except LedgerUnavailable as error:
+        raise CtlError(f"cannot reach the ledger: {error} (SMS_DATABASE_URL)") from None
     finally:
         await database.close()

@@ -110,7 +110,7 @@ def api(system: System) -> Condition:
         answer = api_answer(system.api_url, "/readyz")
     except requests.RequestException as error:
         what = f"the api does not answer at {system.api_url} ({type(error).__name__})"
-        return Condition((Finding(what, "make run, or docker compose up -d api; check SMS_API_URL"),), what)
+        return Condition((Finding(what, "make run, or docker compose start api; check SMS_API_URL"),), what)
     wrong = not_ready(system.api_url, answer.status_code, _json(answer))
     return Condition((wrong,) if wrong else ())
 

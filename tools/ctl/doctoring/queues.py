@@ -63,9 +63,10 @@ def repair(system: System, fixed: Callable[[str], None]) -> list[Finding]:
     """Declare what is missing and migrate what is otherwise, saying each; what could not be repaired."""
     different = compare(system.urls, system.topology)
     otherwise = {each.name for each in different if each.is_otherwise}
-    missing = _missing(system, different)
+    declarable = without(system.topology, otherwise)
+    missing = _missing(system, declarable, different)
     if missing:
-        declare_all(system.urls, without(system.topology, otherwise))
+        declare_all(system.urls, declarable)
         for name in missing:
             fixed(f"declared {name}")
     unrepaired = []
@@ -90,10 +91,10 @@ def without(topology: Topology, names: Collection[str]) -> Topology:
     )
 
 
-def _missing(system: System, different: Sequence[Difference]) -> list[str]:
+def _missing(system: System, declarable: Topology, different: Sequence[Difference]) -> list[str]:
     things = [each.sentence.removesuffix(" is missing") for each in different if each.is_missing]
     try:
-        bindings = missing_bindings(system.topology, system.management.bindings())
+        bindings = missing_bindings(declarable, system.management.bindings())
     except NotChecked:
         bindings = []
     return [*things, *named(bindings)]

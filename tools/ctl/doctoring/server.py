@@ -96,7 +96,7 @@ def look_at_nodes(system: System) -> list[Finding]:
 def about_node(node: NodeState) -> Finding | None:
     """What is wrong with a node."""
     if not node.running:
-        return Finding(f"RabbitMQ's node {node.name} is down", "start it: docker compose up -d, or on its host")
+        return Finding(f"RabbitMQ's node {node.name} is down", "start it: docker compose start, or on its host")
     if node.partitions:
         what = (
             f"RabbitMQ's node {node.name} was cut off from {', '.join(node.partitions)}, and they are not one cluster"

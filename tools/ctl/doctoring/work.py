@@ -38,7 +38,7 @@ def look_at_consumers(system: System) -> list[Finding]:
     return [
         Finding(
             f"nobody consumes {queue}: no {_CONSUMED[queue]} is connected, {count(counts.ready, 'message')} waiting",
-            f"docker compose up -d {_CONSUMED[queue]}, or make run; else read the {_CONSUMED[queue]}'s log",
+            f"docker compose start {_CONSUMED[queue]}, or make run; else read the {_CONSUMED[queue]}'s log",
         )
         for queue, counts in there.items()
         if counts.consumers == 0
