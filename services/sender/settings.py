@@ -10,6 +10,7 @@ from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
 _AHEAD_S = 10
+_TO_RECORD_S = 4
 
 
 class SenderSettings(WorkerSettings):
@@ -29,6 +30,11 @@ class SenderSettings(WorkerSettings):
     @property
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(self.max_attempts, self.retry_tiers_s)
+
+    @property
+    def call_within_ms(self) -> int:
+        """How long after its claim a number may be called: call and record then end before the lease does."""
+        return self.lease_ms - round(1000 * (self.provider_timeout_s + _TO_RECORD_S))
 
     @property
     def deliveries_at_once(self) -> int:

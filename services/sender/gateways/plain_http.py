@@ -1,5 +1,6 @@
 """The default provider: one JSON POST per text."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,6 +16,7 @@ class PlainHttpGateway:
     """Posts `{"reference", "to", "text"}` and expects a 2xx with `{"message_id"}`."""
 
     name = "default"
+    max_recipients = 1
 
     def __init__(self, poster: Poster, codes: CodeTable) -> None:
         self._poster, self._codes = poster, codes
@@ -27,8 +29,9 @@ class PlainHttpGateway:
         """Close the connection pool."""
         await self._poster.close()
 
-    async def send(self, message: TextMessage) -> CallResult:
+    async def send(self, messages: Sequence[TextMessage]) -> CallResult:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
+        (message,) = messages
         body = orjson.dumps({"reference": message.reference, "to": message.to, "text": message.text})
         answer = await self._poster.post(body)
         if isinstance(answer, CallResult):
