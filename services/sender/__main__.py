@@ -95,7 +95,8 @@ async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:
     codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
-    return PlainHttpGateway(AiohttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s), codes)
+    poster = AiohttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
+    return PlainHttpGateway(poster, codes, settings.provider_max_recipients)
 
 
 if __name__ == "__main__":

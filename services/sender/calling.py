@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from services.sender.classify_results import may_be_of_one
 from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Rules
 from services.sender.provider import Provider
@@ -36,14 +37,26 @@ class Calling:
         if due:
             answer = await self._call(due)
             crash_at("sender.answered")
-            results = [answer] * len(due) if isinstance(answer, CallResult) else answer
-            done += [Done(one, self._outcome(one, result)) for one, result in zip(due, results, strict=True)]
+            if isinstance(answer, CallResult):
+                if len(due) > 1 and may_be_of_one(answer):
+                    await self._send_halves(claimed)
+                    return
+                answer = [answer] * len(due)
+            done += [Done(one, self._outcome(one, result)) for one, result in zip(due, answer, strict=True)]
         await self._settled(done)
+
+    async def _send_halves(self, claimed: Sequence[Claimed]) -> None:
+        """Find the numbers that a call was refused for: what the provider refuses a single number is for good."""
+        middle = len(claimed) // 2
+        wait_s = await self._provider.reserve_calls(2)
+        first = self._under_way.begin(self._send(claimed[:middle], wait_s))
+        second = self._under_way.begin(self._send(claimed[middle:], wait_s + self._provider.interval_s))
+        await asyncio.gather(first, second)
 
     async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:
         claimed_at_ms = min(one.row.claimed_at_ms or 0 for one in due)
         if now_ms() - claimed_at_ms > self._rules.call_within_ms:
-            # This process stood still: others may hold the rows as unclear by now, so no call may be made any more.
+            # Others may hold the rows as unclear by the time that a call would end, so none may be made any more.
             return _STALLED
         return await self._provider.call([_message(one) for one in due])
 
@@ -78,4 +91,6 @@ def _message(one: Claimed) -> TextMessage:
     return TextMessage(message_id(one.row.batch_id, one.row.row), one.row.recipient, one.row.text)
 
 
-_STALLED = CallResult(Verdict.NOT_SENT, "sender_stalled", "The sender stood still before it called the provider")
+_STALLED = CallResult(
+    Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
+)

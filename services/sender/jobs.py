@@ -1,7 +1,7 @@
 """What moves through a sender's stages."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.sender.unclaimed import Disposal
@@ -87,3 +87,17 @@ def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:
         if first.setdefault(job.key, job) is not job:
             copies.append(job)
     return first, copies
+
+
+def in_parts(ended: Iterable[Ended], most: int) -> Iterator[Sequence[Ended]]:
+    """Whole calls together, up to so many numbers; a call with more is a part of its own."""
+    part: list[Ended] = []
+    numbers = 0
+    for call in ended:
+        if part and numbers + len(call.done) > most:
+            yield part
+            part, numbers = [], 0
+        part.append(call)
+        numbers += len(call.done)
+    if part:
+        yield part

@@ -11,7 +11,7 @@ from services.sender.calling import Calling
 from services.sender.disposing import Disposer
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway
-from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each
+from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
 from services.sender.pace import Pace
 from services.sender.provider import Provider
 from services.sender.suspects import poisoned, told_apart
@@ -150,7 +150,8 @@ class Pipeline:
 
     async def _recording(self) -> None:
         while True:
-            self._under_way.begin(self._record_and_settle(await next_batch(self._ended, _MOST, _LINGER_S)))
+            for calls in in_parts(await next_batch(self._ended, _MOST, _LINGER_S), _MOST):
+                self._under_way.begin(self._record_and_settle(calls))
 
     async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Claim, and begin a call for what could be claimed; the calls."""
@@ -189,9 +190,9 @@ class Pipeline:
             self._under_way.begin(settle(elsewhere, self._publisher))
         return jobs
 
-    async def _record_and_settle(self, ended: Sequence[Ended]) -> None:
+    async def _record_and_settle(self, calls: Sequence[Ended]) -> None:
         now = now_ms()
-        done = [one for call in ended for one in call.done]
+        done = [one for call in calls for one in call.done]
         records = [
             Recorded(row.batch_id, row.row, row.attempt, one.outcome) for one in done for row in (one.claimed.row,)
         ]
@@ -200,7 +201,7 @@ class Pipeline:
         for one in done:
             metrics.OUTCOMES.labels(one.outcome.state).inc()
         await settle([self._settlement(one.claimed, one.outcome, now) for one in done], self._publisher)
-        for call in ended:
+        for call in calls:
             call.settled.set_result(None)
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, now: int) -> Settlement:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from math import ceil
 
 import structlog
 
@@ -35,7 +36,11 @@ class Provider:
 
     async def reserve(self, numbers: int) -> float:
         """Reserve the calls that so many numbers take; how long to wait for the first."""
-        return await self._pace.reserve(-(-numbers // self.max_recipients))
+        return await self.reserve_calls(ceil(numbers / self.max_recipients))
+
+    async def reserve_calls(self, calls: int) -> float:
+        """Reserve calls; how long to wait for the first."""
+        return await self._pace.reserve(calls)
 
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""

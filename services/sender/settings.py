@@ -39,7 +39,9 @@ class SenderSettings(WorkerSettings):
     @property
     def deliveries_at_once(self) -> int:
         """The prefetch, but no more than the rate takes soon: what waits here for long looks lost to the dispatcher."""
-        return self.prefetch if self.provider_rate is None else min(self.prefetch, ceil(_AHEAD_S * self.provider_rate))
+        if self.provider_rate is None:
+            return self.prefetch
+        return min(self.prefetch, ceil(_AHEAD_S * self.provider_rate * self.provider_max_recipients))
 
     @property
     def longest_hold_s(self) -> float:
