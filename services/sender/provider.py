@@ -49,7 +49,8 @@ class Provider:
             answer = await self._gateway.send(messages)
         whole = answer if isinstance(answer, CallResult) else most_telling(answer)
         held_until_s = self.circuit.held_until_s
-        self._note(changed=self.circuit.record(whole, time.monotonic()), reason=whole.reason)
+        changed = self.circuit.record(whole, time.monotonic(), len(messages))
+        self._note(changed=changed, reason=whole.reason)
         if whole.retry_after_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._pace.hold(whole.retry_after_s))
         metrics.PROVIDER_SECONDS.labels(whole.verdict).observe(time.perf_counter() - started_at_s)

@@ -153,7 +153,7 @@ BREAKAGES = (
         (
             Edit(
                 "services/sender/circuit.py",
-                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW\n",
                 "        return False\n",
             ),
         ),
@@ -176,7 +176,7 @@ BREAKAGES = (
             Edit("services/sender/pace.py", "from shared.ledger.gates", "import asyncio\n\nfrom shared.ledger.gates"),
             Edit(
                 "services/sender/circuit.py",
-                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW\n",
                 "        return False\n",
             ),
         ),

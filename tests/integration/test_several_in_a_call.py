@@ -14,9 +14,9 @@ AT_ONCE = 100
 
 
 @pytest.fixture
-def trio(each_vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start) -> Trio:
-    settings = settings_for(each_vhost, postgres_url, simulator)
-    return Trio(each_vhost, simulator, {**settings, "SMS_PROVIDER_MAX_RECIPIENTS": str(AT_ONCE)}, start)
+def trio(vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start) -> Trio:
+    settings = settings_for(vhost, postgres_url, simulator)
+    return Trio(vhost, simulator, {**settings, "SMS_PROVIDER_MAX_RECIPIENTS": str(AT_ONCE)}, start)
 
 
 def numbers(count: int, endings: dict[int, str] | None = None) -> list[str]:
