@@ -52,19 +52,21 @@ def down(trio: Trio, how: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("how", "down_s", "numbers"),
+    ("how", "down_s", "numbers", "at_once"),
     [
-        pytest.param("killed", 4, 3000, marks=pytest.mark.quick),
-        ("killed", 60, 10_000),
-        ("503", 60, 10_000),
-        ("throttle", 20, 10_000),
+        pytest.param("killed", 4, 3000, 1, marks=pytest.mark.quick),
+        ("killed", 60, 10_000, 1),
+        ("503", 60, 10_000, 1),
+        ("throttle", 20, 10_000, 1),
+        pytest.param("503", 20, 10_000, 100, id="503-together"),
     ],
 )
 @pytest.mark.scenario(18, "provider down for long")
 def test_a_provider_that_is_down_costs_few_attempts_and_little_room_on_the_broker(
-    trio: Trio, how: str, down_s: float, numbers: int, fault: FaultRun
+    trio: Trio, how: str, down_s: float, numbers: int, at_once: int, fault: FaultRun
 ) -> None:
     trio.settings |= {"SMS_OUTBOUND_DEPTH": str(DEPTH), **RECOVERS_SOON}  # so they hold what they have for 2.5 s only
+    trio.settings["SMS_PROVIDER_MAX_RECIPIENTS"] = str(at_once)
     trio.up()
     back = down(trio, how)
     batch_id = trio.post(plain_numbers(numbers))
