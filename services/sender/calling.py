@@ -32,8 +32,9 @@ class Calling:
         if wait_s:
             await asyncio.sleep(wait_s)
         now = now_ms()
-        due = [one for one in claimed if not one.is_late(now)]
-        done = [Done(one, self._mindful(one, expired())) for one in claimed if one.is_late(now)]
+        late = [one for one in claimed if one.is_late(now)]
+        due = [one for one in claimed if not one.is_late(now)] if late else claimed
+        done = [Done(one, self._mindful(one, expired())) for one in late]
         if due:
             answer = await self._call(due)
             crash_at("sender.answered")
