@@ -48,7 +48,8 @@ def _publish_method(channel: Channel, message: Outgoing) -> bytes:
 
 
 def _frame(channel: Channel, method: pika.amqp_object.Method) -> bytes:
-    return Method(channel.channel_number, method).marshal()
+    marshalled: bytes = Method(channel.channel_number, method).marshal()
+    return marshalled
 
 
 def _around_id(message: Outgoing, app_id: str) -> tuple[bytes, bytes]:
