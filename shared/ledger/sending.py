@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,9 @@ from shared.states import BatchState, State
 
 _CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
 _CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})
+# A look-up is cheaper than an enumeration's call.
+_STATES = {state.value: state for state in State}
+_BATCH_STATES = {state.value: state for state in BatchState}
 
 _OUTCOMES = {
     **KEYS,
@@ -42,9 +45,12 @@ _MOVES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A number's row with what a sender needs of its batch. `attempt` counts the claims so far."""
+class Row(NamedTuple):
+    """A number's row with what a sender needs of its batch, in the order in which it is selected. `attempt` counts the
+    claims so far.
+
+    A tuple: a sender makes two for each number, and each costs it a fifth of what a frozen dataclass does.
+    """
 
     batch_id: str
     row: int
@@ -73,8 +79,7 @@ class Row:
 
     def after(self, outcome: Outcome) -> Self:
         """The row once the outcome is written."""
-        return replace(
-            self,
+        return self._replace(
             state=outcome.state,
             error_code=outcome.code,
             error_reason=outcome.reason,
@@ -142,7 +147,7 @@ class SendingLedger:
             for before in (State.SENDING, State.UNKNOWN):
                 values = {"rows": as_rows(records, _OUTCOMES), "before": before, "now_ms": now_ms}
                 written = {
-                    (str(batch_id), row): State(state)
+                    (batch_id, row): _STATES[state]
                     for batch_id, row, state in await connection.execute(self._record, values)
                 }
                 for (batch_id, _row), state in written.items():
@@ -201,8 +206,7 @@ def is_claimable(row: Row, attempt: int) -> bool:
 
 
 def _claimed(row: Row, token: str, now_ms: int) -> Row:
-    return replace(
-        row,
+    return row._replace(
         state=State.SENDING,
         attempt=row.attempt + 1,
         claimed_at_ms=now_ms,
@@ -220,11 +224,12 @@ def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
 
 
 def _row(record: Any) -> Row:
-    values: dict[str, Any] = dict(record._mapping)
-    values["may_resend"] = values.pop("on_unknown") == "resend"
-    for flag in ("was_unclear", "is_resent"):
-        values[flag] = bool(values[flag])
-    return Row(**{**values, "state": State(values["state"]), "batch_state": BatchState(values["batch_state"])})
+    *fields, was_unclear, batch_state, provider, on_unknown, expires_at_ms, is_resent = record
+    batch_id, row, state, *others = fields
+    return Row._make((
+        batch_id, row, _STATES[state], *others,
+        bool(was_unclear), _BATCH_STATES[batch_state], provider, on_unknown == "resend", expires_at_ms, bool(is_resent),
+    ))  # fmt: skip
 
 
 def _record_values(item: Recorded) -> tuple[Any, ...]:
@@ -256,7 +261,7 @@ _RECORD = """
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
       AND messages.state = :before
-    RETURNING messages.batch_id, messages.row_no, messages.state
+    RETURNING CAST(messages.batch_id AS text), messages.row_no, messages.state
 """
 _MOVE = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
