@@ -54,6 +54,12 @@ class Database:
         async with _translated(), self._writing.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def at_once(self) -> AsyncIterator[AsyncConnection]:
+        """PostgreSQL only: a connection on which each statement is a transaction of its own."""
+        async with _translated(), self._writing.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     @property
     def file(self) -> Path | None:
         """SQLite's file, which opening the database would make; None for a server."""

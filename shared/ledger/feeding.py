@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, case, func, or_, select, text, update
 
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import as_rows, with_rows
@@ -43,7 +43,8 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued = with_rows(_MARK_QUEUED, _PUBLISHED, sqlite=database.is_sqlite)
+        mark_queued = _MARK_QUEUED if database.is_sqlite else _MARK_QUEUED_AT_ONCE
+        self._mark_queued = with_rows(mark_queued, _PUBLISHED, sqlite=database.is_sqlite)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -119,6 +120,10 @@ class FeedingLedger:
         marked it would be queued and nowhere.
         """
         values = {"rows": as_rows([(batch_id, row.row, row.attempt) for row in rows], _PUBLISHED), "now_ms": now_ms}
+        if not self._database.is_sqlite:
+            async with self._database.at_once() as connection:
+                await connection.execute(self._mark_queued, values)
+            return
         async with self._database.writing() as connection:
             marked = (await connection.execute(self._mark_queued, values)).rowcount
             changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
@@ -155,6 +160,11 @@ _MARK_QUEUED = """
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
       AND messages.state = 'pending'
 """
+_MARK_QUEUED_AT_ONCE = f"""
+    WITH marked AS ({_MARK_QUEUED} RETURNING messages.batch_id),
+         moves AS (SELECT batch_id, 'pending' AS before, 'queued' AS after FROM marked), {COUNTED}
+    SELECT 1
+"""  # noqa: S608 - made of our own statements
 _EXPIRE = text(
     """
     UPDATE messages SET state = 'expired', error_code = 'expired', updated_at_ms = :now_ms,
