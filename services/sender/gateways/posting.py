@@ -80,3 +80,26 @@ async def _read_at_most(stream: aiohttp.StreamReader, limit: int) -> bytes:
     while len(answer) < limit and (chunk := await stream.read(limit - len(answer))):
         answer += chunk
     return answer
+
+
+def not_connected(error: Exception) -> CallResult:
+    """Not a byte of the request went out. Only its class is told: its words may have the URL."""
+    return CallResult(Verdict.NOT_SENT, "connect_failed", f"Could not connect to the provider: {type(error).__name__}")
+
+
+def not_answered(timeout_s: float) -> CallResult:
+    """The request went out, and its time is over."""
+    reason = f"The provider did not answer within {timeout_s:g} s: it may have sent the text"
+    return CallResult(Verdict.UNCLEAR, "timeout", reason)
+
+
+def lost(how: str) -> CallResult:
+    """The request went out, or a part of it, and the connection ended before the whole answer came."""
+    reason = f"The connection was lost before the answer came ({how}): it may have been sent"
+    return CallResult(Verdict.UNCLEAR, "connection_lost", reason)
+
+
+def not_understood() -> CallResult:
+    """What came is no HTTP answer."""
+    reason = "The provider's answer is not HTTP: it may have sent the text"
+    return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason)
