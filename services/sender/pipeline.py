@@ -149,9 +149,11 @@ class Pipeline:
         await self._disposer.set_aside(await self._ready(deliveries), outcome)
 
     async def _recording(self) -> None:
+        """One record at a time: what ends meanwhile goes with the next, so that the busier a sender is, the fewer
+        transactions it makes."""
         while True:
             for calls in in_parts(await next_batch(self._ended, _MOST, _LINGER_S), _MOST):
-                self._under_way.begin(self._record_and_settle(calls))
+                await asyncio.shield(self._under_way.begin(self._record(calls)))
 
     async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Claim, and begin a call for what could be claimed; the calls."""
@@ -190,7 +192,7 @@ class Pipeline:
             self._under_way.begin(settle(elsewhere, self._publisher))
         return jobs
 
-    async def _record_and_settle(self, calls: Sequence[Ended]) -> None:
+    async def _record(self, calls: Sequence[Ended]) -> None:
         now = now_ms()
         done = [one for call in calls for one in call.done]
         records = [
@@ -200,6 +202,10 @@ class Pipeline:
         crash_at("sender.recorded")
         for one in done:
             metrics.OUTCOMES.labels(one.outcome.state).inc()
+        self._under_way.begin(self._settle(calls, now))
+
+    async def _settle(self, calls: Sequence[Ended], now: int) -> None:
+        done = [one for call in calls for one in call.done]
         await settle([self._settlement(one.claimed, one.outcome, now) for one in done], self._publisher)
         for call in calls:
             call.settled.set_result(None)
