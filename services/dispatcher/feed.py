@@ -24,7 +24,7 @@ _CHUNKS_IN_FLIGHT = 4
 _CONFIRM_TIMEOUT_S = 15
 _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
-_FULL_PAUSE_S = 0.02
+_FULL_PAUSE_S = 0.05
 _SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
 
 Depth = Callable[[str], Awaitable[int | None]]
@@ -87,8 +87,8 @@ class Feeder:
                 raise self._failure
             self._work.clear()
             await self._renew_leases()
-            fed = [await self._feed_lane(lane) for lane in Lane]
-            await self._pause(_FULL_PAUSE_S if any(fed) or self._chunks else _LEASE_EVERY_S)
+            soon = [await self._feed_lane(lane) for lane in Lane]
+            await self._pause(_FULL_PAUSE_S if any(soon) or self._chunks else _LEASE_EVERY_S)
 
     async def drain(self) -> None:
         """Wait until every published number is confirmed and marked, and let other dispatchers take over."""
@@ -117,7 +117,8 @@ class Feeder:
                 await when_ledger_answers(partial(self._ledger.expire, fed.batch.batch_id, now))
 
     async def _feed_lane(self, lane: Lane) -> bool:
-        """One turn of every batch of the lane, as far as there is room; whether anything was published."""
+        """One turn of every batch of the lane, as far as there is room; whether to come again soon: something was
+        published, or there will be room as soon as senders have taken some."""
         batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
         if not batches or not self._publisher.is_ready or self._stopping:
             return False
@@ -129,16 +130,16 @@ class Feeder:
         if depth is None:
             return False
         room = self._bound - depth - in_flight
-        published = False
+        soon = room <= 0
         for position, fed in enumerate(batches):
             share = max(1, room // (len(batches) - position))
             if room <= 0:
                 break
             taken = await self._feed(fed, min(_CHUNK, share))
             room -= taken
-            published = published or taken > 0
+            soon = soon or taken > 0
         self._rotate(lane)
-        return published
+        return soon
 
     def _rotate(self, lane: Lane) -> None:
         # The batch that was first goes last, so that small room is not always the same batch's.

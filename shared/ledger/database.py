@@ -55,8 +55,15 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def at_once(self) -> AsyncIterator[AsyncConnection]:
-        """PostgreSQL only: a connection on which each statement is a transaction of its own."""
+    async def each_by_itself(self) -> AsyncIterator[AsyncConnection]:
+        """Statements that are transactions of their own: on PostgreSQL no lock is held from one to the next.
+
+        SQLite has one writer at a time, so there it is one transaction, which reaches the disk once.
+        """
+        if self.is_sqlite:
+            async with self.writing() as connection:
+                yield connection
+            return
         async with _translated(), self._writing.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -54,21 +54,23 @@ class FeedingLedger:
         due = or_(batches.c.state == BatchState.RUNNING, batches.c.send_at_ms <= now_ms)
         free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
         runs_out = batches.c.fed_until_ms < now_ms + lease_ms // 2
-        # What a sender is just counting on is left for the next time: waiting for several in turn can deadlock.
         wanted = select(batches.c.id).where(unfinished, due, has_work, free, runs_out).order_by(batches.c.id)
-        lease = (
-            update(batches)
-            .where(batches.c.id.in_(wanted.with_for_update(skip_locked=True)))
-            .values(state=BatchState.RUNNING, fed_by=dispatcher, fed_until_ms=now_ms + lease_ms)
-        )
         held = (
             select(batches.c.id, batches.c.lane, batches.c.expires_at_ms)
             .where(batches.c.state == BatchState.RUNNING, has_work)
             .where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > now_ms)
             .order_by(batches.c.accepted_at_ms, batches.c.id)
         )
-        async with self._database.writing() as connection:
-            await connection.execute(lease)
+        async with self._database.reading() as connection:
+            wanted_ids = (await connection.execute(wanted)).scalars().all()
+        if wanted_ids:
+            lease = {"state": BatchState.RUNNING, "fed_by": dispatcher, "fed_until_ms": now_ms + lease_ms}
+            # Each for itself: senders want these rows too, and whoever waits for several in turn can deadlock.
+            async with self._database.each_by_itself() as connection:
+                for batch_id in wanted_ids:
+                    this = (batches.c.id == batch_id, unfinished, due, free)
+                    await connection.execute(update(batches).where(*this).values(lease))
+        async with self._database.reading() as connection:
             return [RunningBatch(str(batch_id), *rest) for batch_id, *rest in await connection.execute(held)]
 
     async def oldest_due_ms(self, now_ms: int) -> dict[str, int]:
@@ -121,7 +123,7 @@ class FeedingLedger:
         """
         values = {"rows": as_rows([(batch_id, row.row, row.attempt) for row in rows], _PUBLISHED), "now_ms": now_ms}
         if not self._database.is_sqlite:
-            async with self._database.at_once() as connection:
+            async with self._database.each_by_itself() as connection:
                 await connection.execute(self._mark_queued, values)
             return
         async with self._database.writing() as connection:

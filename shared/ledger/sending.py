@@ -161,7 +161,7 @@ class SendingLedger:
     ) -> tuple[Sequence[Row], Sequence[Row]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
-        async with self._database.at_once() as connection:
+        async with self._database.each_by_itself() as connection:
             found = await connection.execute(self._claim_at_once, {"rows": wanted, "token": token, "now_ms": now_ms})
             rows = [(_row(record[:-2]), record.is_free) for record in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
@@ -199,7 +199,7 @@ class SendingLedger:
         sent = [values for values in records if values[_STATE] is State.SENT]
         if not sent:
             return list(records)
-        async with self._database.at_once() as connection:
+        async with self._database.each_by_itself() as connection:
             found = await connection.execute(self._sent_at_once, {"rows": as_rows(sent, _OUTCOMES), "now_ms": now_ms})
             written = {(batch_id, row) for batch_id, row in found}
         return [values for values in records if (values[0], values[1]) not in written]
