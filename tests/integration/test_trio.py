@@ -296,7 +296,7 @@ def test_the_outbound_queue_stays_within_its_bound(
     eventually(lambda: trio.batch(batch_id)["counts"].get("queued") == 300)
     time.sleep(1)  # as long as it takes several turns to do wrong
     assert trio.batch(batch_id)["counts"] == {"pending": 2700, "queued": 300}
-    assert len(trio.vhost.messages("sms.outbound.bulk")) == 300
+    assert trio.depths()["sms.outbound.bulk"] == 300
     trio.start("services.sender", **settings)
     assert trio.finished(batch_id)["sent"] > 2900
 
