@@ -1,0 +1,47 @@
+"""How each framework's processes are started: one dispatcher, two senders, no log of single messages."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_SCRIPTS = Path(sys.executable).parent
+_MODULES = "benchmarks.competitors"
+
+Command = Sequence[str]
+
+
+def faststream() -> list[Command]:
+    def run(app: str) -> Command:
+        return [_script("faststream"), "run", f"{_MODULES}.of_faststream:{app}", "--log-level", "warning"]
+
+    return [run("dispatcher"), run("sender"), run("sender")]
+
+
+def taskiq() -> list[Command]:
+    def worker(broker: str, workers: int, *options: str) -> Command:
+        command = [_script("taskiq"), "worker", f"{_MODULES}.of_taskiq:{broker}", "--workers", str(workers)]
+        return [*command, "--ack-type", "when_executed", "--log-level", "WARNING", *options]
+
+    return [worker("batches", 1), worker("numbers", 2, "--max-async-tasks", "100", "--max-prefetch", "100")]
+
+
+def dramatiq() -> list[Command]:
+    def worker(queue: str, processes: int, greenlets: int) -> Command:
+        command = [_script("dramatiq-gevent"), f"{_MODULES}.of_dramatiq", "--queues", f"benchmark.dramatiq.{queue}"]
+        return [*command, "--processes", str(processes), "--threads", str(greenlets)]
+
+    return [worker("batches", 1, 1), worker("numbers", 2, 32)]
+
+
+def celery() -> list[Command]:
+    def worker(name: str, queue: str, greenlets: int) -> Command:
+        command = [_script("celery"), "--app", f"{_MODULES}.of_celery", "worker", "--hostname", f"{name}@%h"]
+        options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+        pool = ["--pool", "gevent", "--concurrency", str(greenlets)]
+        return [*command, "--queues", f"benchmark.celery.{queue}", *pool, *options]
+
+    return [worker("dispatcher", "batches", 1), worker("sender-1", "numbers", 50), worker("sender-2", "numbers", 50)]
+
+
+def _script(name: str) -> str:
+    return str(_SCRIPTS / name)

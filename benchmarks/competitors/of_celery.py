@@ -1,0 +1,52 @@
+"""Celery: quorum queues, confirms, late acks, no results; every publish waits for its confirm, so several go at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from celery import Celery
+from kombu import Queue
+
+from benchmarks.competitors.calling import Provider
+from benchmarks.competitors.settings import AMQP_URL
+
+GREENLETS = 50
+PUBLISH_AT_ONCE = 16
+_QUORUM = {"x-queue-type": "quorum"}
+
+app = Celery("benchmark", broker=AMQP_URL)
+app.conf.update(
+    task_queues=[
+        Queue("benchmark.celery.batches", routing_key="batches", queue_arguments=_QUORUM),
+        Queue("benchmark.celery.numbers", routing_key="numbers", queue_arguments=_QUORUM),
+    ],
+    task_default_exchange="benchmark.celery",
+    task_default_queue="benchmark.celery.batches",
+    broker_transport_options={"confirm_publish": True},
+    broker_pool_limit=PUBLISH_AT_ONCE,
+    task_acks_late=True,
+    task_ignore_result=True,
+    task_send_sent_event=False,
+    worker_send_task_events=False,
+    worker_enable_remote_control=False,
+    worker_prefetch_multiplier=4,
+)
+provider = Provider(GREENLETS)
+publishing = ThreadPoolExecutor(PUBLISH_AT_ONCE)
+
+
+@app.task(queue="benchmark.celery.batches")
+def split(numbers: list[str]) -> None:
+    rows = (f"batch:{row}" for row in range(len(numbers)))
+    list(publishing.map(send.delay, rows, numbers))
+
+
+@app.task(queue="benchmark.celery.numbers", autoretry_for=(OSError,))
+def send(reference: str, to: str) -> None:
+    provider.post(reference, to)
+
+
+async def connect() -> None:
+    app.connection_for_write().ensure_connection()
+
+
+async def hand_in(numbers: list[str]) -> None:
+    split.delay(numbers)
