@@ -1,4 +1,4 @@
-"""Who drains a batch: our services, or a framework's dispatcher and two senders. All are handed a batch and then watched."""
+"""Who drains a batch: our services, or a framework's dispatcher and two senders."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from benchmarks.parts import Parts
 from services.sender.settings import SenderSettings
 
 PER_CALL = 100
+OURS, OURS_MANY = "sms-batch", f"sms-batch, {PER_CALL} per call"
 _STOP_TIMEOUT_S = 15
 
 
@@ -133,9 +134,10 @@ class OfFramework:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        for process in [self._handing_in, *self._workers]:
-            process.kill()
+        for process in self._workers:
             process.wait()
+        self._handing_in.kill()
+        self._handing_in.wait()
 
     def _say(self, line: str) -> None:
         assert self._handing_in.stdin is not None
@@ -150,8 +152,8 @@ class OfFramework:
 
 def contenders() -> Sequence[Contender]:
     """Ours with one number per call and with a hundred, and every framework."""
-    ours: list[Contender] = [Ours("sms-batch", "messages", {})]
+    ours: list[Contender] = [Ours(OURS, "messages", {})]
     if "provider_max_recipients" in SenderSettings.model_fields:
         many = {"SMS_PROVIDER_MAX_RECIPIENTS": str(PER_CALL)}
-        ours.append(Ours(f"sms-batch, {PER_CALL} per call", "batches", many))
+        ours.append(Ours(OURS_MANY, "batches", many))
     return [*ours, *(OfFramework(framework) for framework in FRAMEWORKS)]

@@ -26,6 +26,11 @@ class Drained:
     database_cpu_s: float
     memory: usage.Memory
 
+    @property
+    def cpu_s(self) -> float:
+        """Of its processes, the broker and the database together."""
+        return self.own_cpu_s + self.broker_cpu_s + self.database_cpu_s
+
 
 def in_turns(parts: Parts, contenders: Sequence[Contender], rounds: int, count: int) -> dict[str, list[Drained]]:
     """Every contender once a round, each time in another order; only the one that is measured runs."""

@@ -63,7 +63,7 @@ def _when(progress: Sequence[tuple[float, int]], count: float) -> float:
 
 def short(figure: float) -> str:
     """Three significant digits, as people write them: 2,210 · 14.3 · 0.52."""
-    if figure == 0 or not math.isfinite(figure):
-        return f"{figure:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(figure))))
-    return f"{round(figure, 2 - math.floor(math.log10(abs(figure)))):,.{digits}f}"
+    rounded = float(f"{figure:.3g}")
+    if rounded == 0 or not math.isfinite(rounded):
+        return f"{rounded:g}"
+    return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"

@@ -66,7 +66,7 @@ class NodeServer:
         return sum(sum(process.cpu_times()) for process in self._processes())
 
     def memory_mib(self) -> float:
-        return sum(process.memory_info().rss for process in self._processes()) / _MIB
+        return sum(float(process.memory_info().rss) for process in self._processes()) / _MIB
 
     def _processes(self) -> list[psutil.Process]:
         return [psutil.Process(process.pid) for process in processes.of_folder(self._node.folder)]

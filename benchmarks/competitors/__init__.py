@@ -1,11 +1,11 @@
 """Four task frameworks that do the same fan-out, each as its documentation has it, with its best settings found here.
 
-The same for all: a task takes a batch of N numbers and publishes one task per number; two sender processes post each to
-the provider. Quorum queues, persistent messages, publisher confirms, an acknowledgement only after the call, and a retry
-by the framework where a call fails. What they do not do, and we do: a ledger row per number, duplicates, number checks,
-fair turns of batches, dead letters with a reason. So every difference in work is in their favour.
+The same for all: a task takes a batch of N numbers and publishes one task per number; two sender processes post each
+to the provider. Quorum queues, persistent messages, publisher confirms, and an acknowledgement only after the call.
+What they do not do, and we do: a ledger row per number, duplicates, number checks, fair turns of batches, dead letters
+with a reason. So every difference in work is in their favour.
 
-A module has `hand_in(count)`, which is not measured until its last line runs: see `hand_in.py`.
+Each module has `connect()` and `hand_in(numbers)`, which `hand_in.py` calls.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """`python -m benchmarks.competitors.hand_in MODULE`: a front end that hands batches to a framework.
 
-It says `ready` once it is connected. To a line with a count it makes that batch and says `prepared`; at `go` it hands it
-in and says `done`. So neither starting Python nor connecting counts as the framework's time.
+It says `ready` once it is connected. To a line with a count it makes that batch and says `prepared`; at `go` it hands
+it in and says `done`. So neither starting Python nor connecting counts as the framework's time.
 """
 
 import asyncio

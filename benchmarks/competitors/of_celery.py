@@ -1,4 +1,4 @@
-"""Celery: quorum queues, confirms, late acks, no results; every publish waits for its confirm, so several go at once."""
+"""Celery: quorum queues, confirms, late acks, no results; several publish at once, since each waits for its confirm."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""FastStream: two subscribers on quorum queues; a batch's numbers are published many at a time, each with its confirm."""
+"""FastStream: two subscribers on quorum queues; a batch's numbers are published many at a time, confirmed."""
 
 import asyncio
 import logging

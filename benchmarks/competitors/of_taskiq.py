@@ -1,4 +1,4 @@
-"""TaskIQ: a broker with quorum queues for batches and one for numbers; tasks are kicked many at a time, with confirms."""
+"""TaskIQ: one broker for batches and one for numbers, on quorum queues; tasks are kicked many at a time, confirmed."""
 
 import asyncio
 
