@@ -5,7 +5,7 @@ to the provider. Quorum queues, persistent messages, publisher confirms, and an 
 What they do not do, and we do: a ledger row per number, duplicates, number checks, fair turns of batches, dead letters
 with a reason. So every difference in work is in their favour.
 
-Each module has `connect()` and `hand_in(numbers)`, which `hand_in.py` calls.
+Each module has `connect()` and `hand_in(numbers, text)`, which `hand_in.py` calls.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,7 +4,6 @@ import aiohttp
 import requests
 from requests.adapters import HTTPAdapter
 
-from benchmarks.client import TEXT
 from benchmarks.competitors.settings import PROVIDER_URL
 
 _TIMEOUT_S = 60
@@ -21,9 +20,9 @@ class AsyncProvider:
     async def close(self) -> None:
         await self._session.close()
 
-    async def post(self, reference: str, to: str) -> None:
+    async def post(self, reference: str, to: str, text: str) -> None:
         """Call once; raises for anything but a 2xx, so that the framework tries again."""
-        async with self._session.post(PROVIDER_URL, json=_body(reference, to)) as answer:
+        async with self._session.post(PROVIDER_URL, json=_body(reference, to, text)) as answer:
             answer.raise_for_status()
             await answer.read()
 
@@ -35,10 +34,10 @@ class Provider:
         self._session = requests.Session()
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections))
 
-    def post(self, reference: str, to: str) -> None:
+    def post(self, reference: str, to: str, text: str) -> None:
         """Call once; raises for anything but a 2xx, so that the framework tries again."""
-        self._session.post(PROVIDER_URL, json=_body(reference, to), timeout=_TIMEOUT_S).raise_for_status()
+        self._session.post(PROVIDER_URL, json=_body(reference, to, text), timeout=_TIMEOUT_S).raise_for_status()
 
 
-def _body(reference: str, to: str) -> dict[str, str]:
-    return {"reference": reference, "to": to, "text": TEXT}
+def _body(reference: str, to: str, text: str) -> dict[str, str]:
+    return {"reference": reference, "to": to, "text": text}

@@ -9,7 +9,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from benchmarks.client import recipients
+from benchmarks.client import TEXT, recipients
 
 
 async def serve(framework: ModuleType) -> None:
@@ -19,7 +19,7 @@ async def serve(framework: ModuleType) -> None:
     _say("ready")
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         if line == "go":
-            await framework.hand_in(numbers)
+            await framework.hand_in(numbers, TEXT)
             _say("done")
         else:
             numbers = recipients(int(line))

@@ -1,6 +1,7 @@
 """Celery: quorum queues, confirms, late acks, no results; several publish at once, since each waits for its confirm."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from celery import Celery
 from kombu import Queue
@@ -34,19 +35,19 @@ publishing = ThreadPoolExecutor(PUBLISH_AT_ONCE)
 
 
 @app.task(queue="benchmark.celery.batches")
-def split(numbers: list[str]) -> None:
+def split(numbers: list[str], text: str) -> None:
     rows = (f"batch:{row}" for row in range(len(numbers)))
-    list(publishing.map(send.delay, rows, numbers))
+    list(publishing.map(send.delay, rows, numbers, repeat(text)))
 
 
 @app.task(queue="benchmark.celery.numbers", autoretry_for=(OSError,))
-def send(reference: str, to: str) -> None:
-    provider.post(reference, to)
+def send(reference: str, to: str, text: str) -> None:
+    provider.post(reference, to, text)
 
 
 async def connect() -> None:
     app.connection_for_write().ensure_connection()
 
 
-async def hand_in(numbers: list[str]) -> None:
-    split.delay(numbers)
+async def hand_in(numbers: list[str], text: str) -> None:
+    split.delay(numbers, text)

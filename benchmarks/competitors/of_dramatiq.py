@@ -1,6 +1,7 @@
 """Dramatiq: actors on quorum queues; every enqueue waits for its confirm, so several greenlets enqueue at once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import dramatiq
@@ -28,19 +29,19 @@ enqueueing = ThreadPoolExecutor(ENQUEUE_AT_ONCE)
 
 
 @dramatiq.actor(queue_name="benchmark.dramatiq.batches")
-def split(numbers: list[str]) -> None:
+def split(numbers: list[str], text: str) -> None:
     rows = (f"batch:{row}" for row in range(len(numbers)))
-    list(enqueueing.map(send.send, rows, numbers))
+    list(enqueueing.map(send.send, rows, numbers, repeat(text)))
 
 
 @dramatiq.actor(queue_name="benchmark.dramatiq.numbers")
-def send(reference: str, to: str) -> None:
-    provider.post(reference, to)
+def send(reference: str, to: str, text: str) -> None:
+    provider.post(reference, to, text)
 
 
 async def connect() -> None:
     broker.declare_queue(split.queue_name, ensure=True)
 
 
-async def hand_in(numbers: list[str]) -> None:
-    split.send(numbers)
+async def hand_in(numbers: list[str], text: str) -> None:
+    split.send(numbers, text)

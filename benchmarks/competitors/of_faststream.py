@@ -5,6 +5,7 @@ import logging
 
 from faststream import AckPolicy, FastStream
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
+from pydantic import BaseModel
 
 from benchmarks.competitors.calling import AsyncProvider
 from benchmarks.competitors.settings import AMQP_URL
@@ -15,6 +16,18 @@ PUBLISHED_AT_ONCE = 500
 BATCHES = RabbitQueue("benchmark.faststream.batches", queue_type=QueueType.QUORUM, durable=True)
 NUMBERS = RabbitQueue("benchmark.faststream.numbers", queue_type=QueueType.QUORUM, durable=True)
 
+
+class Batch(BaseModel):
+    numbers: list[str]
+    text: str
+
+
+class Message(BaseModel):
+    reference: str
+    to: str
+    text: str
+
+
 dispatching = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=1), log_level=logging.DEBUG)
 sending = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=PREFETCH), log_level=logging.DEBUG)
 dispatcher, sender = FastStream(dispatching), FastStream(sending)
@@ -24,17 +37,17 @@ sender.after_shutdown(provider.close)
 
 
 @dispatching.subscriber(BATCHES, ack_policy=AckPolicy.NACK_ON_ERROR)
-async def split(numbers: list[str]) -> None:
+async def split(batch: Batch) -> None:
     await dispatching.declare_queue(NUMBERS)
-    for start in range(0, len(numbers), PUBLISHED_AT_ONCE):
-        chunk = enumerate(numbers[start : start + PUBLISHED_AT_ONCE], start)
-        await asyncio.gather(*(dispatching.publish([f"batch:{row}", to], NUMBERS, persist=True) for row, to in chunk))
+    for start in range(0, len(batch.numbers), PUBLISHED_AT_ONCE):
+        chunk = enumerate(batch.numbers[start : start + PUBLISHED_AT_ONCE], start)
+        messages = (Message(reference=f"batch:{row}", to=to, text=batch.text) for row, to in chunk)
+        await asyncio.gather(*(dispatching.publish(message, NUMBERS, persist=True) for message in messages))
 
 
 @sending.subscriber(NUMBERS, ack_policy=AckPolicy.NACK_ON_ERROR)
-async def send(message: list[str]) -> None:
-    reference, to = message
-    await provider.post(reference, to)
+async def send(message: Message) -> None:
+    await provider.post(message.reference, message.to, message.text)
 
 
 async def connect() -> None:
@@ -42,5 +55,5 @@ async def connect() -> None:
     await dispatching.declare_queue(BATCHES)
 
 
-async def hand_in(numbers: list[str]) -> None:
-    await dispatching.publish(numbers, BATCHES, persist=True)
+async def hand_in(numbers: list[str], text: str) -> None:
+    await dispatching.publish(Batch(numbers=numbers, text=text), BATCHES, persist=True)

@@ -42,20 +42,20 @@ async def close_provider(_state: TaskiqState) -> None:
 
 
 @batches.task
-async def split(batch: list[str]) -> None:
-    for start in range(0, len(batch), PUBLISHED_AT_ONCE):
-        chunk = enumerate(batch[start : start + PUBLISHED_AT_ONCE], start)
-        await asyncio.gather(*(send.kiq(f"batch:{row}", to) for row, to in chunk))
+async def split(to_all: list[str], text: str) -> None:
+    for start in range(0, len(to_all), PUBLISHED_AT_ONCE):
+        chunk = enumerate(to_all[start : start + PUBLISHED_AT_ONCE], start)
+        await asyncio.gather(*(send.kiq(f"batch:{row}", to, text) for row, to in chunk))
 
 
 @numbers.task(retry_on_error=True)
-async def send(reference: str, to: str) -> None:
-    await provider.post(reference, to)
+async def send(reference: str, to: str, text: str) -> None:
+    await provider.post(reference, to, text)
 
 
 async def connect() -> None:
     await batches.startup()
 
 
-async def hand_in(batch: list[str]) -> None:
-    await split.kiq(batch)
+async def hand_in(to_all: list[str], text: str) -> None:
+    await split.kiq(to_all, text)
