@@ -30,7 +30,8 @@ def main() -> None:
 
 
 def _measured(parts: Parts, options: argparse.Namespace) -> Report:
-    report = Report({**machine.about(parts), "rounds": str(options.rounds), "numbers to drain": f"{options.numbers:,}"})
+    sizes = {"rounds": str(options.rounds), "drained": f"{options.numbers:,}", "split": f"{options.split_numbers:,}"}
+    report = Report({**machine.about(parts), **machine.frameworks(), **sizes})
     if "accept" in options.only:
         print("Accepting")
         report = replace(report, accepting=accept.measured(parts, options.rounds))

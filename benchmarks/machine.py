@@ -11,8 +11,8 @@ import psutil
 from benchmarks import provider
 from benchmarks.parts import Parts
 
-OURS = ("aiohttp", "aio-pika", "asyncpg", "pika", "sqlalchemy", "uvloop")
-FRAMEWORKS = ("faststream", "taskiq", "taskiq-aio-pika", "dramatiq", "celery", "kombu", "gevent", "requests")
+_OURS = ("aiohttp", "aio-pika", "asyncpg", "pika", "sqlalchemy", "uvloop")
+_FRAMEWORKS = ("faststream", "taskiq", "taskiq-aio-pika", "dramatiq", "celery", "kombu", "requests")
 
 
 def about(parts: Parts) -> dict[str, str]:
@@ -22,12 +22,16 @@ def about(parts: Parts) -> dict[str, str]:
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{_processor()}, {psutil.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()}",
         "Python": platform.python_version(),
-        "broker": f"RabbitMQ {parts.broker.version}",
+        "broker": parts.broker.version,
         "database": parts.database.version,
         "provider": f"{provider.version()}, answers at once",
-        "libraries": _versions(OURS),
-        "frameworks": _versions(FRAMEWORKS),
+        "libraries": _versions(_OURS),
     }
+
+
+def frameworks() -> dict[str, str]:
+    """The versions of what ours is compared with."""
+    return {"frameworks": _versions(_FRAMEWORKS)}
 
 
 def _versions(packages: Sequence[str]) -> str:

@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from benchmarks.accept import LARGE, Accepting
+from benchmarks.accept import LARGE, Accepting, Times
 from benchmarks.drain import Drained
 from benchmarks.figures import short
-from benchmarks.report import Report, comparisons
+from benchmarks.report import Report, comparisons, recipients
 
 
 def page(report: Report) -> str:
@@ -40,16 +40,13 @@ def _ratios(report: Report) -> Iterator[str]:
 
 def _accepting(accepting: Accepting) -> Iterator[str]:
     yield "## Accepting (ms)\n"
-    rows = [
-        [f"{size:,} recipients", *(_median(getattr(times, name) for times in of) for of in both for name in _PERCENTS)]
-        for size, *both in ((size, accepting.ours[size], accepting.bare[size]) for size in accepting.ours)
-    ]
-    beside = [_median(getattr(times, name) for times in accepting.beside) for name in _PERCENTS]
-    rows.append([f"1 recipient, while batches of {LARGE:,} are accepted", *beside, "", ""])
+    rows = [[recipients(size), *_times(ours), *_times(accepting.bare[size])] for size, ours in accepting.ours.items()]
+    rows.append([f"1 recipient, while batches of {LARGE:,} are accepted", *_times(accepting.beside), "", ""])
     yield from _table(["", "p50", "p99", "bare handler p50", "p99"], rows)
 
 
-_PERCENTS = ("p50_ms", "p99_ms")
+def _times(rounds: Sequence[Times]) -> tuple[str, str]:
+    return _median(times.p50_ms for times in rounds), _median(times.p99_ms for times in rounds)
 
 
 def _draining(draining: dict[str, list[Drained]]) -> Iterator[str]:

@@ -31,6 +31,7 @@ class Million:
     """What was seen. Memory in MiB: peaks of each process, and of broker and database as seen at every look."""
 
     about: dict[str, str]
+    batches: int
     numbers: int
     progress: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, 0)])
     """(Seconds since the first post, numbers sent), a quarter of a second apart."""
@@ -61,7 +62,7 @@ def measured(parts: Parts, batches: int, recipients: int) -> Million:
     services = {"api": parts.start("services.api")}
     services["dispatcher"] = parts.start("services.dispatcher", SMS_OUTBOUND_DEPTH=str(OUTBOUND_DEPTH))
     services |= {f"sender {number}": parts.start("services.sender") for number in range(1, SENDERS + 1)}
-    seen = Million(machine.about(parts), batches * recipients)
+    seen = Million(machine.about(parts), batches, batches * recipients)
     body = batch_body(recipients)
     with Client(services["api"].url) as client, parts.amqp() as connection:
         channel = connection.channel()
@@ -97,7 +98,7 @@ def page(seen: Million) -> str:
         [
             f"# {seen.numbers:,} numbers",
             "",
-            "Written by `make bench-million`: batches of 100,000 posted one after the other, two senders.",
+            f"Written by `make bench-million`: {seen.batches} batches posted one after the other, {SENDERS} senders.",
             "",
             "| | |",
             "|---|---|",

@@ -1,5 +1,6 @@
-"""A run as a picture, SVG and PNG: four panels with the medians, and the lowest and highest round as a line."""
+"""A run as a picture, SVG and PNG: medians as bars, and the lowest and the highest round as a line on each."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from benchmarks.accept import Accepting
+from benchmarks.accept import LARGE, Accepting
 from benchmarks.contenders import OURS, OURS_MANY
 from benchmarks.drain import Drained
 from benchmarks.figures import short
@@ -24,8 +25,8 @@ def draw(report: Report, into: Path) -> None:
     matplotlib.use("agg")
     matplotlib.rcParams.update({"svg.hashsalt": "sms-batch", "font.size": 9, "axes.spines.top": False})
     panels = _panels(report)
-    columns = 2 if len(panels) > 1 else 1
-    figure, axes = pyplot.subplots(-(-len(panels) // columns), columns, figsize=(5.5 * columns, 9), squeeze=False)
+    rows = math.ceil(len(panels) / 2)
+    figure, axes = pyplot.subplots(rows, 2, figsize=(11, 3 * rows + 0.5), squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -83,6 +84,7 @@ def _accept(axis: Axes, accepting: Accepting) -> None:
     for size, ours in accepting.ours.items():
         bars[f"{OURS}, {size:,}"] = [times.p99_ms for times in ours]
         bars[f"bare handler, {size:,}"] = [times.p99_ms for times in accepting.bare[size]]
+    bars[f"{OURS}, 1 while\nothers send {LARGE:,}"] = [times.p99_ms for times in accepting.beside]
     _bars(axis, "Accepting so many recipients: p99, ms", bars)
     axis.set_xscale("log")
 

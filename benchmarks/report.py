@@ -50,12 +50,17 @@ def frameworks_by_rate(draining: dict[str, list[Drained]]) -> list[str]:
     return sorted(names, key=lambda name: -statistics.median(run.numbers_per_s for run in draining[name]))
 
 
+def recipients(count: int) -> str:
+    """So many, in words."""
+    return f"{count:,} recipient{'s' * (count != 1)}"
+
+
 def _accepting(report: Report) -> Iterator[Comparison]:
     if report.accepting is None:
         return
     for size, ours in report.accepting.ours.items():
         bare = report.accepting.bare[size]
-        what = f"accept {size:,} recipients, p99: sms-batch ÷ bare aiohttp handler"
+        what = f"accept {recipients(size)}, p99: sms-batch ÷ bare aiohttp handler"
         yield Comparison(what, [times.p99_ms for times in ours], [times.p99_ms for times in bare], "ms")
 
 

@@ -1,5 +1,7 @@
 """Broker and database as containers, or what the system has; and what they use of the machine."""
 
+import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ class Server(Protocol):
 
     url: str
     version: str
+    """Its name and its version."""
 
     def cpu_s(self) -> float:
         """CPU seconds since its start."""
@@ -33,12 +36,14 @@ class Server(Protocol):
 class ContainerServer:
     """A container, reached by its own address: Docker's userland proxy on a published port costs a third of a core."""
 
-    def __init__(self, container: Any, url: str, version_command: str) -> None:
+    def __init__(self, container: Any, url: str, name: str, version_command: str) -> None:
         self._container = container.get_wrapped_container()
         self._container.reload()
         (network,) = self._container.attrs["NetworkSettings"]["Networks"].values()
         self.url = url.format(address=network["IPAddress"])
-        self.version = self._container.exec_run(version_command).output.decode().strip()
+        said = self._container.exec_run(version_command).output.decode()
+        (number,) = re.findall(r"\d+(?:\.\d+)+", said)[:1]
+        self.version = f"{name} {number}"
 
     def cpu_s(self) -> float:
         return float(self._stats()["cpu_stats"]["cpu_usage"]["total_usage"]) / _NANOSECONDS
@@ -60,7 +65,7 @@ class NodeServer:
 
     def __init__(self, node: Node) -> None:
         self._node, self.url = node, node.amqp_url
-        self.version = f"{node.rabbitmqctl('version').strip()} (the system's)"
+        self.version = f"RabbitMQ {node.rabbitmqctl('version').strip()} (the system's, a private node)"
 
     def cpu_s(self) -> float:
         return sum(sum(process.cpu_times()) for process in self._processes())
@@ -75,7 +80,7 @@ class NodeServer:
 class FileServer:
     """SQLite: its work is done in the services' own processes."""
 
-    version = "SQLite"
+    version = f"SQLite {sqlite3.sqlite_version}"
 
     def __init__(self, file: Path) -> None:
         self.url = f"sqlite:///{file}"
@@ -92,7 +97,9 @@ def running_broker(folder: Path) -> Iterator[Server]:
     """RabbitMQ 4 in a container where there is Docker, else the system's."""
     if has_docker():
         with RabbitMqContainer("rabbitmq:4-management", username="sms", password=_PASSWORD) as container:
-            yield ContainerServer(container, f"amqp://sms:{_PASSWORD}@{{address}}:5672/", "rabbitmqctl version")
+            yield ContainerServer(
+                container, f"amqp://sms:{_PASSWORD}@{{address}}:5672/", "RabbitMQ", "rabbitmqctl version"
+            )
         return
     node = Node.with_free_ports(folder / "broker")
     node.start()
@@ -109,4 +116,6 @@ def running_database(folder: Path) -> Iterator[Server]:
         yield FileServer(folder / "ledger.sqlite3")
         return
     with PostgresContainer("postgres:17", username="sms", password=_PASSWORD, dbname="sms", driver=None) as container:
-        yield ContainerServer(container, f"postgresql://sms:{_PASSWORD}@{{address}}:5432/sms", "postgres --version")
+        yield ContainerServer(
+            container, f"postgresql://sms:{_PASSWORD}@{{address}}:5432/sms", "PostgreSQL", "postgres --version"
+        )

@@ -28,7 +28,7 @@ class AsyncProvider:
 
 
 class Provider:
-    """requests, for Dramatiq and Celery; its connection pool is shared by the process's threads or greenlets."""
+    """requests, for Dramatiq and Celery; its connection pool is shared by the process's threads."""
 
     def __init__(self, connections: int) -> None:
         self._session = requests.Session()

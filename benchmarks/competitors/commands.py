@@ -26,21 +26,21 @@ def taskiq() -> list[Command]:
 
 
 def dramatiq() -> list[Command]:
-    def worker(queue: str, processes: int, greenlets: int) -> Command:
-        command = [_script("dramatiq-gevent"), f"{_MODULES}.of_dramatiq", "--queues", f"benchmark.dramatiq.{queue}"]
-        return [*command, "--processes", str(processes), "--threads", str(greenlets)]
+    def worker(queue: str, processes: int, threads: int) -> Command:
+        command = [_script("dramatiq"), f"{_MODULES}.of_dramatiq", "--queues", f"benchmark.dramatiq.{queue}"]
+        return [*command, "--processes", str(processes), "--threads", str(threads)]
 
-    return [worker("batches", 1, 1), worker("numbers", 2, 32)]
+    return [worker("batches", 1, 1), worker("numbers", 2, 16)]
 
 
 def celery() -> list[Command]:
-    def worker(name: str, queue: str, greenlets: int) -> Command:
+    def worker(name: str, queue: str, threads: int) -> Command:
         command = [_script("celery"), "--app", f"{_MODULES}.of_celery", "worker", "--hostname", f"{name}@%h"]
         options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-        pool = ["--pool", "gevent", "--concurrency", str(greenlets)]
+        pool = ["--pool", "threads", "--concurrency", str(threads)]
         return [*command, "--queues", f"benchmark.celery.{queue}", *pool, *options]
 
-    return [worker("dispatcher", "batches", 1), worker("sender-1", "numbers", 50), worker("sender-2", "numbers", 50)]
+    return [worker("dispatcher", "batches", 1), worker("sender-1", "numbers", 16), worker("sender-2", "numbers", 16)]
 
 
 def _script(name: str) -> str:

@@ -9,7 +9,7 @@ from kombu import Queue
 from benchmarks.competitors.calling import Provider
 from benchmarks.competitors.settings import AMQP_URL
 
-GREENLETS = 50
+THREADS = 16
 PUBLISH_AT_ONCE = 16
 _QUORUM = {"x-queue-type": "quorum"}
 
@@ -30,7 +30,7 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_prefetch_multiplier=4,
 )
-provider = Provider(GREENLETS)
+provider = Provider(THREADS)
 publishing = ThreadPoolExecutor(PUBLISH_AT_ONCE)
 
 

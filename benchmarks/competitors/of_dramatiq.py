@@ -1,4 +1,4 @@
-"""Dramatiq: actors on quorum queues; every enqueue waits for its confirm, so several greenlets enqueue at once."""
+"""Dramatiq: actors on quorum queues; every enqueue waits for its confirm, so several threads enqueue at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -10,7 +10,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from benchmarks.competitors.calling import Provider
 from benchmarks.competitors.settings import AMQP_URL
 
-GREENLETS = 32
+THREADS = 16
 ENQUEUE_AT_ONCE = 16
 
 
@@ -23,8 +23,8 @@ class QuorumBroker(RabbitmqBroker):
 
 broker = QuorumBroker(url=AMQP_URL, confirm_delivery=True)
 dramatiq.set_broker(broker)
-provider = Provider(GREENLETS)
-# Each of its threads (greenlets, where gevent runs the worker) keeps a connection of its own, as Dramatiq does it.
+provider = Provider(THREADS)
+# Each of its threads keeps a connection of its own, as Dramatiq does it.
 enqueueing = ThreadPoolExecutor(ENQUEUE_AT_ONCE)
 
 
