@@ -20,7 +20,7 @@ Command = Sequence[str]
 
 def faststream() -> list[Command]:
     def run(app: str) -> Command:
-        return [_script("faststream"), "run", f"{_MODULES}.of_faststream:{app}", "--log-level", "warning"]
+        return [_script("faststream"), "run", f"{_MODULES}.of_faststream:{app}"]
 
     return [run("dispatcher"), run("sender"), run("sender")]
 

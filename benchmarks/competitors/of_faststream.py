@@ -1,7 +1,6 @@
 """FastStream: two subscribers on quorum queues; a batch's numbers are published many at a time, confirmed."""
 
 import asyncio
-import logging
 
 from faststream import AckPolicy, FastStream
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
@@ -28,8 +27,9 @@ class Message(BaseModel):
     text: str
 
 
-dispatching = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=1), log_level=logging.DEBUG)
-sending = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=PREFETCH), log_level=logging.DEBUG)
+# Its logger would write two lines for every message.
+dispatching = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=1), logger=None)
+sending = RabbitBroker(AMQP_URL, default_channel=Channel(prefetch_count=PREFETCH), logger=None)
 dispatcher, sender = FastStream(dispatching), FastStream(sending)
 provider = AsyncProvider()
 sender.on_startup(provider.open)
