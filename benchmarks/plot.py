@@ -8,12 +8,14 @@ from pathlib import Path
 import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from benchmarks.accept import LARGE, Accepting
 from benchmarks.contenders import OURS, OURS_MANY
 from benchmarks.drain import Drained
 from benchmarks.figures import short
 from benchmarks.report import Report
+from benchmarks.senders import MANY
 
 _OURS, _OTHERS, _BROKER, _DATABASE = "#1f6f8b", "#b8bec4", "#e0a458", "#8c6bb1"
 Bars = dict[str, Sequence[float]]
@@ -52,7 +54,7 @@ def _panels(report: Report) -> list[Callable[[Axes], None]]:
         split: Bars = {OURS: report.splitting.ours, "C client,\nonly publishes": report.splitting.native}
         panels.append(lambda axis: _bars(axis, "Splitting: numbers per second", split))
     if report.scaling:
-        scaling: Bars = {"1 sender": report.scaling.one, "5 senders": report.scaling.many}
+        scaling: Bars = {"1 sender": report.scaling.one, f"{MANY} senders": report.scaling.many}
         panels.append(lambda axis: _bars(axis, "A provider that takes 100 ms: numbers per second", scaling))
     return panels
 
@@ -87,6 +89,7 @@ def _accept(axis: Axes, accepting: Accepting) -> None:
     bars[f"{OURS}, 1 while\nothers send {LARGE:,}"] = [times.p99_ms for times in accepting.beside]
     _bars(axis, "Accepting so many recipients: p99, ms", bars)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(LogFormatter())
 
 
 def _bars(axis: Axes, title: str, bars: Bars) -> None:
@@ -98,6 +101,8 @@ def _bars(axis: Axes, title: str, bars: Bars) -> None:
     axis.bar_label(drawn, [short(middle) for middle in medians], padding=6)
     axis.invert_yaxis()
     axis.margins(x=0.18)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_title(title, loc="left")
 
 

@@ -48,7 +48,7 @@ async def split(to_all: list[str], text: str) -> None:
         await asyncio.gather(*(send.kiq(f"batch:{row}", to, text) for row, to in chunk))
 
 
-@numbers.task(retry_on_error=True)
+@numbers.task
 async def send(reference: str, to: str, text: str) -> None:
     await provider.post(reference, to, text)
 

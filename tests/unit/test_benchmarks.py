@@ -2,7 +2,27 @@
 
 import pytest
 
+from benchmarks import markdown
+from benchmarks.accept import Accepting, Times
+from benchmarks.contenders import OURS
+from benchmarks.drain import Drained
 from benchmarks.figures import Ratio, percentile, ratio, rotated, short, tenth_rates
+from benchmarks.report import Report, comparisons, frameworks_by_rate
+from benchmarks.senders import Scaling
+from benchmarks.split import Splitting
+from benchmarks.usage import Memory
+
+SLOW, FAST = "Slow", "Fast"
+
+
+def drained(numbers_per_s: float) -> Drained:
+    return Drained(numbers_per_s, own_cpu_s=1, broker_cpu_s=2, database_cpu_s=3, memory=Memory(40, 20))
+
+
+def report() -> Report:
+    accepting = Accepting({1000: [Times(2, 6)]}, {1000: [Times(1, 3)]}, beside=[Times(5, 9)])
+    draining = {OURS: [drained(4000)], SLOW: [drained(500)], FAST: [drained(1000)]}
+    return Report({"machine": "a small one"}, accepting, Splitting([10_000], [20_000]), draining, Scaling([200], [960]))
 
 
 def test_a_ratio_is_of_the_medians_with_the_lowest_and_highest_round_beside_it() -> None:
@@ -62,3 +82,34 @@ def test_a_run_that_did_not_end_has_no_tenths() -> None:
 )
 def test_figures_are_written_with_three_digits(figure: float, written: str) -> None:
     assert short(figure) == written
+
+
+def test_the_fastest_framework_comes_first() -> None:
+    assert frameworks_by_rate({SLOW: [drained(500)], OURS: [drained(9000)], FAST: [drained(1000)]}) == [FAST, SLOW]
+
+
+def test_a_run_is_compared_with_what_ran_beside_it() -> None:
+    ratios = {it.what: it.ratio.of_medians for it in comparisons(report())}
+    assert ratios == {
+        "accept 1,000 recipients, p99: sms-batch ÷ bare aiohttp handler": 2,
+        "split, ledger rows written: sms-batch ÷ C client that only publishes": 0.5,
+        "drain: sms-batch ÷ Fast": 4,
+        "drain: sms-batch ÷ Slow": 8,
+        "CPU, all processes and servers: sms-batch ÷ Fast": 1,
+        "peak memory, all processes: sms-batch ÷ Fast": 1,
+        "drain with a provider that takes 100 ms: 5 senders ÷ 1": 4.8,
+    }
+
+
+def test_without_the_c_client_splitting_is_compared_with_nothing() -> None:
+    assert comparisons(Report({}, splitting=Splitting([10_000], []))) == []
+
+
+def test_a_page_has_each_ratio_with_the_figures_that_it_is_of() -> None:
+    assert "| drain: sms-batch ÷ Fast | 4.00 (4.00 to 4.00) | 4,000 ÷ 1,000 | numbers/s |" in markdown.page(report())
+
+
+def test_a_page_of_a_part_has_no_empty_tables() -> None:
+    page = markdown.page(Report({"machine": "a small one"}, splitting=Splitting([10_000], [20_000])))
+    assert "## Draining" not in page
+    assert "## Accepting" not in page
