@@ -8,6 +8,7 @@ from functools import partial
 
 from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
+from services.sender.gateways.http1.poster import HttpPoster
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.jobs import Rules
 from services.sender.pace import Pace
@@ -88,7 +89,7 @@ async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:
     codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
-    return PlainHttpGateway(settings.provider_url.get_secret_value(), settings.provider_timeout_s, codes)
+    return PlainHttpGateway(HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s), codes)
 
 
 if __name__ == "__main__":

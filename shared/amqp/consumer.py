@@ -9,6 +9,7 @@ import pika
 import structlog
 from pika.channel import Channel
 
+from shared.amqp.acking import Acks
 from shared.amqp.link import Link, resolve
 from shared.amqp.messages import Delivery
 
@@ -41,6 +42,7 @@ class Consumer:
             lost,
         )
         self._channel: Channel | None = None
+        self._acks: Acks | None = None
         self._stopped = False
 
     async def run(self) -> None:
@@ -65,6 +67,8 @@ class Consumer:
 
     async def close(self) -> None:
         """Close the connection; the broker hands what is unsettled to others."""
+        if self._acks is not None:
+            self._acks.flush()
         await self._link.close()
 
     async def depth(self, queue: str) -> int | None:
@@ -84,12 +88,13 @@ class Consumer:
         self._channel = channel
         channel.add_on_cancel_callback(self._queue_is_gone)
         channel.basic_qos(prefetch_count=self._prefetch)
+        acks = self._acks = Acks(channel)
         if not self._stopped:
             for queue in self._queues:
-                channel.basic_consume(queue, partial(self._on_message, queue))
+                channel.basic_consume(queue, partial(self._on_message, queue, acks))
 
     def _down(self) -> None:
-        self._channel = None
+        self._channel = self._acks = None
         self._lost()
 
     def _queue_is_gone(self, frame: Any) -> None:
@@ -98,9 +103,9 @@ class Consumer:
             self._channel.connection.close()
 
     def _on_message(
-        self, queue: str, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+        self, queue: str, acks: Acks, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        self._deliver(delivery_of(queue, partial(_ack, channel, method.delivery_tag), (method, properties, body)))
+        self._deliver(delivery_of(queue, partial(acks.ack, method.delivery_tag), (method, properties, body)))
 
 
 def delivery_of(queue: str, ack: Callable[[], None], message: tuple[Any, pika.BasicProperties, bytes]) -> Delivery:
@@ -113,9 +118,3 @@ def delivery_of(queue: str, ack: Callable[[], None], message: tuple[Any, pika.Ba
 def _text(value: Any) -> str | None:
     # pika hands out bytes where a property is not UTF-8.
     return value if isinstance(value, str) else None
-
-
-def _ack(channel: Channel, tag: int) -> None:
-    # Delivery tags belong to one channel: on another, or a closed one, the broker delivers the message again.
-    if channel.is_open:
-        channel.basic_ack(tag)

@@ -11,6 +11,7 @@ import pika
 from pika.channel import Channel
 
 from shared.amqp.declare import DELETION_TAKES_S
+from shared.amqp.encoding import send_publishes
 from shared.amqp.link import Link, resolve
 from shared.amqp.messages import Outgoing
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
@@ -94,29 +95,15 @@ class Publisher:
             await self._prepare()
 
     def _send(self, messages: Sequence[Outgoing], group: _Group) -> None:
-        for position, message in enumerate(messages):
-            channel = self._channel
-            if channel is None or not channel.is_open:
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            for position in range(len(messages)):
                 group.settle(position, Unconfirmed("the connection to the broker was lost"))
-                continue
+            return
+        send_publishes(channel, messages, self._app_id)
+        for position, message in enumerate(messages):
             self._outstanding[self._next_tag] = (group, position, message.message_id)
             self._next_tag += 1
-            channel.basic_publish(
-                message.exchange, message.routing_key, message.body, self._properties(message), mandatory=True
-            )
-
-    def _properties(self, message: Outgoing) -> pika.BasicProperties:
-        return pika.BasicProperties(
-            content_type="application/json",
-            delivery_mode=2,
-            type=message.type,
-            message_id=message.message_id,
-            correlation_id=message.correlation_id,
-            timestamp=message.timestamp_s,
-            app_id=self._app_id,
-            headers=dict(message.headers) or None,
-            expiration=None if message.expiration_ms is None else str(message.expiration_ms),
-        )
 
     def _give_up(self, group: _Group, size: int, timeout_s: float) -> dict[int, PublishError]:
         waiting = {position for owner, position, _id in self._outstanding.values() if owner is group}

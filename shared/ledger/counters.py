@@ -1,7 +1,7 @@
 """A batch's counters, changed in the same transaction as its rows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,18 +12,43 @@ from shared.states import LIVE_STATES, State
 Changes = Counter[tuple[str, State]]
 """By batch id and state: how many numbers came into the state (positive) or left it (negative)."""
 
-_LIVE_AFTER = " + ".join(f"{counter(state)} + :{counter(state)}" for state in State if state in LIVE_STATES)
-_COUNT = text(
-    f"""
-    UPDATE batches SET {", ".join(f"{counter(state)} = {counter(state)} + :{counter(state)}" for state in State)},
-        state = CASE WHEN state = 'cancelled' THEN state
-                     WHEN {_LIVE_AFTER} = 0 THEN 'finished'
-                     WHEN state IN ('scheduled', 'paused') THEN state ELSE 'running' END,
-        finished_at_ms = CASE WHEN {_LIVE_AFTER} > 0 THEN NULL
-                              ELSE COALESCE(finished_at_ms, CAST(:now_ms AS bigint)) END
-    WHERE id = :batch_id
-    """  # noqa: S608 - made of our own column names
-)
+
+def _after(delta: Callable[[str], str]) -> str:
+    """The assignments that bring a batch up to date; `delta` names the change of a counter."""
+    columns = {state: counter(state) for state in State}
+    counted = ", ".join(f"{column} = batches.{column} + {delta(column)}" for column in columns.values())
+    live = " + ".join(f"batches.{columns[state]} + {delta(columns[state])}" for state in State if state in LIVE_STATES)
+    return f"""
+        {counted},
+        state = CASE WHEN batches.state = 'cancelled' THEN batches.state
+                     WHEN {live} = 0 THEN 'finished'
+                     WHEN batches.state IN ('scheduled', 'paused') THEN batches.state ELSE 'running' END,
+        finished_at_ms = CASE WHEN {live} > 0 THEN NULL
+                              ELSE COALESCE(batches.finished_at_ms, CAST(:now_ms AS bigint)) END
+    """
+
+
+_COUNT = text(f"UPDATE batches SET {_after(lambda column: f':{column}')} WHERE id = :batch_id")  # noqa: S608 - our own
+
+COUNTED = f"""
+    changes AS (
+        SELECT batch_id, {
+    ", ".join(
+        f"COUNT(*) FILTER (WHERE after = '{state}') - COUNT(*) FILTER (WHERE before = '{state}') AS {counter(state)}"
+        for state in State
+    )
+}
+        FROM moves GROUP BY batch_id
+    ), in_order AS (
+        SELECT id FROM batches WHERE id IN (SELECT batch_id FROM changes) ORDER BY id FOR NO KEY UPDATE
+    ), counted AS (
+        UPDATE batches SET {_after(lambda column: f"changes.{column}")}
+        FROM changes JOIN in_order ON in_order.id = changes.batch_id WHERE batches.id = changes.batch_id
+    )
+"""  # noqa: S608 - made of our own column names
+"""For PostgreSQL: `count` as a part of the statement that moves the rows, behind a query `moves` with the columns
+batch_id, before and after (states). The batch's row, which all senders of a batch want, is then locked for one commit
+only, and not until a busy process gets round to it."""
 
 
 async def count(connection: AsyncConnection, changes: Changes, now_ms: int) -> None:

@@ -27,6 +27,9 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
 _IDLE_TIMEOUT_MS = 10_000
+_PLANS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""PostgreSQL keeps a statement's plan until it analyzes the table. One that was made while a new ledger was nearly
+empty would be to read the whole table for each micro-batch, and would stay so while the table grows."""
 
 log = structlog.get_logger()
 
@@ -50,6 +53,12 @@ class Database:
         """A transaction that is committed at its end, and rolled back where the block raises."""
         async with _translated(), self._writing.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def at_once(self) -> AsyncIterator[AsyncConnection]:
+        """PostgreSQL only: a connection on which each statement is a transaction of its own."""
+        async with _translated(), self._writing.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def file(self) -> Path | None:
@@ -96,7 +105,10 @@ class Database:
                 "timeout": _CONNECT_TIMEOUT_S,
                 "command_timeout": _COMMAND_TIMEOUT_S,
                 # A process that stands still in a transaction must not hold up all others with its locks.
-                "server_settings": {"idle_in_transaction_session_timeout": str(_IDLE_TIMEOUT_MS)},
+                "server_settings": {
+                    "idle_in_transaction_session_timeout": str(_IDLE_TIMEOUT_MS),
+                    **_PLANS_BY_KEY,
+                },
             },
         )
         event.listen(engine.sync_engine, "handle_error", _lose_what_is_stuck)

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import case, func, or_, select, text, update
+from sqlalchemy import Select, case, func, or_, select, text, update
 
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import as_rows, with_rows
 from shared.states import BatchState, State
+
+_WIDER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued = with_rows(_MARK_QUEUED, _PUBLISHED, sqlite=database.is_sqlite)
+        mark_queued = _MARK_QUEUED if database.is_sqlite else _MARK_QUEUED_AT_ONCE
+        self._mark_queued = with_rows(mark_queued, _PUBLISHED, sqlite=database.is_sqlite)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -92,20 +96,22 @@ class FeedingLedger:
             await connection.execute(update(batches).where(batches.c.id.in_(in_order)).values(fed_until_ms=0))
 
     async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
-        """The next pending rows behind `after_row`, in row order; none of a batch that does not run any more."""
-        running = select(batches.c.id).where(batches.c.id == batch_id, batches.c.state == BatchState.RUNNING)
-        query = (
-            select(messages.c.row_no, messages.c.attempt, messages.c.recipient)
-            .where(
-                messages.c.batch_id == running.scalar_subquery(),
-                messages.c.row_no > after_row,
-                messages.c.state == State.PENDING.value,
-            )
-            .order_by(messages.c.row_no)
-            .limit(limit)
-        )
+        """The next pending rows behind `after_row`, in row order, at most `limit`; none of a batch that does not run
+        any more.
+
+        Looked for in a range of rows, and in a wider one where that has none: asked for the first of all rows, a
+        PostgreSQL that has no statistics of a new batch yet reads and sorts the whole batch every time.
+        """
+        running = select(batches.c.rows_written).where(batches.c.id == batch_id, batches.c.state == BatchState.RUNNING)
+        width = limit
         async with self._database.reading() as connection:
-            return [PendingRow(*row) for row in await connection.execute(query)]
+            rows_written = await connection.scalar(running) or 0
+            while after_row + 1 < rows_written:
+                query = _pending(batch_id, after_row, after_row + width).limit(limit)
+                if rows := [PendingRow(*row) for row in await connection.execute(query)]:
+                    return rows
+                after_row, width = after_row + width, _WIDER * width
+        return []
 
     async def mark_queued(self, batch_id: str, rows: Sequence[PendingRow], now_ms: int) -> None:
         """Mark these rows as queued, but for those that a sender claimed already; their publishes were confirmed.
@@ -114,6 +120,10 @@ class FeedingLedger:
         marked it would be queued and nowhere.
         """
         values = {"rows": as_rows([(batch_id, row.row, row.attempt) for row in rows], _PUBLISHED), "now_ms": now_ms}
+        if not self._database.is_sqlite:
+            async with self._database.at_once() as connection:
+                await connection.execute(self._mark_queued, values)
+            return
         async with self._database.writing() as connection:
             marked = (await connection.execute(self._mark_queued, values)).rowcount
             changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
@@ -130,6 +140,19 @@ class FeedingLedger:
             await count(connection, changes, now_ms)
 
 
+def _pending(batch_id: str, after_row: int, last_row: int) -> Select[Any]:
+    return (
+        select(messages.c.row_no, messages.c.attempt, messages.c.recipient)
+        .where(
+            messages.c.batch_id == batch_id,
+            messages.c.row_no > after_row,
+            messages.c.row_no <= last_row,
+            messages.c.state == State.PENDING.value,
+        )
+        .order_by(messages.c.row_no)
+    )
+
+
 _PUBLISHED = {"batch_id": "uuid", "row_no": "integer", "attempt": "integer"}
 _MARK_QUEUED = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
@@ -137,6 +160,11 @@ _MARK_QUEUED = """
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
       AND messages.state = 'pending'
 """
+_MARK_QUEUED_AT_ONCE = f"""
+    WITH marked AS ({_MARK_QUEUED} RETURNING messages.batch_id),
+         moves AS (SELECT batch_id, 'pending' AS before, 'queued' AS after FROM marked), {COUNTED}
+    SELECT 1
+"""  # noqa: S608 - made of our own statements
 _EXPIRE = text(
     """
     UPDATE messages SET state = 'expired', error_code = 'expired', updated_at_ms = :now_ms,

@@ -50,10 +50,10 @@ BREAKAGES = (
         (
             Edit(
                 "shared/amqp/consumer.py",
-                "channel.basic_consume(queue, partial(self._on_message, queue))",
-                "channel.basic_consume(queue, partial(self._on_message, queue), auto_ack=True)",
+                "channel.basic_consume(queue, partial(self._on_message, queue, acks))",
+                "channel.basic_consume(queue, partial(self._on_message, queue, acks), auto_ack=True)",
             ),
-            Edit("shared/amqp/consumer.py", "        channel.basic_ack(tag)\n", "        return\n"),
+            Edit("shared/amqp/acking.py", "        if tags and self._channel.is_open:\n", "        if not tags:\n"),
         ),
         (3, 5),
         "between_its_steps and written or only_received",

@@ -14,7 +14,7 @@ from shared.ledger.intake import IntakeLedger, NewRow
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.templates import TemplateLedger
-from shared.ledger.wanted import Key
+from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
 from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import State
@@ -217,6 +217,31 @@ async def test_marking_queued_leaves_alone_what_a_sender_was_quicker_to_claim(da
     await SendingLedger(database).claim({(batch.batch_id, 1): 0}, "a", now_ms())
     await feeding.mark_queued(batch.batch_id, rows, now_ms())
     assert await counts(database, batch) == {"queued": 2, "sending": 1} == await states(database, batch)
+
+
+async def test_a_pending_row_is_found_however_many_rows_lie_before_it(database: Database) -> None:
+    batch = await written(database, a_batch(400))
+    sending, feeding = SendingLedger(database), FeedingLedger(database)
+    others = {key: 0 for key in attempts_of(batch) if key[1] not in (0, 377)}
+    await sending.claim(others, "a", now_ms())
+    assert [row.row for row in await feeding.pending(batch.batch_id, 0, 10)] == [377]
+    assert await feeding.pending(batch.batch_id, 377, 10) == []
+
+
+async def test_a_micro_batch_of_a_nearly_empty_ledger_is_found_by_key(postgres_url: str) -> None:
+    """PostgreSQL keeps the plan: one that reads the whole table would still be used when the table is large."""
+    database = Database(postgres_url)
+    try:
+        await database.migrate()
+        await written(database, a_batch(200))
+        look = "EXPLAIN SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no"
+        async with database.reading() as connection:
+            plan = await connection.execute(with_rows(look, KEYS, sqlite=False), {"rows": as_rows([], KEYS)})
+            lines = [line.strip() for (line,) in plan]
+    finally:
+        await database.close()
+    assert lines[0].startswith("Nested Loop"), lines
+    assert any("using messages_pkey" in line for line in lines), lines
 
 
 async def test_what_is_pending_after_expires_at_ends_expired(database: Database) -> None:

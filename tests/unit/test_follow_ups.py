@@ -1,6 +1,5 @@
 """What a sender publishes after a number's outcome."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -157,8 +156,8 @@ def test_nothing_follows_a_delivery_that_the_ledger_takes_care_of(step: Step) ->
     ("state", "key"), [(State.RETRYING, "5s.priority"), (State.FAILED, "outbound"), (State.UNKNOWN, "unknown")]
 )
 def test_a_repeated_follow_up_is_the_one_that_the_ledger_recorded(state: State, key: str) -> None:
-    row = dataclasses.replace(
-        ROW, state=state, error_code="code", error_reason="reason", provider_status=500, retry_at_ms=NOW_MS + 1_000
+    row = ROW._replace(
+        state=state, error_code="code", error_reason="reason", provider_status=500, retry_at_ms=NOW_MS + 1_000
     )
     outgoing = disposal(Step.REPEAT, row)
     assert outgoing is not None
@@ -169,7 +168,7 @@ def test_a_repeated_follow_up_is_the_one_that_the_ledger_recorded(state: State, 
 
 
 def test_a_claim_whose_sender_died_goes_to_the_unclear_ones() -> None:
-    row = dataclasses.replace(ROW, state=State.UNKNOWN, error_code="sender_died", error_reason="The sender died")
+    row = ROW._replace(state=State.UNKNOWN, error_code="sender_died", error_reason="The sender died")
     outgoing = disposal(Step.HOLD, row)
     assert outgoing is not None
     assert outgoing.routing_key == "unknown"
@@ -197,7 +196,7 @@ def test_an_unreadable_message_keeps_its_body_and_its_id(message_id: str | None,
 
 
 def test_a_recorded_outcome_is_what_the_row_says() -> None:
-    row = dataclasses.replace(
-        ROW, state=State.RETRYING, error_code="code", error_reason="reason", provider_status=429, retry_at_ms=NOW_MS
+    row = ROW._replace(
+        state=State.RETRYING, error_code="code", error_reason="reason", provider_status=429, retry_at_ms=NOW_MS
     )
     assert recorded_outcome(row) == Outcome(State.RETRYING, "code", "reason", 429, retry_at_ms=NOW_MS)

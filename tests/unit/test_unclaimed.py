@@ -1,7 +1,5 @@
 """What becomes of a delivery whose row could not be claimed, for every way in which the row can stand."""
 
-import dataclasses
-
 import pytest
 
 from services.sender.unclaimed import Disposal, Step, dispose
@@ -39,13 +37,13 @@ SENDABLE = (State.PENDING, State.QUEUED, State.RETRYING, State.FAILED)
 
 
 def step(state: State, attempts_ahead: int, batch_state: BatchState = BatchState.RUNNING) -> Step:
-    row = dataclasses.replace(ROW, state=state, attempt=MESSAGE.attempt + attempts_ahead, batch_state=batch_state)
+    row = ROW._replace(state=state, attempt=MESSAGE.attempt + attempts_ahead, batch_state=batch_state)
     return dispose(MESSAGE, row, NOW_MS, LEASE_MS).step
 
 
 def claimed(ago_ms: int | None) -> Disposal:
     claimed_at_ms = None if ago_ms is None else NOW_MS - ago_ms
-    row = dataclasses.replace(ROW, state=State.SENDING, attempt=3, claimed_at_ms=claimed_at_ms)
+    row = ROW._replace(state=State.SENDING, attempt=3, claimed_at_ms=claimed_at_ms)
     return dispose(MESSAGE, row, NOW_MS, LEASE_MS)
 
 
@@ -62,7 +60,7 @@ def test_a_message_ahead_of_the_ledger_is_rejected(attempts_ahead: int, state: S
 
 
 def test_a_message_ahead_of_the_ledger_tells_both_counts() -> None:
-    disposal = dispose(MESSAGE, dataclasses.replace(ROW, attempt=1), NOW_MS, LEASE_MS)
+    disposal = dispose(MESSAGE, ROW._replace(attempt=1), NOW_MS, LEASE_MS)
     assert disposal.code == "ahead_of_ledger"
     assert disposal.reason == "The ledger counts 1 attempts, the message 2: was the ledger restored?"
 
@@ -112,7 +110,7 @@ def test_a_claim_whose_lease_has_ended_is_held_as_unclear(ago_ms: int | None) ->
 
 
 def test_a_message_that_may_go_round_for_long_goes_slowly() -> None:
-    row = dataclasses.replace(ROW, state=State.PENDING, batch_state=BatchState.PAUSED)
+    row = ROW._replace(state=State.PENDING, batch_state=BatchState.PAUSED)
     assert dispose(MESSAGE, row, NOW_MS, LEASE_MS).wait_ms >= 10_000
 
 
@@ -139,5 +137,5 @@ def test_a_message_of_a_number_that_another_batch_has_is_skipped(
     state: State, attempts_ahead: int, batch_state: BatchState
 ) -> None:
     attempt = MESSAGE.attempt + attempts_ahead
-    row = dataclasses.replace(ROW, state=state, attempt=attempt, batch_state=batch_state, is_resent=True)
+    row = ROW._replace(state=state, attempt=attempt, batch_state=batch_state, is_resent=True)
     assert dispose(MESSAGE, row, NOW_MS, LEASE_MS).step is Step.SKIP

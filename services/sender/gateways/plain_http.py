@@ -3,16 +3,12 @@
 from datetime import UTC, datetime
 from functools import partial
 
-import aiohttp
 import orjson
 
 from services.sender.classify import CodeTable, classify, scrub
 from services.sender.gateways import TextMessage
-from shared.outcome import CallResult, Verdict
-
-_LONGEST_ANSWER = 64 * 1024
-# Below the idle timeout of common servers: a connection that they are just closing loses the request that reuses it.
-_KEEPALIVE_S = 4
+from services.sender.gateways.posting import Poster
+from shared.outcome import CallResult
 
 
 class PlainHttpGateway:
@@ -20,48 +16,22 @@ class PlainHttpGateway:
 
     name = "default"
 
-    def __init__(self, url: str, timeout_s: float, codes: CodeTable) -> None:
-        self._url, self._codes, self._timeout_s = url, codes, timeout_s
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, poster: Poster, codes: CodeTable) -> None:
+        self._poster, self._codes = poster, codes
 
     async def open(self) -> None:
-        """Make the connection pool; how many calls are in flight is the prefetch's to bound."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
-            # Shorter to connect (and to resolve the name) than in all, so that a connect that hangs, which is certainly
-            # not sent, is told from an answer that does not come.
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=self._timeout_s / 2),
-            headers={"Content-Type": "application/json"},
-        )
+        """Make the connection pool."""
+        await self._poster.open()
 
     async def close(self) -> None:
         """Close the connection pool."""
-        if self._session is not None:
-            await self._session.close()
+        await self._poster.close()
 
     async def send(self, message: TextMessage) -> CallResult:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
-        if self._session is None:
-            raise RuntimeError("open the gateway before sending")
         body = orjson.dumps({"reference": message.reference, "to": message.to, "text": message.text})
-        try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
-                answer = await _read_at_most(response.content, _LONGEST_ANSWER)
-                conceal = partial(scrub, recipient=message.to, text=message.text)
-                return classify(response.status, response.headers, answer, self._codes, datetime.now(UTC), conceal)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            reason = f"Could not connect to the provider: {type(error).__name__}"
-            return CallResult(Verdict.NOT_SENT, "connect_failed", reason)
-        except TimeoutError:
-            reason = f"The provider did not answer within {self._timeout_s:g} s: it may have sent the text"
-            return CallResult(Verdict.UNCLEAR, "timeout", reason)
-        except (aiohttp.ClientError, OSError) as error:
-            reason = f"The connection was lost before the answer came ({type(error).__name__}): it may have been sent"
-            return CallResult(Verdict.UNCLEAR, "connection_lost", reason)
-
-
-async def _read_at_most(stream: aiohttp.StreamReader, limit: int) -> bytes:
-    answer = b""
-    while len(answer) < limit and (chunk := await stream.read(limit - len(answer))):
-        answer += chunk
-    return answer
+        answer = await self._poster.post(body)
+        if isinstance(answer, CallResult):
+            return answer
+        conceal = partial(scrub, recipient=message.to, text=message.text)
+        return classify(answer.status, answer.headers, answer.body, self._codes, datetime.now(UTC), conceal)

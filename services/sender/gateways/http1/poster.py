@@ -1,0 +1,59 @@
+"""Posts to one provider over connections that are kept."""
+
+import asyncio
+
+from services.sender.gateways.http1.address import Address
+from services.sender.gateways.http1.connection import Connection
+from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
+from services.sender.gateways.http1.idle import IdleConnections
+from services.sender.gateways.http1.names import KnownAddresses
+from services.sender.gateways.posting import Answer, not_answered, not_connected
+from shared.outcome import CallResult
+
+
+class HttpPoster:
+    """A call takes an idle connection or makes one; how many are in flight is the prefetch's to bound.
+
+    Within `timeout_s` in all; half of it for the connection (and the name), so that a connect that hangs, which is
+    certainly not sent, is told from an answer that does not come.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._address, self._timeout_s = Address.of(url), timeout_s
+        self._too_late = not_answered(timeout_s)
+        self._idle = IdleConnections()
+        self._dialer: Dialer | None = None
+
+    async def open(self) -> None:
+        """Read the certificates; connections are made when they are needed."""
+        host, port = self._address.host, self._address.port
+        tls = trusting_the_systems_authorities() if self._address.is_https else None
+        self._dialer = Dialer(host, KnownAddresses(host, port), tls)
+
+    async def close(self) -> None:
+        """Close the connections that wait; calls in flight are the caller's to end."""
+        self._idle.close()
+        if self._dialer is not None:
+            self._dialer.close()
+        await asyncio.sleep(0)  # closed transports let go of their sockets in the loop's next round
+
+    async def post(self, body: bytes) -> Answer | CallResult:
+        """Failing to connect is certainly not sent; losing the answer is unclear. Never tries again by itself."""
+        if self._dialer is None:
+            raise RuntimeError("open the poster before posting")
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        connection = self._idle.take()
+        if connection is None:
+            try:
+                connection = await self._connected(self._dialer)
+            except (OSError, ValueError, RuntimeError) as error:
+                return not_connected(error)
+        result = await connection.call(self._address.request(body), deadline_s, self._too_late)
+        self._idle.put(connection)
+        return result
+
+    async def _connected(self, dialer: Dialer) -> Connection:
+        connection = Connection(self._idle.discard)
+        async with asyncio.timeout(self._timeout_s / 2):
+            await dialer.dial(connection)
+        return connection

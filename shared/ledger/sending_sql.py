@@ -1,0 +1,90 @@
+"""The statements by which senders look at rows, claim them and record what came of them.
+
+Each is written for both databases, as several in a transaction. `*_AT_ONCE` are PostgreSQL's for what goes well: the
+same in one statement, which is one round trip instead of five, and holds the batch's row for the commit only.
+"""
+
+from collections.abc import Iterable
+
+from shared.ledger.counters import COUNTED
+from shared.states import BatchState, State
+
+CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
+CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})
+
+
+def _listed(states: Iterable[str]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+_LOOKED_AT = """
+    CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
+    COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
+    m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
+    b.provider, b.on_unknown, b.expires_at_ms, m.resent_in IS NOT NULL AS is_resent
+"""
+_WANTED = """
+    {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
+"""
+# Rows are locked in id order, so that senders never deadlock.
+LOOK = f"SELECT {_LOOKED_AT} FROM {_WANTED} ORDER BY m.batch_id, m.row_no"  # noqa: S608 - our own names, as below
+LOOK_AND_LOCK = f"{LOOK} FOR UPDATE OF m"
+CLAIM = """
+    UPDATE messages SET state = 'sending', attempt = attempt + 1, claimed_at_ms = :now_ms, claimed_by = :token,
+           updated_at_ms = :now_ms,
+           first_at_ms = COALESCE(first_at_ms, :now_ms)
+    FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
+"""
+# `is_claimable`, for PostgreSQL.
+_IS_FREE = f"""
+    m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN ({_listed(CLAIMABLE)})
+    AND b.state IN ({_listed(CLAIMABLE_BATCH)})
+"""
+CLAIM_AT_ONCE = f"""
+    WITH found AS (
+        SELECT {_LOOKED_AT}, {_IS_FREE} AS is_free, m.batch_id AS id FROM {_WANTED}
+        ORDER BY m.batch_id, m.row_no FOR UPDATE OF m
+    ), claimed AS (
+        UPDATE messages SET state = 'sending', attempt = messages.attempt + 1,
+               claimed_at_ms = CAST(:now_ms AS bigint), claimed_by = :token, updated_at_ms = CAST(:now_ms AS bigint),
+               first_at_ms = COALESCE(messages.first_at_ms, CAST(:now_ms AS bigint))
+        FROM found WHERE found.is_free AND messages.batch_id = found.id AND messages.row_no = found.row
+    ), moves AS (
+        SELECT id AS batch_id, state AS before, 'sending' AS after FROM found WHERE is_free
+    ), {COUNTED}
+    SELECT * FROM found
+"""  # noqa: S608
+RECORD = """
+    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
+           provider_status = w.provider_status, provider_message_id = w.provider_message_id,
+           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
+      AND messages.state = :before
+    RETURNING CAST(messages.batch_id AS text), messages.row_no, messages.state
+"""
+# Locked in id order first, as for a claim. What was held as unclear meanwhile is not found: its attempt is to be kept.
+SENT_AT_ONCE = f"""
+    WITH found AS (
+        SELECT m.batch_id, m.row_no, w.provider_status, w.provider_message_id
+        FROM {{rows}} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no
+        WHERE m.attempt = w.attempt AND m.state = 'sending'
+        ORDER BY m.batch_id, m.row_no FOR UPDATE OF m
+    ), sent AS (
+        UPDATE messages SET state = 'sent', error_code = NULL, error_reason = NULL, retry_at_ms = NULL,
+               provider_status = found.provider_status, provider_message_id = found.provider_message_id,
+               updated_at_ms = CAST(:now_ms AS bigint)
+        FROM found WHERE messages.batch_id = found.batch_id AND messages.row_no = found.row_no
+    ), moves AS (
+        SELECT batch_id, 'sending' AS before, 'sent' AS after FROM found
+    ), {COUNTED}
+    SELECT CAST(batch_id AS text), row_no FROM found
+"""  # noqa: S608
+MOVE = """
+    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
+           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
+    FROM {rows}
+    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
+      AND messages.attempt = w.attempt AND messages.resent_in IS NULL
+    RETURNING messages.batch_id, messages.row_no
+"""

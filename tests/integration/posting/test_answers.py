@@ -1,0 +1,229 @@
+"""Every HTTP answer that a provider may give is read as it is meant, and nothing else is taken for one."""
+
+import asyncio
+import gzip
+import re
+
+import pytest
+
+from services.sender.classify import CodeTable
+from services.sender.gateways import TextMessage
+from services.sender.gateways.plain_http import PlainHttpGateway
+from services.sender.gateways.posting import Answer
+from shared.outcome import CallResult, Verdict
+from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, scripted
+
+BODY = b'{"message_id":"1"}'
+MESSAGE = TextMessage("b:1", "+8613800138000", "hello")
+
+
+@pytest.mark.parametrize(
+    ("octets", "status", "body"),
+    [
+        pytest.param(ACCEPTED, 200, BODY, id="with a length"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n"
+            + BODY[:8] + b"\r\nA;x=y\r\n" + BODY[8:] + b"\r\n0\r\nRetry-After: 3\r\n\r\n",
+            200, BODY, id="in chunks, with an extension and a trailer",
+        ),
+        pytest.param(b"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", 200, b"", id="without a reason or a body"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", id="204"),
+        pytest.param(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 18\r\n\r\n", 304, b"", id="304"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + ACCEPTED, 200, BODY, id="after a 100"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + ACCEPTED, 200, BODY, id="after a 103"),
+        pytest.param(ACCEPTED.replace(b"\r\n", b"\n"), 200, BODY, id="with bare line feeds"),
+        pytest.param(b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}", 500, b"{}", id="an error"),
+    ],
+)  # fmt: skip
+async def test_an_answer_is_read_and_the_connection_kept(octets: bytes, status: int, body: bytes) -> None:
+    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
+        for _ in range(2):
+            answer = await poster.post(b"{}")
+            assert isinstance(answer, Answer)
+            assert (answer.status, answer.body) == (status, body)
+        assert len(provider.peers) == 1
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n" + BODY, id="without a length"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n" + BODY, id="HTTP/1.0"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 18\r\n\r\n" + BODY, id="Connection: close"
+        ),
+    ],
+)
+async def test_an_answer_may_end_with_its_connection(octets: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(octets)
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        for _ in range(2):
+            answer = await poster.post(b"{}")
+            assert isinstance(answer, Answer)
+            assert answer.body == BODY
+        assert len(provider.peers) == 2
+
+
+@pytest.mark.parametrize(
+    "version_and_fields",
+    [b"1.0 200 OK\r\n", b"1.1 200 OK\r\nConnection: close\r\n"],
+    ids=["HTTP/1.0", "Connection: close"],
+)
+async def test_a_connection_that_the_provider_will_close_is_closed_first(version_and_fields: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/" + version_and_fields + b"Content-Length: 18\r\n\r\n" + BODY)
+        await peer.until_left()
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        assert isinstance(await poster.post(b"{}"), Answer)
+        await provider.peers[0].was_left()
+
+
+async def test_an_http_1_0_answer_may_ask_to_keep_the_connection() -> None:
+    octets = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 18\r\n\r\n" + BODY
+    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
+        assert [(await poster.post(b"{}")).status for _ in range(2)] == [200, 200]
+        assert len(provider.peers) == 1
+
+
+async def test_of_an_endless_body_64_kib_are_kept_and_the_connection_is_closed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await peer.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        answer = await poster.post(b"{}")
+        assert isinstance(answer, Answer)
+        assert answer.body == b"x" * 65536
+        await provider.peers[0].was_left()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", b"x" * 1000, b"\r\nHTTP/1.1 100 Continue\r\nA: b\r\n"],
+    ids=["headers", "one header", "interim answers"],
+)
+async def test_an_endless_head_is_given_up(more: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 100 Continue\r\nX: ")
+        while True:
+            await peer.send(more)
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
+        await provider.peers[0].was_left()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(b"220 mail.example ESMTP\r\n", id="another protocol"),
+        pytest.param(b'{"message_id":"1"}', id="a body without a head"),
+        pytest.param(b"\x15\x03\x01\x00\x02\x02\x50", id="a TLS alert"),
+        pytest.param(b"HTTP/1.1 abc OK\r\n\r\n", id="no status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", id="an impossible length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 18\r\n\r\n" + BODY, id="two lengths"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nTransfer-Encoding: chunked\r\n\r\n" + BODY,
+            id="a length and chunks",
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="a chunk without a size"),
+        pytest.param(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + ACCEPTED, id="an upgrade"
+        ),
+    ],
+)
+async def test_what_is_no_http_is_unclear_and_ends_the_connection(octets: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(octets)
+        await peer.until_left()
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
+        await provider.peers[0].was_left()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n" + BODY[:-1],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n" + BODY + b"\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    ],
+    ids=["nothing", "half a line", "half a head", "half a body", "no last chunk", "an interim answer only"],
+)
+async def test_an_answer_that_breaks_off_is_a_lost_connection(octets: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(octets)
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "connection_lost")
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    octets = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    async with scripted(always(octets, ACCEPTED)) as provider, opened(provider.url) as poster:
+        answer = await poster.post(b"{}")
+        assert isinstance(answer, Answer)
+        assert (answer.status, answer.headers["location"]) == (307, "/elsewhere")
+        assert await poster.post(b"{}") != answer
+
+
+async def test_a_compressed_answer_that_nobody_asked_for_is_not_understood() -> None:
+    packed = gzip.compress(BODY)
+    octets = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
+        result = await PlainHttpGateway(poster, CodeTable()).send(MESSAGE)
+    assert (result.verdict, result.code, result.status) == (Verdict.UNCLEAR, "answer_not_understood", 200)
+
+
+async def test_retry_after_is_found_however_it_is_written() -> None:
+    octets = b"HTTP/1.1 429 Too Many Requests\r\nX-Empty:\r\nrEtRy-aFtEr: 7\r\nContent-Length: 0\r\n\r\n"
+    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
+        result = await PlainHttpGateway(poster, CodeTable()).send(MESSAGE)
+    assert (result.verdict, result.retry_after_s) == (Verdict.NOT_SENT, 7)
+
+
+async def test_an_answer_before_the_whole_request_was_read_counts_and_the_connection_does_not() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        await peer.until_left()
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        for _ in range(2):
+            answer = await poster.post(b"x" * 30_000_000)
+            assert isinstance(answer, Answer)
+            assert answer.status == 413
+        assert len(provider.peers) == 2
+
+
+async def test_an_answer_that_comes_in_single_bytes_is_whole() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for octet in ACCEPTED:
+            await peer.send(bytes([octet]))
+            await asyncio.sleep(0)
+
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        answer = await poster.post(b"{}")
+        assert isinstance(answer, Answer)
+        assert answer.body == BODY
+
+
+def _verdict(result: Answer | CallResult) -> tuple[Verdict, str | None]:
+    assert isinstance(result, CallResult)
+    assert not re.search(r"127\.0\.0\.1|messages", result.reason or "")
+    return result.verdict, result.code
