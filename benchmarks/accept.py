@@ -45,11 +45,9 @@ def measured(parts: Parts, rounds: int) -> Accepting:
                 ours, of_bare = _in_turns(to_ours, to_bare, batch_body(size), posts)
                 seen.ours[size].append(ours)
                 seen.bare[size].append(of_bare)
-                print(
-                    f"  round {turn + 1}: {size:7,} recipients, p99 {ours.p99_ms:.1f} ms, bare {of_bare.p99_ms:.1f} ms"
-                )
+                print(f"  round {turn + 1}: {size:7,}: p99 {ours.p99_ms:.1f} ms, bare {of_bare.p99_ms:.1f} ms")
             seen.beside.append(_beside_large(api.url, to_ours))
-            print(f"  round {turn + 1}: 1 recipient beside {LARGE:,}: p99 {seen.beside[-1].p99_ms:.1f} ms", flush=True)
+            print(f"  round {turn + 1}: 1 beside {LARGE:,}: p99 {seen.beside[-1].p99_ms:.1f} ms", flush=True)
             parts.purge(BATCHES)
             parts.purge(bare_api.QUEUE)
     api.stop()

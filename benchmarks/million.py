@@ -4,6 +4,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from benchmarks.figures import short, tenth_rates
 from benchmarks.parts import Parts, running_parts
 from benchmarks.usage import memory
 from shared.topology import Lane, outbound_queue
-from tests.support.processes import ServiceProcess
 
 SENDERS = 2
 OUTBOUND_DEPTH = 2000
 """The dispatcher's default: how many numbers may wait in each outbound queue."""
-_LOOK_EVERY_S = 0.25
+_DEPTHS_EVERY_S = 0.1
+_LOOKS_AT_DEPTHS = 10
+"""To one look at counts and memory, which costs more."""
 _SLOWEST_PER_S = 200
 
 
@@ -34,7 +36,7 @@ class Million:
     batches: int
     numbers: int
     progress: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, 0)])
-    """(Seconds since the first post, numbers sent), a quarter of a second apart."""
+    """(Seconds since the first post, numbers sent), about a second apart."""
     greatest_depth: int = 0
     memory_mib: dict[str, float] = field(default_factory=dict)
 
@@ -64,31 +66,40 @@ def measured(parts: Parts, batches: int, recipients: int) -> Million:
     services |= {f"sender {number}": parts.start("services.sender") for number in range(1, SENDERS + 1)}
     seen = Million(machine.about(parts), batches, batches * recipients)
     body = batch_body(recipients)
-    with Client(services["api"].url) as client, parts.amqp() as connection:
-        channel = connection.channel()
+    with Client(services["api"].url) as client:
         began_s = time.perf_counter()
         batch_ids = [client.post(body) for _ in range(batches)]
-        while seen.progress[-1][1] < seen.numbers:
-            _look(seen, parts, channel, (began_s, sum(client.counts(it).get("sent", 0) for it in batch_ids)))
+        for sent in _counts(seen, parts, client, batch_ids):
+            seen.progress.append((time.perf_counter() - began_s, sent))
             assert seen.progress[-1][0] < seen.numbers / _SLOWEST_PER_S, f"too slow: {seen.progress[-1]}"
-            connection.sleep(_LOOK_EVERY_S)
     seen.memory_mib |= {name: memory([service.pid]).sum_mib for name, service in services.items()}
-    _end(services)
+    for service in services.values():
+        service.stop()
     return seen
 
 
-def _look(seen: Million, parts: Parts, channel: BlockingChannel, sent: tuple[float, int]) -> None:
-    began_s, count = sent
-    seen.progress.append((time.perf_counter() - began_s, count))
+def _counts(seen: Million, parts: Parts, client: Client, batch_ids: Sequence[str]) -> Iterator[int]:
+    """How many numbers are sent, every second, until all are; in between depths and memory."""
+    sent = 0
+    with parts.amqp() as connection:
+        channel = connection.channel()
+        while sent < seen.numbers:
+            _look_at_memory(seen, parts)
+            for _ in range(_LOOKS_AT_DEPTHS):
+                _look_at_depths(seen, channel)
+                connection.sleep(_DEPTHS_EVERY_S)
+            sent = sum(client.counts(batch_id).get("sent", 0) for batch_id in batch_ids)
+            yield sent
+
+
+def _look_at_depths(seen: Million, channel: BlockingChannel) -> None:
     depths = [channel.queue_declare(outbound_queue(lane), passive=True).method.message_count for lane in Lane]
     seen.greatest_depth = max(seen.greatest_depth, *depths)
+
+
+def _look_at_memory(seen: Million, parts: Parts) -> None:
     for name, server in (("broker", parts.broker), ("database", parts.database)):
         seen.memory_mib[name] = max(seen.memory_mib.get(name, 0.0), server.memory_mib())
-
-
-def _end(services: dict[str, ServiceProcess]) -> None:
-    for service in services.values():
-        service.stop()
 
 
 def page(seen: Million) -> str:
