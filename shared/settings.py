@@ -83,6 +83,8 @@ class WorkerSettings(Settings):
 
     provider_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 10
     """How long a provider call may take; dispatchers know by it when a claim is dead."""
+    provider_max_recipients: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many numbers one provider call may have, up to a sender's micro-batch; above 1 calls have another format."""
     recover_after_s: Annotated[FiniteFloat, Field(gt=0)] = 900
     """How long a number may stand still before the dispatcher holds its message to be lost."""
     health_host: str = "127.0.0.1"
@@ -91,8 +93,12 @@ class WorkerSettings(Settings):
 
     @property
     def lease_ms(self) -> int:
-        """How long a claim keeps others from judging its row: the provider call, and a margin."""
-        return round(1000 * (self.provider_timeout_s + _LEASE_MARGIN_S))
+        """How long a claim keeps others from judging its row: the provider call, and a margin.
+
+        A call with several numbers may be refused as a whole; then there has to be time for its parts.
+        """
+        calls = 1 if self.provider_max_recipients == 1 else 2
+        return round(1000 * (calls * self.provider_timeout_s + _LEASE_MARGIN_S))
 
 
 def load(settings: type[AnySettings]) -> AnySettings:

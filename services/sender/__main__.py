@@ -41,7 +41,13 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     gateway = _gateway(settings)
     declare = partial(declare_when_reachable, amqp_url, settings.topology)
     publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender", declare)
-    rules = Rules(settings.retry_policy, settings.lease_ms, settings.provider_deduplicates, settings.longest_hold_s)
+    rules = Rules(
+        settings.retry_policy,
+        settings.lease_ms,
+        settings.call_within_ms,
+        settings.provider_deduplicates,
+        settings.longest_hold_s,
+    )
     pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate)
     follow_ups = FollowUps(settings.retry_tiers_s, name)
     pipeline = Pipeline(SendingLedger(database), (gateway, pace), publisher, follow_ups, rules)
@@ -89,7 +95,8 @@ async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:
     codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
-    return PlainHttpGateway(HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s), codes)
+    poster = HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
+    return PlainHttpGateway(poster, codes, settings.provider_max_recipients)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,28 @@ from dataclasses import dataclass
 
 from shared.outcome import CallResult, Verdict
 
-_FAILURES_IN_A_ROW = 20
+_CALLS_IN_A_ROW, _NUMBERS_IN_A_ROW = 20, 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 
 @dataclass(slots=True)
 class Circuit:
-    """Opens after many calls in a row that were certainly not sent; then one call at a time probes, after a pause.
+    """Opens after many calls in a row that were certainly not sent, or fewer with many numbers in each; then one call
+    at a time probes, after a pause.
 
     Times are of one monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double
     from one second to thirty.
     """
 
     failures: int = 0
+    numbers: int = 0
     pause_s: float = 0.0
     held_until_s: float = 0.0
 
     @property
     def is_open(self) -> bool:
         """Whether calls are held back, but for the probes."""
-        return self.failures >= _FAILURES_IN_A_ROW
+        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW
 
     def wait_s(self, now_s: float) -> float:
         """How long until the next probe may be made; 0 while the circuit is closed."""
@@ -32,19 +34,20 @@ class Circuit:
     def hold(self, until_s: float) -> bool:
         """Open, or stay open, until then: another sender was told so; whether the circuit opened by it."""
         was_open = self.is_open
-        self.failures = max(self.failures, _FAILURES_IN_A_ROW)
+        self.failures = max(self.failures, _CALLS_IN_A_ROW)
         self.held_until_s = max(self.held_until_s, until_s)
         return not was_open
 
-    def record(self, result: CallResult, now_s: float) -> bool:
-        """Take a call's result into account; whether the circuit opened or closed by it."""
+    def record(self, result: CallResult, now_s: float, numbers: int = 1) -> bool:
+        """Take the result of a call with so many numbers into account; whether the circuit opened or closed by it."""
         was_open = self.is_open
         if result.verdict is Verdict.UNCLEAR:
             return False  # says nothing of the provider: neither that it is there nor that it refuses
         if result.verdict is not Verdict.NOT_SENT:
-            self.failures, self.pause_s = 0, 0.0
+            self.failures, self.numbers, self.pause_s = 0, 0, 0.0
             return was_open
         self.failures += 1
+        self.numbers += numbers
         # Calls that were under way when it opened fail too; only a probe, made after the pause, lengthens it.
         if self.is_open and now_s >= self.held_until_s:
             self.pause_s = min(max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)

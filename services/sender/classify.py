@@ -1,7 +1,7 @@
 """What an HTTP answer of the plain provider means; pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -39,8 +39,8 @@ def classify(
     Accepted is a 2xx with a `message_id`. A 429, a 503 and a temporary code are certainly not sent. Any other 4xx and a
     permanent code are refused. Everything else may have been sent.
     """
-    content = _object(body)
-    code, reason = _own_code(content, conceal), _own_reason(content, conceal)
+    content = read_object(body)
+    code, reason = own_words(content, conceal)
     if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
         return _accepted_or_unclear(status, content)
     if code in codes.permanent:
@@ -71,27 +71,20 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
 
 def scrub(words: str, recipient: str, text: str) -> str:
     """A provider's words without the number or the text, which some quote."""
-    for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
-        if secret:
-            words = words.replace(secret, shown)
+    return scrub_all(words, [(recipient, text)])
+
+
+def scrub_all(words: str, messages: Iterable[tuple[str, str]]) -> str:
+    """A provider's words without any of the messages' numbers and texts."""
+    for recipient, text in messages:
+        for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
+            if secret:
+                words = words.replace(secret, shown)
     return mask_numbers_in(words)
 
 
-_HTTP = "The provider answered with HTTP {}"
-_SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The provider is not available"}
-
-
-def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
-    provider_message_id = content.get("message_id")
-    if _is_text_or_number(provider_message_id):
-        return CallResult(
-            Verdict.ACCEPTED, status=status, provider_message_id=_printable(str(provider_message_id), _LONGEST_ID)
-        )
-    reason = f"The provider answered HTTP {status} without a message_id: it may have sent the text"
-    return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, status)
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a body; empty where there is none."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -99,14 +92,36 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _own_code(content: Mapping[str, Any], conceal: Callable[[str], str]) -> str | None:
-    code = content.get("code")
-    return _printable(conceal(str(code)), _LONGEST_CODE) if _is_text_or_number(code) else None
+def own_words(content: Mapping[str, Any], conceal: Callable[[str], str] = str) -> tuple[str | None, str | None]:
+    """The provider's own code and sentence for what it did, as they may be shown."""
+    code, reason = content.get("code"), content.get("message")
+    return (
+        _printable(conceal(str(code)), _LONGEST_CODE) if _is_text_or_number(code) else None,
+        _printable(conceal(reason), _LONGEST_REASON) if isinstance(reason, str) and reason else None,
+    )
 
 
-def _own_reason(content: Mapping[str, Any], conceal: Callable[[str], str]) -> str | None:
-    reason = content.get("message")
-    return _printable(conceal(reason), _LONGEST_REASON) if isinstance(reason, str) and reason else None
+def accepted_id(content: Mapping[str, Any]) -> str | None:
+    """The provider's id of a message that it accepted."""
+    provider_message_id = content.get("message_id")
+    return _printable(str(provider_message_id), _LONGEST_ID) if _is_text_or_number(provider_message_id) else None
+
+
+def not_understood(status: int, how: str) -> CallResult:
+    """The verdict on an answer that does not say what became of a message."""
+    reason = f"The provider answered HTTP {status} {how}: it may have sent the text"
+    return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, status)
+
+
+_HTTP = "The provider answered with HTTP {}"
+_SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The provider is not available"}
+
+
+def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
+    provider_message_id = accepted_id(content)
+    if provider_message_id is None:
+        return not_understood(status, "without a message_id")
+    return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
 
 
 def _is_text_or_number(value: object) -> bool:

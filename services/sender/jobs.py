@@ -1,7 +1,7 @@
 """What moves through a sender's stages."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.sender.unclaimed import Disposal
@@ -25,13 +25,33 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A job whose row this sender holds, with what came of the attempt (`row.attempt` counts it); `settled` is set when
-    the outcome is recorded and the delivery acked."""
+class Claimed:
+    """A job whose row this sender holds; `row.attempt` counts the attempt that begins."""
 
     job: Job
     row: Row
+
+    def is_late(self, now_ms: int) -> bool:
+        """Whether the number must not be sent any more."""
+        return self.row.expires_at_ms is not None and self.row.expires_at_ms <= now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A number with what came of its attempt."""
+
+    claimed: Claimed
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All numbers of one call; `settled` is set when their outcomes are recorded and their deliveries acked.
+
+    They stay together: with a hundred numbers in a call, a task and a future for each would cost more than the call.
+    """
+
+    done: Sequence[Done]
     settled: asyncio.Future[None]
 
 
@@ -44,6 +64,8 @@ class Rules:
 
     policy: RetryPolicy
     lease_ms: int
+    call_within_ms: int
+    """How long after its claim a number may be called: call and record then end before the lease does."""
     provider_deduplicates: bool
     longest_hold_s: float
     """How long deliveries are held for a provider that is down, before the broker keeps them for later."""
@@ -65,3 +87,17 @@ def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:
         if first.setdefault(job.key, job) is not job:
             copies.append(job)
     return first, copies
+
+
+def in_parts(ended: Iterable[Ended], most: int) -> Iterator[Sequence[Ended]]:
+    """Whole calls together, up to so many numbers; a call with more is a part of its own."""
+    part: list[Ended] = []
+    numbers = 0
+    for call in ended:
+        if part and numbers + len(call.done) > most:
+            yield part
+            part, numbers = [], 0
+        part.append(call)
+        numbers += len(call.done)
+    if part:
+        yield part

@@ -10,6 +10,7 @@ from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
 _AHEAD_S = 10
+_TO_RECORD_S = 4
 
 
 class SenderSettings(WorkerSettings):
@@ -31,9 +32,16 @@ class SenderSettings(WorkerSettings):
         return RetryPolicy(self.max_attempts, self.retry_tiers_s)
 
     @property
+    def call_within_ms(self) -> int:
+        """How long after its claim a number may be called: call and record then end before the lease does."""
+        return self.lease_ms - round(1000 * (self.provider_timeout_s + _TO_RECORD_S))
+
+    @property
     def deliveries_at_once(self) -> int:
         """The prefetch, but no more than the rate takes soon: what waits here for long looks lost to the dispatcher."""
-        return self.prefetch if self.provider_rate is None else min(self.prefetch, ceil(_AHEAD_S * self.provider_rate))
+        if self.provider_rate is None:
+            return self.prefetch
+        return min(self.prefetch, ceil(_AHEAD_S * self.provider_rate * self.provider_max_recipients))
 
     @property
     def longest_hold_s(self) -> float:

@@ -63,8 +63,13 @@ BREAKAGES = (
         (
             Edit(
                 "shared/ledger/sending.py",
-                "row.attempt == attempt and row.state in _CLAIMABLE and row.batch_state in _CLAIMABLE_BATCH",
+                "row.attempt == attempt and row.state in CLAIMABLE and row.batch_state in CLAIMABLE_BATCH",
                 "bool(row)",
+            ),
+            Edit(
+                "shared/ledger/sending_sql.py",
+                "m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN",
+                "true OR m.state IN",
             ),
         ),
         (4, 8, 9, 10, 24),
@@ -153,7 +158,7 @@ BREAKAGES = (
         (
             Edit(
                 "services/sender/circuit.py",
-                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW\n",
                 "        return False\n",
             ),
         ),
@@ -176,7 +181,7 @@ BREAKAGES = (
             Edit("services/sender/pace.py", "from shared.ledger.gates", "import asyncio\n\nfrom shared.ledger.gates"),
             Edit(
                 "services/sender/circuit.py",
-                "        return self.failures >= _FAILURES_IN_A_ROW\n",
+                "        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW\n",
                 "        return False\n",
             ),
         ),
@@ -268,12 +273,12 @@ BREAKAGES = (
         "sender: a cancelled or paused batch is sent all the same",
         (
             Edit(
-                "shared/ledger/sending.py",
-                "_CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})",
-                "_CLAIMABLE_BATCH = frozenset(BatchState)",
+                "shared/ledger/sending_sql.py",
+                "CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})",
+                "CLAIMABLE_BATCH = frozenset(BatchState)",
             ),
             Edit(
-                "shared/ledger/sending.py",
+                "shared/ledger/sending_sql.py",
                 "State.RETRYING, State.FAILED})",
                 "State.RETRYING, State.FAILED, State.CANCELLED})",
             ),

@@ -21,6 +21,13 @@ def test_it_opens_at_the_twentieth_failure_in_a_row_and_says_so_once() -> None:
     assert circuit.is_open
 
 
+def test_calls_with_many_numbers_open_it_sooner() -> None:
+    circuit = Circuit()
+    assert [circuit.record(DOWN, 0, numbers=100) for _ in range(6)] == [False] * 4 + [True, False]
+    assert circuit.record(CallResult(Verdict.ACCEPTED), 5)
+    assert not circuit.record(DOWN, 5, numbers=100)
+
+
 @pytest.mark.parametrize("verdict", [Verdict.ACCEPTED, Verdict.REFUSED])
 def test_any_answer_about_a_number_shows_that_the_provider_is_there(verdict: Verdict) -> None:
     circuit = opened()

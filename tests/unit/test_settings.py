@@ -81,6 +81,24 @@ def test_a_claims_lease_outlives_the_provider_call(monkeypatch: pytest.MonkeyPat
     assert loaded(monkeypatch, SMS_PROVIDER_TIMEOUT_S="20").lease_ms > 20_000
 
 
+def test_a_call_and_its_record_end_within_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, SMS_PROVIDER_TIMEOUT_S="20")
+    assert (settings.lease_ms, settings.call_within_ms) == (28_000, 4_000)
+
+
+def test_a_call_with_several_numbers_leaves_time_for_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, SMS_PROVIDER_TIMEOUT_S="20", SMS_PROVIDER_MAX_RECIPIENTS="2")
+    assert (settings.lease_ms, settings.call_within_ms) == (48_000, 24_000)
+    assert load(DispatcherSettings).lease_ms == settings.lease_ms
+
+
+def test_a_rate_is_of_calls_so_that_more_deliveries_go_with_more_numbers_in_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = loaded(monkeypatch, SMS_PROVIDER_RATE="2", SMS_PROVIDER_MAX_RECIPIENTS="10")
+    assert settings.deliveries_at_once == 200
+
+
 def test_a_senders_deliveries_are_fewer_where_the_rate_is_low(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch).deliveries_at_once == 250
     assert loaded(monkeypatch, SMS_PROVIDER_RATE="").provider_rate is None
@@ -125,6 +143,8 @@ def test_an_empty_redis_url_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SMS_LOG_LEVEL", "loud"),
         ("SMS_HEALTH_PORT", "65536"),
         ("SMS_PROVIDER_TIMEOUT_S", "0"),
+        ("SMS_PROVIDER_MAX_RECIPIENTS", "0"),
+        ("SMS_PROVIDER_MAX_RECIPIENTS", "101"),
         ("SMS_PREFETCH", "0"),
         ("SMS_MAX_ATTEMPTS", "0"),
         ("SMS_MAX_ATTEMPTS", "many"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.simulator.behaviour import ENDINGS, Behaviour, Call, DefaultBehaviour, Plan, decide
+from tools.simulator.behaviour import ENDINGS, Behaviour, Call, DefaultBehaviour, Plan, decide, together
 
 LATE_S = 15.0
 
@@ -32,6 +32,7 @@ def test_an_ordinary_number_is_accepted_at_once() -> None:
         ("9008", Behaviour.ACCEPT_RESET, 0.0),
         ("9009", Behaviour.GARBAGE, 0.0),
         ("9010", Behaviour.THROTTLE, 0.0),
+        ("9011", Behaviour.SPOIL, 0.0),
     ],
 )
 def test_a_special_ending_decides_the_first_call(ending: str, behaviour: Behaviour, delay_s: float) -> None:
@@ -82,3 +83,23 @@ def test_a_reference_in_the_share_draws_anew_on_each_call() -> None:
     default = DefaultBehaviour(mode=Behaviour.UNAVAILABLE, share=0.5)
     drawn = {decided("+8613800138000", default, earlier_calls=calls).behaviour for calls in range(50)}
     assert drawn == {Behaviour.ACCEPT, Behaviour.UNAVAILABLE}
+
+
+def shared(*behaviours: Behaviour) -> list[Behaviour]:
+    return [plan.behaviour for plan in together([Plan(behaviour) for behaviour in behaviours])]
+
+
+def test_messages_that_share_a_call_keep_their_own_behaviours() -> None:
+    own = [Behaviour.ACCEPT, Behaviour.SLOW, Behaviour.REFUSE, Behaviour.THROTTLE, Behaviour.UNAVAILABLE]
+    assert shared(*own) == own
+
+
+@pytest.mark.parametrize("whole", [Behaviour.SPOIL, Behaviour.INTERNAL_ERROR, Behaviour.GARBAGE])
+def test_a_call_that_fails_for_one_takes_none(whole: Behaviour) -> None:
+    assert shared(Behaviour.ACCEPT, whole, Behaviour.REFUSE, Behaviour.ACCEPT_LATE) == [whole] * 4
+
+
+@pytest.mark.parametrize("whole", [Behaviour.ACCEPT_RESET, Behaviour.ACCEPT_LATE])
+def test_a_call_whose_answer_is_lost_takes_what_it_would_have_taken(whole: Behaviour) -> None:
+    own = [Behaviour.ACCEPT, whole, Behaviour.REFUSE, Behaviour.SLOW, Behaviour.THROTTLE]
+    assert shared(*own) == [whole, whole, Behaviour.REFUSE, whole, Behaviour.THROTTLE]

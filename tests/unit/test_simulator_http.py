@@ -24,6 +24,11 @@ async def send(simulator: Simulator, reference: str, to: str = ORDINARY) -> aioh
     return await simulator.post("/messages", json={"reference": reference, "to": to, "text": "hello"})
 
 
+async def send_together(simulator: Simulator, *to: str) -> aiohttp.ClientResponse:
+    messages = [{"reference": f"b:{row}", "to": number, "text": f"hello {row}"} for row, number in enumerate(to)]
+    return await simulator.post("/messages", json={"messages": messages})
+
+
 async def calls(simulator: Simulator, query: str = "") -> list[dict[str, Any]]:
     response = await simulator.get(f"/calls{query}")
     assert response.status == 200
@@ -82,6 +87,79 @@ async def test_a_once_ending_rejects_each_reference_once(
     assert (await summary(simulator))["by_behaviour"] == {behaviour: 2, "accept": 2}
 
 
+async def test_several_messages_are_answered_and_recorded_one_by_one(simulator: Simulator) -> None:
+    response = await send_together(
+        simulator, ORDINARY, "+8613800139005", "+8613800139001", "+8613800139003", "+8613800139010"
+    )
+    assert (response.status, response.content_type) == (200, "application/json")
+    assert response.headers["Retry-After"] == "1"
+    results = (await response.json())["results"]
+    assert [result["reference"] for result in results] == ["b:0", "b:1", "b:2", "b:3", "b:4"]
+    codes = [result.get("code") for result in results]
+    assert codes == [None, "number_unreachable", None, "unavailable", "throttled"]
+    assert all(("message_id" in result) != ("message" in result) for result in results)
+    recorded = await calls(simulator)
+    assert [call["text"] for call in recorded] == [f"hello {row}" for row in range(5)]
+    assert [call["behaviour"] for call in recorded] == ["accept", "refuse", "slow", "503", "throttle"]
+    assert [call["message_id"] for call in recorded] == [result.get("message_id") for result in results]
+
+
+async def test_a_once_ending_among_several_is_accepted_at_its_second_call(simulator: Simulator) -> None:
+    numbers = ORDINARY, "+8613800139002", "+8613800139003"
+    for codes in ([None, "throttled", "unavailable"], [None, None, None]):
+        results = (await (await send_together(simulator, *numbers)).json())["results"]
+        assert [result.get("code") for result in results] == codes
+
+
+@pytest.mark.parametrize(("ending", "status"), [("9002", 429), ("9003", 503), ("9004", 503), ("9010", 429)])
+async def test_several_that_all_have_to_wait_are_a_429_or_a_503(simulator: Simulator, ending: str, status: int) -> None:
+    response = await send_together(simulator, f"+861380013{ending}", f"+861380014{ending}")
+    assert response.status == status
+    assert response.headers.get("Retry-After") == ("1" if status == 429 else None)
+    assert (await summary(simulator))["calls"] == 2
+
+
+async def test_several_that_are_all_refused_have_a_result_each(simulator: Simulator) -> None:
+    response = await send_together(simulator, "+8613800139005", "+8613800149005")
+    results = (await response.json())["results"]
+    assert (response.status, {result["code"] for result in results}) == (200, {"number_unreachable"})
+
+
+@pytest.mark.parametrize(("ending", "status"), [("9006", 500), ("9009", 200)])
+async def test_an_answer_that_one_of_several_spoils_takes_none_of_them(
+    simulator: Simulator, ending: str, status: int
+) -> None:
+    response = await send_together(simulator, ORDINARY, f"+861380013{ending}")
+    assert response.status == status
+    assert "results" not in await response.text()
+    seen = await summary(simulator)
+    assert (seen["requests"], seen["calls"], seen["accepted"]) == (1, 2, 0)
+
+
+async def test_a_reset_loses_the_answer_to_all_that_were_taken(simulator: Simulator) -> None:
+    with pytest.raises((ConnectionResetError, aiohttp.ClientOSError)):
+        await send_together(simulator, ORDINARY, "+8613800139008", "+8613800139005")
+    behaviours = [call["behaviour"] for call in await calls(simulator)]
+    assert behaviours == ["accept-reset", "accept-reset", "refuse"]
+
+
+async def test_a_list_with_an_impossible_number_is_refused_before_any_is_looked_at(simulator: Simulator) -> None:
+    response = await send_together(simulator, ORDINARY, "+8613800139011")
+    assert (response.status, (await response.json())["code"]) == (400, "bad_request")
+    seen = await summary(simulator)
+    assert (seen["requests"], seen["calls"]) == (1, 0)
+    alone = await send_together(simulator, "+8613800139011")
+    assert (alone.status, (await summary(simulator))["by_behaviour"]) == (400, {"spoil": 1})
+
+
+async def test_the_summary_tells_requests_from_calls(simulator: Simulator) -> None:
+    await send_together(simulator, *[ORDINARY] * 10)
+    await send(simulator, "b:1")
+    await send(simulator, "c:1")
+    assert [(await summary(simulator, query))["requests"] for query in ("", "?batch=b", "?batch=c")] == [3, 2, 1]
+    assert (await summary(simulator))["calls"] == 12
+
+
 async def test_a_slow_number_is_accepted_after_its_delay(simulator: Simulator) -> None:
     response = await send(simulator, "b:1", "+8613800139001")
     assert "message_id" in await response.json()
@@ -122,6 +200,9 @@ async def test_accept_late_counts_as_accepted_while_the_caller_gives_up(simulato
         (b'{"reference": "", "to": "+8613800138000", "text": "hello"}', "reference"),
         (b'{"reference": "b:1", "to": 13800138000, "text": "hello"}', "to"),
         (b'{"reference": "b:1", "to": "+8613800138000"}', "text"),
+        (b'{"messages": []}', "messages"),
+        (b'{"messages": {"reference": "b:1"}}', "messages"),
+        (b'{"messages": [{"reference": "b:1", "to": "+8613800138000", "text": "hello"}, {}]}', "messages.1.reference"),
     ],
 )
 async def test_a_malformed_message_is_a_400_that_names_the_field(simulator: Simulator, body: bytes, named: str) -> None:
@@ -204,6 +285,7 @@ async def test_the_summary_tells_repeated_references_from_those_accepted_twice(s
     ):
         await send(simulator, reference, to)
     assert await summary(simulator, "?batch=a") == {
+        "requests": 5,
         "calls": 5,
         "accepted": 3,
         "references": 3,

@@ -11,6 +11,8 @@ from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, invalid
 from tools.simulator.provider import Provider
 
+_LARGEST_REQUEST = 64 * 1024 * 1024  # a thousand of the longest texts
+
 
 class _BatchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -28,7 +30,7 @@ def build_app(late_s: float) -> web.Application:
     """An application with an empty record; `late_s` is how long accept-late takes to answer."""
     calls = CallLog()
     provider = Provider(calls, late_s)
-    app = web.Application()
+    app = web.Application(client_max_size=_LARGEST_REQUEST)
     app.router.add_post("/messages", provider.receive)
     app.add_routes(_Control(provider).routes())
     app.add_routes(_Inspection(calls).routes())

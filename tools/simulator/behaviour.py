@@ -1,5 +1,7 @@
-"""Which behaviour one call meets, decided without I/O from its number, its reference and the default behaviour."""
+"""Which behaviour a message meets, decided without I/O from its number, its reference, the default behaviour, and what
+shares its call."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple
@@ -19,6 +21,7 @@ class Behaviour(StrEnum):
     ACCEPT_LATE = "accept-late"
     ACCEPT_RESET = "accept-reset"
     GARBAGE = "garbage"
+    SPOIL = "spoil"
     UNAVAILABLE_ONCE = "unavailable-once"
     THROTTLE_ONCE = "throttle-once"
 
@@ -36,9 +39,13 @@ ENDINGS = {
     "9008": Behaviour.ACCEPT_RESET,
     "9009": Behaviour.GARBAGE,
     "9010": Behaviour.THROTTLE,
+    "9011": Behaviour.SPOIL,
 }
 
 SLOW_S = 1.0
+_OF_THE_WHOLE_CALL = (
+    Behaviour.SPOIL, Behaviour.INTERNAL_ERROR, Behaviour.GARBAGE, Behaviour.ACCEPT_RESET, Behaviour.ACCEPT_LATE,
+)  # fmt: skip
 _FIRST_CALL = {
     Behaviour.UNAVAILABLE_ONCE: Behaviour.UNAVAILABLE,
     Behaviour.THROTTLE_ONCE: Behaviour.THROTTLE,
@@ -89,6 +96,23 @@ def decide(call: Call, default: DefaultBehaviour, late_s: float) -> Plan:
         return _ACCEPT_AT_ONCE
     behaviour = _on_this_call(default.mode, call.earlier_calls)
     return Plan(behaviour, default.delay_s or _own_delay_s(behaviour, late_s), default.retry_after_s)
+
+
+def together(plans: Sequence[Plan]) -> Sequence[Plan]:
+    """The plans for messages that share a call.
+
+    What one of them does to the answer as a whole, it does to all: nothing is taken with `spoil`, `500` and `garbage`;
+    with `accept-reset` and `accept-late` what would be accepted is, and the answer is lost or late for all.
+    """
+    behaviours = {plan.behaviour for plan in plans}
+    whole = next((behaviour for behaviour in _OF_THE_WHOLE_CALL if behaviour in behaviours), None)
+    if whole is None:
+        return plans
+    return [plan._replace(behaviour=whole) if _is_drawn_in(plan, whole) else plan for plan in plans]
+
+
+def _is_drawn_in(plan: Plan, whole: Behaviour) -> bool:
+    return whole not in ACCEPTING or plan.behaviour in ACCEPTING
 
 
 def _on_this_call(asked: Behaviour, earlier_calls: int) -> Behaviour:

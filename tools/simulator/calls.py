@@ -1,8 +1,11 @@
-"""The record of every call: an append-only list, and tallies per batch that are kept as calls come in."""
+"""The record of every call: an append-only list, and tallies per batch that are kept as calls come in.
+
+A call is for one number; several may come in one request.
+"""
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from sys import intern
@@ -23,12 +26,13 @@ class Record(NamedTuple):
 
 
 class _Tally:
-    __slots__ = ("accepted", "by_behaviour", "calls")
+    __slots__ = ("accepted", "by_behaviour", "calls", "requests")
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
         self.accepted: dict[str, int] = {}
         self.by_behaviour: Counter[Behaviour] = Counter()
+        self.requests = 0
 
 
 class CallLog:
@@ -42,6 +46,7 @@ class CallLog:
         self._id_prefix = secrets.token_hex(4)
         self._records: list[Record] = []
         self._tallies: dict[str | None, _Tally] = {}
+        self._requests = 0
 
     def calls_of(self, reference: str) -> int:
         """How often the reference was called."""
@@ -50,9 +55,7 @@ class CallLog:
 
     def add(self, reference: str, to: str, text: str, at_s: float, behaviour: Behaviour) -> str | None:
         """Record one call; the message id if its behaviour accepts."""
-        tally = self._tallies.get(_batch_of(reference))
-        if tally is None:
-            tally = self._tallies[_batch_of(reference)] = _Tally()
+        tally = self._tally(_batch_of(reference))
         tally.calls[reference] = tally.calls.get(reference, 0) + 1
         tally.by_behaviour[behaviour] += 1
         message_id = None
@@ -62,6 +65,12 @@ class CallLog:
         # A batch mostly has one text; interned, a hundred thousand calls share one string.
         self._records.append(Record(reference, to, intern(text), at_s, behaviour, message_id))
         return message_id
+
+    def add_request(self, references: Iterable[str]) -> None:
+        """Count a request that had these references."""
+        self._requests += 1
+        for batch in {_batch_of(reference) for reference in references}:
+            self._tally(batch).requests += 1
 
     def page(self, reference: str | None, batch: str | None, limit: int, offset: int) -> list[dict[str, Any]]:
         """The matching calls in the order they came, from `offset`, at most `limit`, as JSON-ready objects."""
@@ -73,10 +82,14 @@ class CallLog:
         return [_shown(record) for record in islice(matching, offset, offset + limit)]
 
     def summary(self, batch: str | None = None) -> dict[str, Any]:
-        """Counts of calls and references; `repeated` and `accepted_twice` count references, not calls."""
+        """Counts of calls and references; `repeated` and `accepted_twice` count references, not calls.
+
+        `requests` counts the HTTP requests that these calls came in, and those that were refused as a whole.
+        """
         tallies = list(self._of(batch))
         by_behaviour = sum((tally.by_behaviour for tally in tallies), Counter[Behaviour]())
         return {
+            "requests": self._requests if batch is None else sum(tally.requests for tally in tallies),
             "calls": by_behaviour.total(),
             "accepted": sum(sum(tally.accepted.values()) for tally in tallies),
             "references": sum(len(tally.calls) for tally in tallies),
@@ -92,6 +105,12 @@ class CallLog:
     def accepted(self, batch: str | None = None) -> dict[str, int]:
         """Accepted calls per reference, whatever answer they got; those never accepted are left out."""
         return {reference: calls for tally in self._of(batch) for reference, calls in tally.accepted.items()}
+
+    def _tally(self, batch: str | None) -> _Tally:
+        tally = self._tallies.get(batch)
+        if tally is None:
+            tally = self._tallies[batch] = _Tally()
+        return tally
 
     def _of(self, batch: str | None) -> Iterator[_Tally]:
         if batch is None:

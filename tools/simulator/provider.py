@@ -1,15 +1,16 @@
-"""The provider's side of the contract: reads a message, records the call and answers as the plan says."""
+"""The provider's side of the contract: reads one message or several, records the calls and answers as the plans say."""
 
 import asyncio
 import socket
 import struct
 import time
+from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tools.simulator.behaviour import Behaviour, Call, DefaultBehaviour, Plan, decide
+from tools.simulator.behaviour import Behaviour, Call, DefaultBehaviour, Plan, decide, together
 from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, first_problem
 
@@ -19,7 +20,9 @@ _REJECTIONS = {
     Behaviour.INTERNAL_ERROR: (500, "internal_error", "Something went wrong."),
     Behaviour.UNAVAILABLE: (503, "unavailable", "The service is down for the moment."),
     Behaviour.REFUSE: (400, "number_unreachable", "The number cannot receive messages."),
+    Behaviour.SPOIL: (400, "bad_request", "The request has a number that is not possible."),
 }
+_MOST_AT_ONCE = 1000
 
 
 class Message(BaseModel):
@@ -32,6 +35,14 @@ class Message(BaseModel):
     text: str
 
 
+class Messages(BaseModel):
+    """What a sender posts that has several numbers in one call."""
+
+    model_config = ConfigDict(strict=True)
+
+    messages: list[Message] = Field(min_length=1, max_length=_MOST_AT_ONCE)
+
+
 class Provider:
     """Answers `POST /messages`; `behaviour` may be replaced at any time and holds for the next call."""
 
@@ -41,33 +52,84 @@ class Provider:
         self._late_s = late_s
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """2xx with a message id, or what the number or the behaviour asks for; 400 for what is no message."""
+        """2xx with a message id or with results, or what numbers or behaviour ask for; 400 for what is no message."""
         try:
-            message = Message.model_validate_json(await request.read())
+            messages, is_list = _read(await request.read())
         except ValidationError as problem:
             return error(400, "bad_request", first_problem(problem))
-        plan = self._plan(message)
-        message_id = self._calls.add(message.reference, message.to, message.text, time.time(), plan.behaviour)
-        if plan.delay_s:
-            await asyncio.sleep(plan.delay_s)
-        return _answer(request, plan, message_id)
+        plans = together([self._plan(message) for message in messages])
+        message_ids = self._record(messages, plans)
+        if delay_s := max(plan.delay_s for plan in plans):
+            await asyncio.sleep(delay_s)
+        if (whole := _answer_to_all(request, plans, is_list=is_list)) is not None:
+            return whole
+        return _results(messages, plans, message_ids) if is_list else _accepted(message_ids[0])
 
     def _plan(self, message: Message) -> Plan:
         call = Call(message.reference, message.to, self._calls.calls_of(message.reference))
         return decide(call, self.behaviour, self._late_s)
 
+    def _record(self, messages: Sequence[Message], plans: Sequence[Plan]) -> Sequence[str | None]:
+        """The message ids, None for what is not accepted."""
+        self._calls.add_request(message.reference for message in messages)
+        if len(messages) > 1 and plans[0].behaviour is Behaviour.SPOIL:
+            return []  # the request was refused before any number was looked at
+        at_s = time.time()
+        return [
+            self._calls.add(message.reference, message.to, message.text, at_s, plan.behaviour)
+            for message, plan in zip(messages, plans, strict=True)
+        ]
 
-def _answer(request: web.Request, plan: Plan, message_id: str | None) -> web.StreamResponse:
-    if plan.behaviour is Behaviour.ACCEPT_RESET:
+
+def _read(body: bytes) -> tuple[Sequence[Message], bool]:
+    """The messages, and whether they came as a list."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        content = None
+    if isinstance(content, dict) and "messages" in content:
+        return Messages.model_validate(content).messages, True
+    return [Message.model_validate(content)], False
+
+
+def _answer_to_all(request: web.Request, plans: Sequence[Plan], *, is_list: bool) -> web.StreamResponse | None:
+    """The answer that does not tell one message from another; None where there is more to say."""
+    behaviours = {plan.behaviour for plan in plans}
+    if Behaviour.ACCEPT_RESET in behaviours:
         return _reset(request)
-    if plan.behaviour is Behaviour.GARBAGE:
+    if Behaviour.GARBAGE in behaviours:
         return web.Response(body=b"<html><body>It works!</body></html>", content_type="text/html")
+    (behaviour, *others) = behaviours
+    # In a list a number is refused by its result, also where all are: a 400 would be about the list.
+    if others or behaviour not in _REJECTIONS or (is_list and behaviour is Behaviour.REFUSE):
+        return None
+    status, code, text = _REJECTIONS[behaviour]
+    return _with_pause(error(status, code, text), plans)
+
+
+def _accepted(message_id: str | None) -> web.Response:
+    return web.Response(body=orjson.dumps({"message_id": message_id}), headers=JSON)
+
+
+def _results(messages: Sequence[Message], plans: Sequence[Plan], message_ids: Sequence[str | None]) -> web.Response:
+    results = [
+        {"reference": message.reference, **_result(plan, message_id)}
+        for message, plan, message_id in zip(messages, plans, message_ids, strict=True)
+    ]
+    return _with_pause(web.Response(body=orjson.dumps({"results": results}), headers=JSON), plans)
+
+
+def _result(plan: Plan, message_id: str | None) -> dict[str, str]:
     if message_id is not None:
-        return web.Response(body=orjson.dumps({"message_id": message_id}), headers=JSON)
-    status, code, text = _REJECTIONS[plan.behaviour]
-    response = error(status, code, text)
-    if plan.behaviour is Behaviour.THROTTLE:
-        response.headers["Retry-After"] = str(plan.retry_after_s)
+        return {"message_id": message_id}
+    _status, code, text = _REJECTIONS[plan.behaviour]
+    return {"code": code, "message": text}
+
+
+def _with_pause(response: web.Response, plans: Sequence[Plan]) -> web.Response:
+    pauses_s = [plan.retry_after_s for plan in plans if plan.behaviour is Behaviour.THROTTLE]
+    if pauses_s:
+        response.headers["Retry-After"] = str(max(pauses_s))
     return response
 
 

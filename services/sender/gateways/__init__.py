@@ -1,5 +1,6 @@
-"""Gateways: how one provider is called. Each takes a text and returns what is known after the call."""
+"""Gateways: how one provider is called. Each takes texts and returns what is known after the call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,12 +20,18 @@ class Gateway(Protocol):
     """One provider. `send` makes one call and raises nothing: whatever happens is a verdict."""
 
     name: str
+    max_recipients: int
+    """How many messages, each to its own number, one call takes."""
 
     async def open(self) -> None:
         """Make ready to call."""
 
-    async def send(self, message: TextMessage) -> CallResult:
-        """Call the provider once; never retries by itself."""
+    async def send(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
+        """Call the provider once, with one to `max_recipients` messages; never retries by itself.
+
+        One result says what became of the call as a whole, and so of every message in it; several are for one message
+        each, in the order of `messages`.
+        """
 
     async def close(self) -> None:
         """Close the connections."""

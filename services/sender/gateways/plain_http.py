@@ -1,23 +1,31 @@
-"""The default provider: one JSON POST per text."""
+"""The default provider: JSON over HTTP, with one text in a POST or with several."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 import orjson
 
 from services.sender.classify import CodeTable, classify, scrub
+from services.sender.classify_results import classify_results
 from services.sender.gateways import TextMessage
-from services.sender.gateways.posting import Poster
+from services.sender.gateways.posting import Answer, Poster
 from shared.outcome import CallResult
 
 
 class PlainHttpGateway:
-    """Posts `{"reference", "to", "text"}` and expects a 2xx with `{"message_id"}`."""
+    """Posts `{"reference", "to", "text"}` and expects a 2xx with `{"message_id"}`.
+
+    With `max_recipients` above 1 it posts `{"messages": [{"reference", "to", "text"}, …]}`, also for a single one, and
+    expects a 2xx with `{"results": [{"reference", "message_id"}, {"reference", "code", "message"}, …]}`. Each message
+    has its own text, so those with different texts share a call too.
+    """
 
     name = "default"
 
-    def __init__(self, poster: Poster, codes: CodeTable) -> None:
+    def __init__(self, poster: Poster, codes: CodeTable, max_recipients: int) -> None:
         self._poster, self._codes = poster, codes
+        self.max_recipients = max_recipients
 
     async def open(self) -> None:
         """Make the connection pool."""
@@ -27,11 +35,18 @@ class PlainHttpGateway:
         """Close the connection pool."""
         await self._poster.close()
 
-    async def send(self, message: TextMessage) -> CallResult:
+    async def send(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
-        body = orjson.dumps({"reference": message.reference, "to": message.to, "text": message.text})
-        answer = await self._poster.post(body)
+        contents = [{"reference": message.reference, "to": message.to, "text": message.text} for message in messages]
+        is_list = self.max_recipients > 1
+        answer = await self._poster.post(orjson.dumps({"messages": contents} if is_list else contents[0]))
         if isinstance(answer, CallResult):
             return answer
+        return self._results(answer, messages) if is_list else self._result(answer, messages[0])
+
+    def _result(self, answer: Answer, message: TextMessage) -> CallResult:
         conceal = partial(scrub, recipient=message.to, text=message.text)
         return classify(answer.status, answer.headers, answer.body, self._codes, datetime.now(UTC), conceal)
+
+    def _results(self, answer: Answer, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
+        return classify_results(answer.status, answer.headers, answer.body, messages, self._codes, datetime.now(UTC))

@@ -9,7 +9,7 @@ from shared.outcome import CallResult, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; `body` is its first 64 KiB, `headers` are told apart without regard to case."""
+    """An HTTP answer; `body` is its first 512 KiB, `headers` are told apart without regard to case."""
 
     status: int
     headers: Mapping[str, str]

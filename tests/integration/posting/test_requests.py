@@ -76,8 +76,8 @@ async def test_a_real_server_understands_it() -> None:
     async with TestServer(app) as server:
         url = f"http://us%40er:pass%3Aword@127.0.0.1:{server.port}/messages?a=b"
         async with opened(url) as poster:
-            gateway = PlainHttpGateway(poster, CodeTable())
-            results = [await gateway.send(TextMessage(f"b:{n}", "+8613800138000", "你好")) for n in range(3)]
+            gateway = PlainHttpGateway(poster, CodeTable(), 1)
+            results = [await gateway.send([TextMessage(f"b:{n}", "+8613800138000", "你好")]) for n in range(3)]
     assert [(result.verdict, result.provider_message_id) for result in results] == [
         (Verdict.ACCEPTED, f"m{n}") for n in (1, 2, 3)
     ]

@@ -6,9 +6,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from services.sender.gateways.posting import Answer
 
-_LONGEST_BODY = 64 * 1024
+# Enough for the results of a hundred messages, whatever else a provider says of each.
+_LONGEST_BODY = 512 * 1024
 # Of an answer with all around the body: headers, interim answers, the sizes of chunks, trailers.
-_LONGEST_ANSWER = 256 * 1024
+_LONGEST_ANSWER = 1024 * 1024
 
 Field = tuple[bytes, bytes]
 

@@ -1,0 +1,97 @@
+"""From claimed rows to outcomes: which numbers share a call, the call, and what came of it for each of them."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from services.sender.classify_results import may_be_of_one
+from services.sender.gateways import TextMessage
+from services.sender.jobs import Claimed, Done, Ended, Rules
+from services.sender.provider import Provider
+from services.sender.under_way import UnderWay
+from shared.clock import now_ms
+from shared.crash_points import crash_at
+from shared.messages import message_id
+from shared.outcome import CallResult, Outcome, Verdict, decide, expired, mindful
+
+
+class Calling:
+    """Makes the calls for claimed rows, and hands what came of them on to `ended`."""
+
+    def __init__(self, provider: Provider, rules: Rules, under_way: UnderWay, ended: asyncio.Queue[Ended]) -> None:
+        self._provider, self._rules = provider, rules
+        self._under_way, self._ended = under_way, ended
+
+    def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
+        """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
+        return [
+            self._under_way.begin(self._send(together, position * self._provider.interval_s))
+            for position, together in enumerate(in_calls(claimed, self._provider.max_recipients))
+        ]
+
+    async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        now = now_ms()
+        late = [one for one in claimed if one.is_late(now)]
+        due = [one for one in claimed if not one.is_late(now)] if late else claimed
+        done = [Done(one, self._mindful(one, expired())) for one in late]
+        if due:
+            answer = await self._call(due)
+            crash_at("sender.answered")
+            if isinstance(answer, CallResult):
+                if len(due) > 1 and may_be_of_one(answer):
+                    await self._send_halves(claimed)
+                    return
+                answer = [answer] * len(due)
+            done += [Done(one, self._outcome(one, result)) for one, result in zip(due, answer, strict=True)]
+        await self._settled(done)
+
+    async def _send_halves(self, claimed: Sequence[Claimed]) -> None:
+        """Find the numbers that a call was refused for: what the provider refuses a single number is for good."""
+        middle = len(claimed) // 2
+        wait_s = await self._provider.reserve_calls(2)
+        first = self._under_way.begin(self._send(claimed[:middle], wait_s))
+        second = self._under_way.begin(self._send(claimed[middle:], wait_s + self._provider.interval_s))
+        await asyncio.gather(first, second)
+
+    async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:
+        claimed_at_ms = min(one.row.claimed_at_ms or 0 for one in due)
+        if now_ms() - claimed_at_ms > self._rules.call_within_ms:
+            # Others may hold the rows as unclear by the time that a call would end, so none may be made any more.
+            return _STALLED
+        return await self._provider.call([_message(one) for one in due])
+
+    def _outcome(self, one: Claimed, result: CallResult) -> Outcome:
+        row = one.row
+        outcome = decide(
+            result,
+            attempt=row.attempt,
+            may_resend=self._rules.may_resend(row),
+            expires_at_ms=row.expires_at_ms,
+            now_ms=now_ms(),
+            policy=self._rules.policy,
+        )
+        return self._mindful(one, outcome)
+
+    def _mindful(self, one: Claimed, outcome: Outcome) -> Outcome:
+        return mindful(outcome, was_unclear=self._rules.was_unclear(one.row))
+
+    async def _settled(self, done: Sequence[Done]) -> None:
+        """Hand the outcomes on to be recorded, and wait until they are recorded and settled: only then is it over."""
+        ended = Ended(done, asyncio.get_running_loop().create_future())
+        self._ended.put_nowait(ended)
+        await ended.settled
+
+
+def in_calls(claimed: Sequence[Claimed], most: int) -> Iterator[Sequence[Claimed]]:
+    """As few calls as may be, of at most so many numbers each."""
+    return (claimed[first : first + most] for first in range(0, len(claimed), most))
+
+
+def _message(one: Claimed) -> TextMessage:
+    return TextMessage(message_id(one.row.batch_id, one.row.row), one.row.recipient, one.row.text)
+
+
+_STALLED = CallResult(
+    Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
+)

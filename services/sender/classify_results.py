@@ -1,0 +1,102 @@
+"""What the plain provider's answer to several messages means for each of them; pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from services.sender.classify import (
+    CodeTable,
+    accepted_id,
+    classify,
+    not_understood,
+    own_words,
+    read_object,
+    retry_after_s,
+    scrub,
+    scrub_all,
+)
+from services.sender.gateways import TextMessage
+from shared.outcome import CallResult, Verdict
+
+_TEMPORARY = frozenset({"throttled", "unavailable"})
+"""The format's own codes: they say of one message what 429 and 503 say of a call."""
+_UNAUTHORIZED = 401
+
+
+def classify_results(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    messages: Sequence[TextMessage],
+    codes: CodeTable,
+    now: datetime,
+) -> CallResult | Sequence[CallResult]:
+    """The verdicts on the messages in their order, or the one verdict on the call as a whole.
+
+    A 2xx has `results`, one for each message: what it says counts for that message alone, and a message that it says
+    nothing of, or two things, may have been sent. Any other answer is judged like one about a single message; but one
+    that fails the call and names an accepted message all the same is not believed.
+    """
+    content = read_object(body)
+    results = content.get("results")
+    code, _reason = own_words(content)
+    if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
+        if not isinstance(results, list):
+            return not_understood(status, "without results")
+        entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now)
+        return [_verdict(entries.get(message.reference), message, status, codes, pause_s) for message in messages]
+    conceal = partial(scrub_all, messages=[(message.to, message.text) for message in messages])
+    whole = classify(status, headers, body, codes, now, conceal)
+    if whole.verdict is not Verdict.UNCLEAR and _names_an_accepted(results):
+        return not_understood(status, "to the call, with accepted messages in it")
+    return whole
+
+
+def may_be_of_one(whole: CallResult) -> bool:
+    """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single one.
+
+    A 401 is about the caller. A 403 need not be: it may be about a text (RFC 9110, section 15.5.4).
+    """
+    return whole.verdict is Verdict.REFUSED and whole.status != _UNAUTHORIZED
+
+
+def _by_reference(results: Sequence[Any]) -> Mapping[str, Mapping[str, Any] | None]:
+    """The entries by their reference; None where several contradict each other."""
+    entries: dict[str, Mapping[str, Any] | None] = {}
+    for entry in results:
+        reference = entry.get("reference") if isinstance(entry, dict) else None
+        if isinstance(reference, str):
+            entries[reference] = entry if entries.get(reference, entry) == entry else None
+    return entries
+
+
+def _verdict(
+    entry: Mapping[str, Any] | None, message: TextMessage, status: int, codes: CodeTable, pause_s: float | None
+) -> CallResult:
+    if entry is None:
+        return not_understood(status, "without one clear result for this message")
+    code, reason = own_words(entry, partial(scrub, recipient=message.to, text=message.text))
+    if code in codes.permanent:
+        return _refused(code, reason, status)
+    if code in codes.temporary | _TEMPORARY:
+        return CallResult(Verdict.NOT_SENT, code, reason or _LATER.format(code), status, retry_after_s=pause_s)
+    provider_message_id = accepted_id(entry)
+    if provider_message_id is not None:
+        return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
+    if code is None or entry.get("message_id") not in (None, ""):
+        return not_understood(status, "with a result that has neither a message_id nor a code")
+    return _refused(code, reason, status)
+
+
+def _refused(code: str | None, reason: str | None, status: int) -> CallResult:
+    return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
+
+
+def _names_an_accepted(results: object) -> bool:
+    return isinstance(results, list) and any(
+        isinstance(entry, dict) and accepted_id(entry) is not None for entry in results
+    )
+
+
+_LATER = "The provider does not take it now: {}"

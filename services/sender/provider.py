@@ -1,0 +1,78 @@
+"""The provider as a sender deals with it: its gateway, the pace that all senders keep, and the circuit."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from math import ceil
+
+import structlog
+
+from services.sender import metrics
+from services.sender.circuit import Circuit
+from services.sender.gateways import Gateway, TextMessage
+from services.sender.pace import Pace
+from services.sender.under_way import UnderWay
+from shared.outcome import CallResult, Verdict
+
+_LOOK_AT_GATE_EVERY_S = 0.5
+_MOST_TELLING_FIRST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.NOT_SENT, Verdict.UNCLEAR)
+
+log = structlog.get_logger()
+
+
+class Provider:
+    """Makes calls, and takes from each what it says of the provider as a whole."""
+
+    def __init__(self, gateway: Gateway, pace: Pace, under_way: UnderWay) -> None:
+        self._gateway, self._pace, self._under_way = gateway, pace, under_way
+        self.circuit = Circuit()
+        self.max_recipients = gateway.max_recipients
+        self.interval_s = pace.interval_s
+        """From one call to the next, where there is a rate."""
+
+    def most_numbers(self, most: int) -> int:
+        """How many numbers to reserve calls for at a time, `most` at the most."""
+        return min(most, (self._pace.most_at_once or most) * self.max_recipients)
+
+    async def reserve(self, numbers: int) -> float:
+        """Reserve the calls that so many numbers take; how long to wait for the first."""
+        return await self.reserve_calls(ceil(numbers / self.max_recipients))
+
+    async def reserve_calls(self, calls: int) -> float:
+        """Reserve calls; how long to wait for the first."""
+        return await self._pace.reserve(calls)
+
+    async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
+        """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
+        started_at_s = time.perf_counter()
+        with metrics.CALLS_IN_FLIGHT.track_inprogress():
+            answer = await self._gateway.send(messages)
+        whole = answer if isinstance(answer, CallResult) else most_telling(answer)
+        held_until_s = self.circuit.held_until_s
+        changed = self.circuit.record(whole, time.monotonic(), len(messages))
+        self._note(changed=changed, reason=whole.reason)
+        if whole.retry_after_s and self.circuit.held_until_s > held_until_s:
+            self._under_way.begin(self._pace.hold(whole.retry_after_s))
+        metrics.PROVIDER_SECONDS.labels(whole.verdict).observe(time.perf_counter() - started_at_s)
+        return answer
+
+    async def watch_gate(self) -> None:
+        """Pause when any sender was told to; until cancelled."""
+        while True:
+            if held_s := await self._pace.held_s():
+                self._note(changed=self.circuit.hold(time.monotonic() + held_s), reason=_ANOTHER)
+            await asyncio.sleep(_LOOK_AT_GATE_EVERY_S)
+
+    def _note(self, *, changed: bool, reason: str | None) -> None:
+        if changed:
+            metrics.CIRCUIT_OPEN.set(self.circuit.is_open)
+            log.warning("circuit_opened" if self.circuit.is_open else "circuit_closed", reason=reason)
+
+
+def most_telling(results: Sequence[CallResult]) -> CallResult:
+    """Of the results of one call, the one that says most of the provider as a whole: that it takes texts, that it is
+    there, that it takes none for now."""
+    return min(results, key=lambda result: _MOST_TELLING_FIRST.index(result.verdict))
+
+
+_ANOTHER = "the provider asked another sender for a pause"
