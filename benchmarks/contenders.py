@@ -8,7 +8,6 @@ from benchmarks.client import Client, batch_body
 from benchmarks.competitors import FRAMEWORKS
 from benchmarks.competitors.fan_out import FanOut
 from benchmarks.parts import Parts
-from services.sender.settings import SenderSettings
 
 PER_CALL = 100
 OURS, OURS_MANY = "sms-batch", f"sms-batch, {PER_CALL} per call"
@@ -72,8 +71,6 @@ class Ours:
 
 def contenders() -> Sequence[Contender]:
     """Ours with one number per call and with a hundred, and every framework."""
-    ours: list[Contender] = [Ours(OURS, "messages", {})]
-    if "provider_max_recipients" in SenderSettings.model_fields:
-        many = {"SMS_PROVIDER_MAX_RECIPIENTS": str(PER_CALL)}
-        ours.append(Ours(OURS_MANY, "batches", many))
+    many = {"SMS_PROVIDER_MAX_RECIPIENTS": str(PER_CALL)}
+    ours = Ours(OURS, "messages", {}), Ours(OURS_MANY, "batches", many)
     return [*ours, *(FanOut(framework) for framework in FRAMEWORKS)]
