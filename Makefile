@@ -1,6 +1,6 @@
 # sms-batch: `make run` brings everything up, with Docker where there is an engine, without it where there is none.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker run-cluster run-local stop clean test faults faults-selfcheck check format bench env venv venv-dev
+.PHONY: help run run-docker run-cluster run-local stop clean test faults faults-selfcheck check format bench bench-million env venv venv-dev venv-bench
 
 SENDERS ?= 3
 # of the random killer in `make faults`
@@ -17,7 +17,7 @@ CLUSTER_DOWN := COMPOSE_FILE=$(COMPOSE_FILES) $(COMPOSE_AT_ALL) down --remove-or
 STYLED := services shared tools tests $(wildcard benchmarks)
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults)"
 
 run: ## Start everything, send the sample batch, say where to look
@@ -74,8 +74,13 @@ format: venv-dev ## Put the code into its format
 	.venv/bin/ruff check --fix --quiet $(STYLED) || true
 	.venv/bin/ruff format $(STYLED)
 
-bench: venv-dev ## Measure latency, rates and memory
+bench: venv-bench ## Measure beside four task frameworks, and write benchmarks/results (half an hour)
+	@tools/setup.sh packages bench
 	$(PYTHON_IN_VENV) -m benchmarks
+
+bench-million: venv-bench ## Send a million numbers: the rate of each tenth, peak memory, queue depths
+	@tools/setup.sh packages bench
+	$(PYTHON_IN_VENV) -m benchmarks.million
 
 env: ## Write .env with passwords for docker compose, unless it is there
 	@tools/setup.sh env
@@ -85,3 +90,6 @@ venv: ## Make .venv with what the services need
 
 venv-dev:
 	@tools/setup.sh venv dev
+
+venv-bench:
+	@tools/setup.sh venv bench

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What the Makefile needs of a machine: a virtual environment, system packages, .env. Safe to call again.
 #
-#   tools/setup.sh engine            print "docker" where an engine with Compose answers, else "local"
-#   tools/setup.sh env               write .env with passwords, a cookie and an API key, unless they are there
-#   tools/setup.sh venv [run|dev]    .venv from requirements.lock or requirements-dev.lock
-#   tools/setup.sh packages run|test the system packages for a local run, or for all tests
+#   tools/setup.sh engine                   print "docker" where an engine with Compose answers, else "local"
+#   tools/setup.sh env                      write .env with passwords, a cookie and an API key, unless they are there
+#   tools/setup.sh venv [run|dev|bench]     .venv from requirements.lock, -dev.lock or -bench.lock
+#   tools/setup.sh packages run|test|bench  the system packages for a local run, for all tests, or for the benchmark
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -73,10 +73,17 @@ python_with_venv() {
 digest() { cksum <"$1"; }
 
 venv() {
-  local lock=requirements.lock python
-  [ "${1:-run}" = run ] || lock=requirements-dev.lock
-  # What the tests need includes what the services need.
-  if [ -e .venv/installed ] && grep -qsF -e "$(digest $lock)" -e "$(digest requirements-dev.lock)" .venv/installed; then return; fi
+  local lock=requirements.lock enough installed python
+  case "${1:-run}" in run) ;; *) lock=requirements-$1.lock ;; esac
+  # What the benchmark needs includes what the tests need, and that what the services need.
+  case $lock in
+    requirements.lock) enough="$lock requirements-dev.lock requirements-bench.lock" ;;
+    requirements-dev.lock) enough="$lock requirements-bench.lock" ;;
+    *) enough=$lock ;;
+  esac
+  for installed in $enough; do
+    if grep -qsF -e "$(digest "$installed")" .venv/installed; then return; fi
+  done
   python=$(python_with_venv)
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   say "Installing $lock into .venv"
@@ -125,6 +132,10 @@ engine() {
 has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || has rabbitmq-server; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres; }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
+has_compiler() { has cc || has gcc; }
+has_librabbitmq() { [ -e /usr/include/amqp.h ] || [ -e /usr/include/rabbitmq-c/amqp.h ]; }
+has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
+has_nginx_lua() { compgen -G '/usr/lib/nginx/modules/ngx_http_lua_module.so' >/dev/null; }
 has_promtool() { has promtool || [ -x .run/bin/promtool ]; }
 
 packages_to_run() {
@@ -152,6 +163,22 @@ packages_to_test() {
   fi
   promtool_alone
   browser_packages
+}
+
+# nginx is the benchmark's stub of a provider, with Lua for the answers that name each message; the C client, compiled
+# from benchmarks/, is the broker's limit.
+packages_to_bench() {
+  local missing=()
+  if [ "$(engine)" = local ] && ! has_rabbitmq; then missing+=(rabbitmq-server); fi
+  has_nginx || missing+=(nginx)
+  has_nginx_lua || missing+=(libnginx-mod-http-lua lua-cjson)
+  has_librabbitmq || missing+=(librabbitmq-dev)
+  has_compiler || missing+=(gcc libc6-dev)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  install "the stub provider and the C client of the benchmark" "${missing[@]}"
+  for service in rabbitmq-server nginx; do
+    if [[ " ${missing[*]} " = *" $service "* ]]; then leave_disabled "$service"; fi
+  done
 }
 
 # Taken out of its package instead of installed with it: the package is a Prometheus server, which is not ours to run.
@@ -192,8 +219,9 @@ browser_packages() {
 case "${1:-} ${2:-}" in
   "engine ") engine ;;
   "env ") env_file ;;
-  "venv " | "venv run" | "venv dev") venv "${2:-run}" ;;
+  "venv " | "venv run" | "venv dev" | "venv bench") venv "${2:-run}" ;;
   "packages run") packages_to_run ;;
   "packages test") packages_to_test ;;
+  "packages bench") packages_to_bench ;;
   *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -1,0 +1,76 @@
+"""Who drains a batch: our services, or a framework's dispatcher and two senders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.client import Client, batch_body
+from benchmarks.competitors import FRAMEWORKS
+from benchmarks.competitors.fan_out import FanOut
+from benchmarks.parts import Parts
+
+PER_CALL = 100
+OURS, OURS_MANY = "sms-batch", f"sms-batch, {PER_CALL} per call"
+_SETTLED_WITHIN_S = 15
+
+
+class Contender(Protocol):
+    """`start` returns when it can be handed a batch; `pids` are its own processes, without broker and database."""
+
+    name: str
+
+    def start(self, parts: Parts) -> None:
+        """Start its processes."""
+
+    def prepare(self, count: int) -> None:
+        """Make a batch ready to be handed in, which nobody is to wait for."""
+
+    def hand_in(self) -> None:
+        """Hand in the batch; returns when it is accepted."""
+
+    def pids(self) -> list[int]:
+        """Its processes: whoever takes the batch, the dispatcher, the senders."""
+
+    def stop(self) -> None:
+        """End its processes."""
+
+
+@dataclass
+class Ours:
+    """api, dispatcher and senders, each number in the ledger; `sender_settings` differ from the defaults."""
+
+    name: str
+    provider_path: str
+    sender_settings: dict[str, str]
+    senders: int = 2
+
+    def start(self, parts: Parts) -> None:
+        settings = {"SMS_PROVIDER_URL": parts.provider.url(self.provider_path), **self.sender_settings}
+        self._processes = [parts.start("services.api"), parts.start("services.dispatcher")]
+        self._processes += [parts.start("services.sender", **settings) for _ in range(self.senders)]
+        self._client = Client(self._processes[0].url)
+
+    def prepare(self, count: int) -> None:
+        self._count, self._body = count, batch_body(count)
+
+    def hand_in(self) -> None:
+        self._last = self._client.post(self._body), "sent", self._count
+
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def stop(self) -> None:
+        try:
+            # The provider has seen every number; the ledger has to say so as well.
+            self._client.await_count(*self._last, _SETTLED_WITHIN_S)
+        finally:
+            self._client.close()
+            for process in self._processes:
+                process.stop()
+
+
+def contenders() -> Sequence[Contender]:
+    """Ours with one number per call and with a hundred, and every framework."""
+    many = {"SMS_PROVIDER_MAX_RECIPIENTS": str(PER_CALL)}
+    ours = Ours(OURS, "messages", {}), Ours(OURS_MANY, "batches", many)
+    return [*ours, *(FanOut(framework) for framework in FRAMEWORKS)]
