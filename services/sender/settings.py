@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, FiniteFloat, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from services.sender.gateways.http1.address import Address
 from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
@@ -56,7 +57,9 @@ class SenderSettings(WorkerSettings):
     @field_validator("provider_url")
     @classmethod
     def _is_http(cls, url: SecretStr) -> SecretStr:
-        return check_url(url, ("http://", "https://"))
+        checked = check_url(url, ("http://", "https://"))
+        Address.of(checked.get_secret_value())
+        return checked
 
     @field_validator("provider_temporary_codes", "provider_permanent_codes", mode="before")
     @classmethod

@@ -231,6 +231,7 @@ def test_an_endless_time_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
         ("SMS_AMQP_URL", "amqp://user:secret@one/,amqp://user:secret@two:port/"),
         ("SMS_DATABASE_URL", "postgresql://user:secret@host:port/db"),
         ("SMS_PROVIDER_URL", "http://[bad"),
+        ("SMS_PROVIDER_URL", "http:///no-host"),
     ],
 )
 def test_a_url_that_cannot_be_parsed_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
