@@ -108,9 +108,12 @@ class Feeder:
         if time.monotonic() < self._lease_due_at_s:
             return
         self._lease_due_at_s = time.monotonic() + _LEASE_EVERY_S
-        now = now_ms()
-        leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now, _LEASE_MS))
-        self._fed = {batch.batch_id: self._fed.get(batch.batch_id) or _Fed(batch) for batch in leased}
+        # When it answers, not when it was asked first: a lease counts from then.
+        leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now_ms(), _LEASE_MS))
+        now, running = now_ms(), {batch.batch_id: batch for batch in leased}
+        # Those that wait for their turn keep their places.
+        kept = {batch_id: fed for batch_id, fed in self._fed.items() if batch_id in running}
+        self._fed = {**kept, **{batch_id: _Fed(batch) for batch_id, batch in running.items() if batch_id not in kept}}
         metrics.RUNNING.set(len(self._fed))
         for fed in self._fed.values():
             if fed.batch.expires_at_ms is not None and fed.batch.expires_at_ms <= now:

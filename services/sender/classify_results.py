@@ -1,6 +1,7 @@
 """What the plain provider's answer to several messages means for each of them; pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from shared.outcome import CallResult, Verdict
 
 _TEMPORARY = frozenset({"throttled", "unavailable"})
 """The format's own codes: they say of one message what 429 and 503 say of a call."""
-_UNAUTHORIZED = 401
+_OF_ALL = frozenset({401, 404, 405, 407, 415})
 
 
 def classify_results(
@@ -50,15 +51,19 @@ def classify_results(
     whole = classify(status, headers, body, codes, now, conceal)
     if whole.verdict is not Verdict.UNCLEAR and _names_an_accepted(results):
         return not_understood(status, "to the call, with accepted messages in it")
+    if whole.verdict is Verdict.REFUSED and len(messages) > 1 and not 200 <= status < 300 and not 400 <= status < 500:
+        # A code says why it failed, not that it failed before the first of them was taken.
+        return replace(whole, verdict=Verdict.UNCLEAR)
     return whole
 
 
 def may_be_of_one(whole: CallResult) -> bool:
     """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single one.
 
-    A 401 is about the caller. A 403 need not be: it may be about a text (RFC 9110, section 15.5.4).
+    Some statuses are about the caller or the address. A 403 need not be: it may be about a text (RFC 9110, section
+    15.5.4).
     """
-    return whole.verdict is Verdict.REFUSED and whole.status != _UNAUTHORIZED
+    return whole.verdict is Verdict.REFUSED and whole.status not in _OF_ALL
 
 
 def _by_reference(results: Sequence[Any]) -> Mapping[str, Mapping[str, Any] | None]:
@@ -77,6 +82,8 @@ def _verdict(
     if entry is None:
         return not_understood(status, "without one clear result for this message")
     code, reason = own_words(entry, partial(scrub, recipient=message.to, text=message.text))
+    if code in codes.permanent | codes.temporary | _TEMPORARY and _has_id(entry):
+        return not_understood(status, "with both a message_id and a code that says it was not taken")
     if code in codes.permanent:
         return _refused(code, reason, status)
     if code in codes.temporary | _TEMPORARY:
@@ -84,7 +91,7 @@ def _verdict(
     provider_message_id = accepted_id(entry)
     if provider_message_id is not None:
         return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
-    if code is None or entry.get("message_id") not in (None, ""):
+    if code is None or _has_id(entry):
         return not_understood(status, "with a result that has neither a message_id nor a code")
     return _refused(code, reason, status)
 
@@ -94,9 +101,12 @@ def _refused(code: str | None, reason: str | None, status: int) -> CallResult:
 
 
 def _names_an_accepted(results: object) -> bool:
-    return isinstance(results, list) and any(
-        isinstance(entry, dict) and accepted_id(entry) is not None for entry in results
-    )
+    return isinstance(results, list) and any(isinstance(entry, dict) and _has_id(entry) for entry in results)
+
+
+def _has_id(entry: Mapping[str, Any]) -> bool:
+    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken."""
+    return entry.get("message_id") not in (None, "")
 
 
 _LATER = "The provider does not take it now: {}"

@@ -208,7 +208,8 @@ class Pipeline:
         done = [one for call in calls for one in call.done]
         await settle([self._settlement(one.claimed, one.outcome, now) for one in done], self._publisher)
         for call in calls:
-            call.settled.set_result(None)
+            if not call.settled.done():  # by who waited for it and was cut off
+                call.settled.set_result(None)
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         job = claimed.job

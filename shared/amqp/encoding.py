@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Sequence
+from secrets import token_hex
 
 import pika
 from pika.channel import Channel
@@ -10,7 +11,8 @@ from pika.frame import Method
 from shared.amqp.messages import Outgoing
 
 _WRITE_BYTES = 64 * 1024
-_ID_MARK = b"<the message's id>"
+_ID_MARK = token_hex(16)
+"""Stands for an id while the rest is encoded; nobody who writes a message's type can know it."""
 # AMQP 0-9-1, 2.3.5: type, channel and size before a frame's payload, an octet behind it; 2.3.5.2: a header's payload
 # begins with class, weight and the body's size.
 _HEADER_START, _BODY_START, _END = struct.Struct(">BHIHxxQ"), struct.Struct(">BHI"), bytes([pika.spec.FRAME_END])
@@ -58,14 +60,14 @@ def _around_id(message: Outgoing, app_id: str) -> tuple[bytes, bytes]:
         content_type="application/json",
         delivery_mode=2,
         type=message.type,
-        message_id=_ID_MARK.decode(),
+        message_id=_ID_MARK,
         correlation_id=message.correlation_id,
         timestamp=message.timestamp_s,
         app_id=app_id,
         headers=dict(message.headers) or None,
         expiration=None if message.expiration_ms is None else str(message.expiration_ms),
     )
-    before, _mark, behind = b"".join(properties.encode()).rpartition(bytes([len(_ID_MARK)]) + _ID_MARK)
+    before, _mark, behind = b"".join(properties.encode()).partition(bytes([len(_ID_MARK)]) + _ID_MARK.encode())
     return before, behind
 
 

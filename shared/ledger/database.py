@@ -27,9 +27,10 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
 _IDLE_TIMEOUT_MS = 10_000
-_PLANS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_PLANS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 """PostgreSQL keeps a statement's plan until it analyzes the table. One that was made while a new ledger was nearly
-empty would be to read the whole table for each micro-batch, and would stay so while the table grows."""
+empty would be to read the whole table for each micro-batch, and would stay so while the table grows. What has to read
+all of it all the same seems so expensive then that PostgreSQL would compile it first."""
 
 log = structlog.get_logger()
 

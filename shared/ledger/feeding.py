@@ -1,5 +1,6 @@
 """The dispatcher's way out: which numbers go onto the outbound queues next."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from shared.ledger.wanted import as_rows, with_rows
 from shared.states import BatchState, State
 
 _WIDER = 4
+_LEASE_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +57,26 @@ class FeedingLedger:
         free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
         runs_out = batches.c.fed_until_ms < now_ms + lease_ms // 2
         wanted = select(batches.c.id).where(unfinished, due, has_work, free, runs_out).order_by(batches.c.id)
+        # What a sender is just counting on is passed over: waiting for several in turn can deadlock, and one whose
+        # holder stands still would hold up all. Tried again, since a busy batch is free for moments.
+        lease = (
+            update(batches)
+            .where(batches.c.id.in_(wanted.with_for_update(skip_locked=True)))
+            .values(state=BatchState.RUNNING, fed_by=dispatcher, fed_until_ms=now_ms + lease_ms)
+        )
+        passed_over = select(func.count()).select_from(wanted.subquery())
         held = (
             select(batches.c.id, batches.c.lane, batches.c.expires_at_ms)
             .where(batches.c.state == BatchState.RUNNING, has_work)
             .where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > now_ms)
             .order_by(batches.c.accepted_at_ms, batches.c.id)
         )
-        async with self._database.reading() as connection:
-            wanted_ids = (await connection.execute(wanted)).scalars().all()
-        if wanted_ids:
-            lease = {"state": BatchState.RUNNING, "fed_by": dispatcher, "fed_until_ms": now_ms + lease_ms}
-            # Each for itself: senders want these rows too, and whoever waits for several in turn can deadlock.
+        for pause_s in _LEASE_PAUSES_S:
             async with self._database.each_by_itself() as connection:
-                for batch_id in wanted_ids:
-                    this = (batches.c.id == batch_id, unfinished, due, free)
-                    await connection.execute(update(batches).where(*this).values(lease))
+                await connection.execute(lease)
+                if not await connection.scalar(passed_over):
+                    break
+            await asyncio.sleep(pause_s)
         async with self._database.reading() as connection:
             return [RunningBatch(str(batch_id), *rest) for batch_id, *rest in await connection.execute(held)]
 

@@ -116,7 +116,10 @@ class Recorded:
 
 
 class SendingLedger:
-    """Claims and records, each one short transaction for a micro-batch."""
+    """Claims and records, each one short transaction for a micro-batch, or one statement of PostgreSQL.
+
+    There, a record of numbers of which some did not go well is two.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

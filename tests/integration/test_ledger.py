@@ -253,22 +253,52 @@ async def test_what_is_pending_after_expires_at_ends_expired(database: Database)
 
 
 async def test_many_senders_at_once_keep_counters_and_rows_equal(database: Database) -> None:
-    """Overlapping claims and records of two batches in opposite orders: no deadlock, nothing miscounted."""
+    """Overlapping claims and records, each of two batches and of outcomes of every kind: no deadlock, nothing
+    miscounted."""
     batches = [await written(database, a_batch(200)) for _ in range(2)]
+    keys = [key for pair in zip(*(attempts_of(batch) for batch in batches), strict=True) for key in pair]
+    ends = (State.SENT, State.FAILED, State.RETRYING)
 
     async def work(sender: int) -> None:
         ledger = SendingLedger(database)
-        keys = {key: 0 for batch in (batches if sender % 2 else batches[::-1]) for key in attempts_of(batch)}
-        for start in range(0, 400, 40):
-            part = dict(list(keys.items())[start : start + 40])
+        own = keys[::-1] if sender % 2 else keys
+        for start in range(0, len(own), 30):
+            part = dict.fromkeys(own[start : start + 30], 0)
             ours = (await ledger.claim(part, f"{sender}-{start}", now_ms())).ours.values()
-            await ledger.record(
-                [Recorded(row.batch_id, row.row, row.attempt, Outcome(State.SENT)) for row in ours], now_ms()
-            )
+            records = [
+                Recorded(row.batch_id, row.row, row.attempt, Outcome(ends[row.row % 3], "code", "reason"))
+                for row in ours
+            ]
+            await ledger.record(records, now_ms())
+            await ledger.record(records, now_ms())
 
     await asyncio.gather(*(work(sender) for sender in range(4)))
     for batch in batches:
-        assert await counts(database, batch) == {"sent": 200} == await states(database, batch)
+        assert await counts(database, batch) == {"sent": 67, "failed": 67, "retrying": 66}
+        assert await states(database, batch) == {"sent": 67, "failed": 67, "retrying": 66}
+
+
+async def test_what_is_marked_queued_twice_is_counted_once(database: Database) -> None:
+    batch = await written(database, a_batch(3))
+    feeding = FeedingLedger(database)
+    rows = await feeding.pending(batch.batch_id, -1, 2)
+    for _ in range(2):  # the first answer was lost
+        await feeding.mark_queued(batch.batch_id, rows, now_ms())
+    assert await counts(database, batch) == {"queued": 2, "pending": 1} == await states(database, batch)
+
+
+async def test_a_batch_that_is_locked_keeps_nobody_from_leasing_the_others(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        await database.migrate()
+        locked, free = [await written(database, a_batch(1)) for _ in range(2)]
+        feeding, now = FeedingLedger(database), now_ms()
+        async with database.writing() as connection:
+            await connection.execute(text("SELECT 1 FROM batches WHERE id = :id FOR UPDATE"), {"id": locked.batch_id})
+            assert [leased.batch_id for leased in await feeding.lease("one", now, 1000)] == [free.batch_id]
+        assert {leased.batch_id for leased in await feeding.lease("one", now, 1000)} == {locked.batch_id, free.batch_id}
+    finally:
+        await database.close()
 
 
 async def test_batches_are_listed_newest_first_in_pages(database: Database) -> None:

@@ -64,9 +64,10 @@ def test_each_message_has_the_verdict_of_its_own_result_in_any_order() -> None:
         ({"code": "WHO_KNOWS"}, Verdict.REFUSED),
         ({"code": 1003, "message_id": None}, Verdict.REFUSED),
         ({"code": "WHO_KNOWS", "message_id": ""}, Verdict.REFUSED),
-        ({"code": "BLACKLISTED", "message_id": "p-1"}, Verdict.REFUSED),
+        ({"code": "BLACKLISTED", "message_id": "p-1"}, Verdict.UNCLEAR),
         ({"code": "BUSY"}, Verdict.NOT_SENT),
-        ({"code": "BUSY", "message_id": "p-1"}, Verdict.NOT_SENT),
+        ({"code": "BUSY", "message_id": "p-1"}, Verdict.UNCLEAR),
+        ({"code": "throttled", "message_id": 12.5}, Verdict.UNCLEAR),
         ({"code": "throttled"}, Verdict.NOT_SENT),
         ({"code": "unavailable"}, Verdict.NOT_SENT),
         ({}, Verdict.UNCLEAR),
@@ -131,7 +132,9 @@ def test_a_2xx_without_results_may_have_sent_all(content: object) -> None:
         *((status, {}, Verdict.UNCLEAR) for status in (500, 502, 504, 302)),
         (400, {"code": "BUSY"}, Verdict.NOT_SENT),
         (200, {"code": "BUSY"}, Verdict.NOT_SENT),
-        (500, {"code": "BLACKLISTED"}, Verdict.REFUSED),
+        (400, {"code": "BLACKLISTED"}, Verdict.REFUSED),
+        (500, {"code": "BLACKLISTED"}, Verdict.UNCLEAR),
+        (302, {"code": "BLACKLISTED"}, Verdict.UNCLEAR),
         (400, {"code": "throttled"}, Verdict.REFUSED),
         (500, {"code": "unavailable"}, Verdict.UNCLEAR),
         (400, {"results": [{"reference": "b:1", "code": "number_unreachable"}]}, Verdict.REFUSED),
@@ -187,7 +190,7 @@ def test_no_reason_shows_a_number_or_a_text() -> None:
     assert whole.reason == "+86138****8000 … +86138****8001 … +86138****8002 …"
 
 
-words = st.sampled_from(["BUSY", "BLACKLISTED", "throttled", "OK", "", "p-1"]) | st.none() | st.integers(0, 3)
+words = st.sampled_from(["BUSY", "BLACKLISTED", "throttled", "OK", "", "p-1", None, 0, 3, 1.8e19, True, ["p-1"]])
 results = st.fixed_dictionaries(
     {},
     optional={"reference": st.sampled_from(["b:0", "b:1", "b:2", "b:3"]) | words, "code": words, "message_id": words},
