@@ -12,6 +12,9 @@ from pika.channel import Channel
 from shared.amqp.acking import Acks
 from shared.amqp.link import Link, resolve
 from shared.amqp.messages import Delivery
+from shared.amqp.receiving import Arrived, leave_deliveries, take_deliveries
+
+_NO_HEADERS: dict[str, Any] = {}
 
 log = structlog.get_logger()
 
@@ -60,6 +63,7 @@ class Consumer:
         channel = self._channel
         if channel is None or not channel.is_open:
             return
+        leave_deliveries(channel)
         answers = [self._link.answer() for _ in channel.consumer_tags]
         for tag, answer in zip(channel.consumer_tags, answers, strict=True):
             channel.basic_cancel(tag, callback=partial(resolve, answer))
@@ -91,7 +95,8 @@ class Consumer:
         acks = self._acks = Acks(channel)
         if not self._stopped:
             for queue in self._queues:
-                channel.basic_consume(queue, partial(self._on_message, queue, acks))
+                tag = channel.basic_consume(queue, partial(self._on_message, queue, acks))
+                take_deliveries(channel, tag, partial(self._on_arrived, queue, acks))
 
     def _down(self) -> None:
         self._channel = self._acks = None
@@ -101,6 +106,12 @@ class Consumer:
         log.warning("consumer_cancelled_by_broker", consumer_tag=frame.method.consumer_tag)
         if self._channel is not None and self._channel.is_open:
             self._channel.connection.close()
+
+    def _on_arrived(self, queue: str, acks: Acks, arrived: Arrived) -> None:
+        ack = partial(acks.ack, arrived.delivery_tag)
+        self._deliver(
+            Delivery(arrived.body, arrived.type, arrived.message_id, queue, ack, _NO_HEADERS, arrived.is_redelivered)
+        )
 
     def _on_message(
         self, queue: str, acks: Acks, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes

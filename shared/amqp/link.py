@@ -13,6 +13,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
 
 from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
+from shared.amqp.receiving import Connection
 
 HEARTBEAT_S = 10
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
@@ -154,7 +155,7 @@ async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Fu
         _set_exception(opened, error)
         resolve(closed, error)
 
-    AsyncioConnection(
+    Connection(
         node,
         on_open_callback=lambda connection: resolve(opened, connection),
         on_open_error_callback=fail,
