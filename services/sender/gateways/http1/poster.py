@@ -10,6 +10,10 @@ from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer, not_answered, not_connected
 from shared.outcome import CallResult
 
+_DIALS_AT_ONCE = 16
+"""A provider that is called by five senders would else be asked for a thousand connections in one moment, more than its
+queue of new ones may hold; what is written on one that it has dropped from there gets no answer."""
+
 
 class HttpPoster:
     """A call takes an idle connection or makes one; how many are in flight is the prefetch's to bound.
@@ -23,6 +27,7 @@ class HttpPoster:
         self._too_late = not_answered(timeout_s)
         self._idle = IdleConnections()
         self._dialer: Dialer | None = None
+        self._dials = asyncio.Semaphore(_DIALS_AT_ONCE)
 
     async def open(self) -> None:
         """Read the certificates; connections are made when they are needed."""
@@ -42,18 +47,19 @@ class HttpPoster:
         if self._dialer is None:
             raise RuntimeError("open the poster before posting")
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        connection = self._idle.take()
-        if connection is None:
-            try:
-                connection = await self._connected(self._dialer)
-            except (OSError, ValueError, RuntimeError) as error:
-                return not_connected(error)
+        try:
+            connection = self._idle.take() or await self._connected(self._dialer)
+        except (OSError, ValueError, RuntimeError) as error:
+            return not_connected(error)
         result = await connection.call(self._address.request(body), deadline_s, self._too_late)
         self._idle.put(connection)
         return result
 
     async def _connected(self, dialer: Dialer) -> Connection:
-        connection = Connection(self._idle.discard)
-        async with asyncio.timeout(self._timeout_s / 2):
+        async with asyncio.timeout(self._timeout_s / 2), self._dials:
+            # Another call may have brought one back while this one waited.
+            if idle := self._idle.take():
+                return idle
+            connection = Connection(self._idle.discard)
             await dialer.dial(connection)
         return connection
