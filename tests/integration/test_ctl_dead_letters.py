@@ -139,7 +139,7 @@ def test_letters_are_exported_and_stay(trio: Trio, letters: Ctl, tmp_path: Path)
     assert letters("export", str(table))[1] == "4 letters written\n"
     assert letters("export", str(lines), "--format", "jsonl")[1] == "4 letters written\n"
     with table.open() as stream:
-        rows = list(csv.DictReader(stream))
+        rows = sorted(csv.DictReader(stream), key=lambda row: row["message_id"])
     assert [row["message_id"] for row in rows] == [f"{batch_id}:{row}" for row in range(4)]
     assert rows[1]["recipient"] == "+86138****0001"
     assert [json.loads(line)["code"] for line in lines.read_text().splitlines()] == ["number_unreachable"] * 4

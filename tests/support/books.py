@@ -110,8 +110,8 @@ def put_letters(vhost: Vhost, key: DeadLetterKey, message_ids: Sequence[str]) ->
 
 
 def letter_ids(vhost: Vhost, queue: str) -> list[str]:
-    """The message ids in a queue, in its order."""
-    return [str(message["properties"]["message_id"]) for message in vhost.messages(queue)]
+    """The message ids in a queue, sorted: which of two numbers ends first is not promised."""
+    return sorted(str(message["properties"]["message_id"]) for message in vhost.messages(queue))
 
 
 def call_provider(simulator_url: str, batch_id: str, rows: Sequence[int], ending: str = "0000") -> None:
