@@ -8,8 +8,8 @@ from functools import partial
 
 from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
+from services.sender.gateways.http1.poster import HttpPoster
 from services.sender.gateways.plain_http import PlainHttpGateway
-from services.sender.gateways.pooled import AiohttpPoster
 from services.sender.jobs import Rules
 from services.sender.pace import Pace
 from services.sender.pipeline import Pipeline
@@ -95,7 +95,7 @@ async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:
     codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
-    poster = AiohttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
+    poster = HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
     return PlainHttpGateway(poster, codes, settings.provider_max_recipients)
 
 

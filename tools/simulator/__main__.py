@@ -3,8 +3,6 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
-from typing import Any
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -49,20 +47,13 @@ def _read_settings() -> Settings:
         raise SystemExit(2) from None
 
 
-def _run(serving: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
-
-
 def main() -> None:
     """Run the simulator; exit status 0 after a signal, 1 when it cannot listen, 2 for bad settings."""
     settings = _read_settings()
     try:
-        _run(serve(settings))
+        # Not on uvloop, which takes one new connection in a round of its loop: while senders keep the old ones busy,
+        # new ones would have no answer for seconds.
+        asyncio.run(serve(settings))
     except OSError as problem:
         print(
             f"simulator: cannot listen on {settings.host}:{settings.port}: {problem.strerror or problem}",
