@@ -38,17 +38,19 @@ COUNTED = f"""
         for state in State
     )
 }
-        FROM moves GROUP BY batch_id
-    ), in_order AS (
-        SELECT id FROM batches WHERE id IN (SELECT batch_id FROM changes) ORDER BY id FOR NO KEY UPDATE
+        FROM moves GROUP BY batch_id ORDER BY batch_id
     ), counted AS (
         UPDATE batches SET {_after(lambda column: f"changes.{column}")}
-        FROM changes JOIN in_order ON in_order.id = changes.batch_id WHERE batches.id = changes.batch_id
+        FROM changes WHERE batches.id = changes.batch_id
     )
 """  # noqa: S608 - made of our own column names
 """For PostgreSQL: `count` as a part of the statement that moves the rows, behind a query `moves` with the columns
 batch_id, before and after (states). The batch's row, which all senders of a batch want, is then locked for one commit
-only, and not until a busy process gets round to it."""
+only, and not until a busy process gets round to it.
+
+The batch's row is not locked by a query of its own first: while one statement locks and then updates a row that others
+have changed since it began, another can wait for the new version and hold the place in the old one's queue that the
+update needs. The changes come in id order, and the join by key keeps it."""
 
 
 async def count(connection: AsyncConnection, changes: Changes, now_ms: int) -> None:
