@@ -1,6 +1,7 @@
 """How a service runs: its event loop, its signals, its exit status."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,6 +18,9 @@ try:
 except ImportError:
     new_event_loop = asyncio.new_event_loop
 
+_COLLECT_AFTER_OBJECTS = 50_000
+"""Some ten megabytes of them."""
+
 log = structlog.get_logger()
 
 
@@ -25,9 +29,17 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
     `main` stops taking work once the event is set, drains what is in flight and returns.
     """
+    _collect_garbage_rarely()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         status = runner.run(_supervised(main))
     sys.exit(status)
+
+
+def _collect_garbage_rarely() -> None:
+    """Leave the code that is loaded out of garbage collection, and look at new objects in large lots: what a number
+    is made of dies by its reference count, so that a fifth of a sender's CPU went into looking for cycles."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 20)
 
 
 async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -41,7 +41,7 @@ def classify(
     """
     content = read_object(body)
     code, reason = own_words(content, conceal)
-    if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
+    if 200 <= status < 300 and code not in codes.temporary and code not in codes.permanent:
         return _accepted_or_unclear(status, content)
     if code in codes.permanent:
         return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
@@ -131,4 +131,5 @@ def _is_text_or_number(value: object) -> bool:
 
 def _printable(foreign: str, longest: int) -> str:
     """A provider's words without control characters, which neither a database nor a header takes."""
-    return "".join(character for character in foreign[:longest] if character.isprintable())
+    shown = foreign[:longest]
+    return shown if shown.isprintable() else "".join(character for character in shown if character.isprintable())

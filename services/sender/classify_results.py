@@ -42,7 +42,7 @@ def classify_results(
     content = read_object(body)
     results = content.get("results")
     code, _reason = own_words(content)
-    if 200 <= status < 300 and code not in codes.temporary | codes.permanent:
+    if 200 <= status < 300 and code not in codes.temporary and code not in codes.permanent:
         if not isinstance(results, list):
             return not_understood(status, "without results")
         entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now)

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.outcome import Verdict
 from shared.states import State
 
 OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
@@ -9,7 +10,8 @@ UNCLAIMED = Counter(
     "sms_sender_unclaimed_total", "Deliveries whose row could not be claimed, by what was done", ["step"]
 )
 UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can read")
-PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
+_PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
+PROVIDER_SECONDS = {verdict: _PROVIDER_SECONDS.labels(verdict) for verdict in Verdict}
 CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")
 CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down")
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from services.sender import metrics
@@ -200,8 +201,8 @@ class Pipeline:
         ]
         await when_ledger_answers(lambda: self._ledger.record(records, now))
         crash_at("sender.recorded")
-        for one in done:
-            metrics.OUTCOMES.labels(one.outcome.state).inc()
+        for state, number in Counter(one.outcome.state for one in done).items():
+            metrics.OUTCOMES.labels(state).inc(number)
         self._under_way.begin(self._settle(calls, now))
 
     async def _settle(self, calls: Sequence[Ended], now: int) -> None:

@@ -26,6 +26,8 @@ class Provider:
     def __init__(self, gateway: Gateway, pace: Pace, under_way: UnderWay) -> None:
         self._gateway, self._pace, self._under_way = gateway, pace, under_way
         self.circuit = Circuit()
+        self._in_flight = 0
+        metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
         self.max_recipients = gateway.max_recipients
         self.interval_s = pace.interval_s
         """From one call to the next, where there is a rate."""
@@ -45,15 +47,18 @@ class Provider:
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
         started_at_s = time.perf_counter()
-        with metrics.CALLS_IN_FLIGHT.track_inprogress():
+        self._in_flight += 1
+        try:
             answer = await self._gateway.send(messages)
+        finally:
+            self._in_flight -= 1
         whole = answer if isinstance(answer, CallResult) else most_telling(answer)
         held_until_s = self.circuit.held_until_s
         changed = self.circuit.record(whole, time.monotonic(), len(messages))
         self._note(changed=changed, reason=whole.reason)
         if whole.retry_after_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._pace.hold(whole.retry_after_s))
-        metrics.PROVIDER_SECONDS.labels(whole.verdict).observe(time.perf_counter() - started_at_s)
+        metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
     async def watch_gate(self) -> None:

@@ -41,7 +41,7 @@ _OUTCOMES = {
     "retry_at_ms": "bigint",
     "was_unclear": "boolean",
 }
-_STATE = tuple(_OUTCOMES).index("state")
+_SENT = {**KEYS, "attempt": "integer", "provider_status": "smallint", "provider_message_id": "text"}
 
 _MOVES = {
     **KEYS,
@@ -127,7 +127,7 @@ class SendingLedger:
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = with_rows(CLAIM, KEYS, sqlite=sqlite)
         self._claim_at_once = with_rows(CLAIM_AT_ONCE, _ATTEMPTS, sqlite=False)
-        self._sent_at_once = with_rows(SENT_AT_ONCE, _OUTCOMES, sqlite=False)
+        self._sent_at_once = with_rows(SENT_AT_ONCE, _SENT, sqlite=False)
         self._record = with_rows(RECORD, _OUTCOMES, sqlite=sqlite)
         self._move = with_rows(MOVE, _MOVES, sqlite=sqlite)
         self._attempts = AttemptWriter(sqlite=sqlite)
@@ -171,11 +171,11 @@ class SendingLedger:
 
     async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
         """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing."""
-        records = sorted((_record_values(item) for item in outcomes), key=lambda values: values[:2])
         if not self._database.is_sqlite:
-            records = await self._record_sent(records, now_ms)
-            if not records:
+            outcomes = await self._record_sent(outcomes, now_ms)
+            if not outcomes:
                 return
+        records = sorted((_record_values(item) for item in outcomes), key=lambda values: values[:2])
         changes: Changes = Counter()
         failed: set[Key] = set()
         async with self._database.writing() as connection:
@@ -197,15 +197,15 @@ class SendingLedger:
             await self._attempts.keep(connection, failed, now_ms)
             await count(connection, changes, now_ms)
 
-    async def _record_sent(self, records: Sequence[tuple[Any, ...]], now_ms: int) -> list[tuple[Any, ...]]:
-        """Write those that went well in one statement of PostgreSQL; the records that are left to write."""
-        sent = [values for values in records if values[_STATE] is State.SENT]
+    async def _record_sent(self, outcomes: Sequence[Recorded], now_ms: int) -> Sequence[Recorded]:
+        """Write those that went well in one statement of PostgreSQL; what is left to write."""
+        sent = [_sent_values(item) for item in outcomes if item.outcome.state is State.SENT]
         if not sent:
-            return list(records)
+            return outcomes
         async with self._database.each_by_itself() as connection:
-            found = await connection.execute(self._sent_at_once, {"rows": as_rows(sent, _OUTCOMES), "now_ms": now_ms})
+            found = await connection.execute(self._sent_at_once, {"rows": as_rows(sent, _SENT), "now_ms": now_ms})
             written = {(batch_id, row) for batch_id, row in found}
-        return [values for values in records if (values[0], values[1]) not in written]
+        return [item for item in outcomes if (item.batch_id, item.row) not in written]
 
     async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
         """Put rows into another state, each only if it still stands as it was read; the keys of those that did."""
@@ -276,6 +276,11 @@ def _row(record: Any) -> Row:
         batch_id, row, _STATES[state], *others,
         bool(was_unclear), _BATCH_STATES[batch_state], provider, on_unknown == "resend", expires_at_ms, bool(is_resent),
     ))  # fmt: skip
+
+
+def _sent_values(item: Recorded) -> tuple[Any, ...]:
+    outcome = item.outcome
+    return item.batch_id, item.row, item.attempt, outcome.provider_status, outcome.provider_message_id
 
 
 def _record_values(item: Recorded) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ messages = Table(
     Column("recoveries", SmallInteger, nullable=False, server_default=text("0")),
     Column("decision", Text),  # what an operator decided when it was unknown: sent, failed or resend
     Column("resent_in", _ID),  # the batch in which it is sent again: here it never is
-    postgresql_with={"fillfactor": "60"},
+    postgresql_with={"fillfactor": "35"},
     sqlite_with_rowid=False,
 )
 
