@@ -1,8 +1,9 @@
-"""What moves through a sender's stages."""
+"""What moves through a sender's stages: tuples, since a frozen dataclass takes several times as long to make."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
@@ -12,8 +13,7 @@ from shared.messages import OutboundMessage
 from shared.outcome import Outcome, RetryPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A delivery with the message in it."""
 
     delivery: Delivery
@@ -24,8 +24,7 @@ class Job:
         return self.message.batch_id, self.message.row
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A job whose row this sender holds; `row.attempt` counts the attempt that begins."""
 
     job: Job
@@ -36,8 +35,7 @@ class Claimed:
         return self.row.expires_at_ms is not None and self.row.expires_at_ms <= now_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A number with what came of its attempt."""
 
     claimed: Claimed

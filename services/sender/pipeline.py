@@ -30,7 +30,7 @@ from shared.micro_batch import next_batch
 from shared.outcome import Outcome
 from shared.states import State
 
-_MOST, _LINGER_S = 100, 0.003
+_MOST, _LINGER_S = 200, 0.003
 _GATHERING_S = 0.05
 
 

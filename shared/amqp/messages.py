@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from shared.topology import CRASH_LIMIT
 
@@ -14,8 +15,7 @@ _DELIVERIES, _ACQUISITIONS = "x-delivery-count", "x-acquired-count"
 Headers = Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A persistent message to publish; `expiration_ms` is its own TTL."""
 
     exchange: str
@@ -25,7 +25,7 @@ class Outgoing:
     message_id: str
     correlation_id: str
     timestamp_s: int
-    headers: Headers = field(default_factory=dict)
+    headers: Headers = MappingProxyType({})
     expiration_ms: int | None = None
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, case, func, or_, select, text, update
 
@@ -27,8 +27,7 @@ class RunningBatch:
     expires_at_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRow:
+class PendingRow(NamedTuple):
     """A number to publish. `recipient` is in full: what is published shows it masked."""
 
     row: int

@@ -105,8 +105,7 @@ class Claims:
     others: Mapping[Key, Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One attempt's outcome, to be written."""
 
     batch_id: str

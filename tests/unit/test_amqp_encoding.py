@@ -1,6 +1,5 @@
 """Frames that are encoded many at a time are those that pika would send one by one."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,7 +79,7 @@ def test_published_frames_are_pikas(messages: list[Outgoing]) -> None:
 
 
 def test_messages_that_share_all_but_their_id_keep_their_own_ids_and_bodies() -> None:
-    messages = [replace(MESSAGE, message_id=f"batch:{row}", body=b'{"row": %d}' % row) for row in range(1000)]
+    messages = [MESSAGE._replace(message_id=f"batch:{row}", body=b'{"row": %d}' % row) for row in range(1000)]
     assert b"".join(sent(messages)) == b"".join(map(by_pika, messages))
 
 
@@ -91,7 +90,7 @@ def test_a_thousand_messages_are_a_few_writes() -> None:
 def test_an_id_that_amqp_cannot_carry_sends_nothing_of_its_neighbours() -> None:
     wire: Any = Wire()
     with pytest.raises(ValueError, match="range"):
-        send_publishes(wire, [MESSAGE, replace(MESSAGE, message_id="x" * 256)], "sms-test")
+        send_publishes(wire, [MESSAGE, MESSAGE._replace(message_id="x" * 256)], "sms-test")
     assert wire.written == []
 
 

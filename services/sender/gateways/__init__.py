@@ -1,14 +1,12 @@
 """Gateways: how one provider is called. Each takes texts and returns what is known after the call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.outcome import CallResult
 
 
-@dataclass(frozen=True, slots=True)
-class TextMessage:
+class TextMessage(NamedTuple):
     """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text."""
 
     reference: str

@@ -1,14 +1,12 @@
 """Posting a body to a provider: one call, and what is known where no answer came."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.outcome import CallResult, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer; `body` is its first 512 KiB, `headers` are told apart without regard to case."""
 
     status: int
