@@ -1,6 +1,6 @@
 """Who drains a batch: our services, or a framework's dispatcher and two senders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ _SETTLED_WITHIN_S = 15
 
 
 class Contender(Protocol):
-    """`start` returns when it can be handed a batch; `pids` are its own processes, without broker and database."""
+    """`start` returns when it can be handed a batch."""
 
     name: str
 
@@ -28,8 +28,8 @@ class Contender(Protocol):
     def hand_in(self) -> None:
         """Hand in the batch; returns when it is accepted."""
 
-    def pids(self) -> list[int]:
-        """Its processes: whoever takes the batch, the dispatcher, the senders."""
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        """Its processes by what they do: whoever takes the batch, the dispatcher, the senders; no servers."""
 
     def stop(self) -> None:
         """End its processes."""
@@ -56,8 +56,9 @@ class Ours:
     def hand_in(self) -> None:
         self._last = self._client.post(self._body), "sent", self._count
 
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        api, dispatcher, *senders = (process.pid for process in self._processes)
+        return {"api": [api], "dispatcher": [dispatcher], "senders": senders}
 
     def stop(self) -> None:
         try:

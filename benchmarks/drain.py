@@ -9,6 +9,7 @@ from benchmarks.contenders import Contender
 from benchmarks.figures import rotated
 from benchmarks.parts import Parts
 
+BROKER, DATABASE, STUB = SERVERS = "broker", "database", "provider's stub"
 WARM_UP = 500
 """Numbers that go through before, so that connections are open and code is loaded."""
 _SETTLED_S = 1.0
@@ -18,18 +19,22 @@ _STARTING_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One batch of one contender: the rate, and per 10,000 numbers the CPU seconds; the peaks of its processes."""
+    """One batch of one contender: the rate, and per 10,000 numbers the CPU seconds of each part, its own processes and
+    the servers; the peaks of its own processes."""
 
     numbers_per_s: float
-    own_cpu_s: float
-    broker_cpu_s: float
-    database_cpu_s: float
+    cpu_s_by_part: dict[str, float]
     memory: usage.Memory
+
+    @property
+    def own_cpu_s(self) -> float:
+        """Of its own processes together."""
+        return sum(cpu_s for part, cpu_s in self.cpu_s_by_part.items() if part not in SERVERS)
 
     @property
     def cpu_s(self) -> float:
         """Of its processes, the broker and the database together."""
-        return self.own_cpu_s + self.broker_cpu_s + self.database_cpu_s
+        return self.own_cpu_s + self.cpu_s_by_part[BROKER] + self.cpu_s_by_part[DATABASE]
 
 
 def in_turns(parts: Parts, contenders: Sequence[Contender], rounds: int, count: int) -> dict[str, list[Drained]]:
@@ -54,8 +59,10 @@ def drained(parts: Parts, contender: Contender, count: int) -> Drained:
         # What is recorded and acknowledged after the last text is part of the work.
         time.sleep(_SETTLED_S)
         after = _cpu_s(parts, contender)
-        own, broker, database = (10_000 * (late - early) / count for early, late in zip(before, after, strict=True))
-        return Drained(count / took_s, own, broker, database, usage.memory(contender.pids()))
+        by_part = {part: 10_000 * (cpu_s - before[part]) / count for part, cpu_s in after.items()}
+        return Drained(
+            count / took_s, by_part, usage.memory([pid for pids in contender.pids().values() for pid in pids])
+        )
     finally:
         contender.stop()
 
@@ -69,5 +76,11 @@ def _hand_in(parts: Parts, contender: Contender, count: int, timeout_s: float) -
     return time.perf_counter() - began_s
 
 
-def _cpu_s(parts: Parts, contender: Contender) -> tuple[float, float, float]:
-    return usage.cpu_s(contender.pids()), parts.broker.cpu_s(), parts.database.cpu_s()
+def _cpu_s(parts: Parts, contender: Contender) -> dict[str, float]:
+    own = {part: usage.cpu_s(pids) for part, pids in contender.pids().items()}
+    return {
+        **own,
+        BROKER: parts.broker.cpu_s(),
+        DATABASE: parts.database.cpu_s(),
+        STUB: usage.cpu_s([parts.provider.pid]),
+    }

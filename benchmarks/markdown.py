@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.accept import LARGE, Accepting, Times
-from benchmarks.drain import Drained
+from benchmarks.contenders import OURS, OURS_MANY
+from benchmarks.drain import BROKER, DATABASE, Drained
 from benchmarks.figures import short
-from benchmarks.report import Report, comparisons, recipients
+from benchmarks.report import Report, comparisons, cpu_us_by_part, recipients
 
 
 def page(report: Report) -> str:
@@ -55,6 +56,12 @@ def _draining(draining: dict[str, list[Drained]]) -> Iterator[str]:
     yield "is the peak of the contender's own processes: added up, and of the largest.\n"
     heads = ["", "numbers/s", "slowest to fastest", "CPU s: own", "broker", "database", "memory MiB: all", "largest"]
     yield from _table(heads, ([name, *_drained(runs)] for name, runs in draining.items()))
+    ours = [name for name in (OURS, OURS_MANY) if name in draining]
+    if ours:
+        yield "## Where a number's CPU goes (µs)\n"
+        split = [cpu_us_by_part(draining[name]) for name in ours]
+        rows = ([part, *(short(by_part[part]) for by_part in split)] for part in split[0])
+        yield from _table(["", *ours], [*rows, ["together", *(short(sum(by_part.values())) for by_part in split)]])
 
 
 def _drained(runs: Sequence[Drained]) -> list[str]:
@@ -63,8 +70,8 @@ def _drained(runs: Sequence[Drained]) -> list[str]:
         _median(rates),
         f"{short(min(rates))} to {short(max(rates))}",
         _median(run.own_cpu_s for run in runs),
-        _median(run.broker_cpu_s for run in runs),
-        _median(run.database_cpu_s for run in runs),
+        _median(run.cpu_s_by_part[BROKER] for run in runs),
+        _median(run.cpu_s_by_part[DATABASE] for run in runs),
         _median(run.memory.sum_mib for run in runs),
         _median(run.memory.largest_mib for run in runs),
     ]

@@ -12,9 +12,9 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from benchmarks.accept import LARGE, Accepting
 from benchmarks.contenders import OURS, OURS_MANY
-from benchmarks.drain import Drained
+from benchmarks.drain import BROKER, DATABASE, Drained
 from benchmarks.figures import short
-from benchmarks.report import Report
+from benchmarks.report import Report, cpu_us_by_part
 from benchmarks.senders import MANY
 
 _OURS, _OTHERS, _BROKER, _DATABASE = "#1f6f8b", "#b8bec4", "#e0a458", "#8c6bb1"
@@ -47,6 +47,8 @@ def _panels(report: Report) -> list[Callable[[Axes], None]]:
         draining = report.draining
         panels += [lambda axis: _rates(axis, draining), lambda axis: _cpu(axis, draining)]
         panels += [lambda axis: _memory(axis, draining)]
+        if OURS in draining:
+            panels.append(lambda axis: _stages(axis, draining))
     if report.accepting:
         accepting = report.accepting
         panels.append(lambda axis: _accept(axis, accepting))
@@ -71,14 +73,36 @@ def _memory(axis: Axes, draining: dict[str, list[Drained]]) -> None:
 
 def _cpu(axis: Axes, draining: dict[str, list[Drained]]) -> None:
     names, left = [_broken(name) for name in draining], [0.0] * len(draining)
-    parts = {"its processes": "own_cpu_s", "broker": "broker_cpu_s", "database": "database_cpu_s"}
-    for (label, field), colour in zip(parts.items(), (_OURS, _BROKER, _DATABASE), strict=True):
-        widths = [statistics.median(getattr(run, field) for run in runs) for runs in draining.values()]
+    parts: dict[str, Callable[[Drained], float]] = {
+        "its processes": lambda run: run.own_cpu_s,
+        "broker": lambda run: run.cpu_s_by_part[BROKER],
+        "database": lambda run: run.cpu_s_by_part[DATABASE],
+    }
+    for (label, figure), colour in zip(parts.items(), (_OURS, _BROKER, _DATABASE), strict=True):
+        widths = [statistics.median(figure(run) for run in runs) for runs in draining.values()]
         axis.barh(names, widths, left=left, color=colour, label=label)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axis.invert_yaxis()
     axis.legend(frameon=False, fontsize=8)
     axis.set_title("CPU seconds per 10,000 numbers", loc="left")
+
+
+def _stages(axis: Axes, draining: dict[str, list[Drained]]) -> None:
+    """One bar for each part of the system, ours with one number per call and with a hundred beside each other."""
+    height = 0.4
+    for place, (name, colour) in enumerate(((OURS, _OURS), (OURS_MANY, _BROKER))):
+        if name not in draining:
+            continue
+        by_part = cpu_us_by_part(draining[name])
+        at = [row + place * height for row in range(len(by_part))]
+        drawn = axis.barh(at, list(by_part.values()), height, color=colour, label=name)
+        axis.bar_label(drawn, [short(value) for value in by_part.values()], padding=4)
+        if place == 0:
+            axis.set_yticks([row + height / 2 for row in range(len(by_part))], list(by_part))
+    axis.invert_yaxis()
+    axis.margins(x=0.18)
+    axis.legend(frameon=False, fontsize=8)
+    axis.set_title("Where a number's CPU goes: µs", loc="left")
 
 
 def _accept(axis: Axes, accepting: Accepting) -> None:

@@ -50,6 +50,12 @@ class Provider:
         """Of `messages` (one text a call), `slow` (the same after 100 ms) or `batches` (many texts a call)."""
         return f"http://127.0.0.1:{self._port}/{path}"
 
+    @property
+    def pid(self) -> int:
+        """Its main process, whose child does the work."""
+        assert self._process is not None
+        return self._process.pid
+
     def texts(self) -> int:
         """How many texts it has taken."""
         self._looking.request("GET", "/texts")

@@ -1,7 +1,7 @@
 """All that one run has measured, and the comparisons that follow from it. No I/O."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.accept import Accepting
@@ -48,6 +48,15 @@ def frameworks_by_rate(draining: dict[str, list[Drained]]) -> list[str]:
     """The frameworks, the fastest (by its median) first."""
     names = [name for name in draining if name not in (OURS, OURS_MANY)]
     return sorted(names, key=lambda name: -statistics.median(run.numbers_per_s for run in draining[name]))
+
+
+def cpu_us_by_part(runs: Sequence[Drained]) -> dict[str, float]:
+    """The microseconds that one number costs each part, medians of the rounds."""
+    us_per_number = 1_000_000 / 10_000
+    return {
+        part: us_per_number * statistics.median(run.cpu_s_by_part[part] for run in runs)
+        for part in runs[0].cpu_s_by_part
+    }
 
 
 def recipients(count: int) -> str:

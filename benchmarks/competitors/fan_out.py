@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from benchmarks.competitors import Framework
@@ -44,8 +44,8 @@ class FanOut:
         self._say("go")
         self._hear("done")
 
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._workers]
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        return {"workers": [process.pid for process in self._workers]}
 
     def stop(self) -> None:
         assert self._front.stdin is not None

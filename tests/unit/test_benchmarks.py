@@ -5,7 +5,7 @@ import pytest
 from benchmarks import markdown
 from benchmarks.accept import Accepting, Times
 from benchmarks.contenders import OURS
-from benchmarks.drain import Drained
+from benchmarks.drain import BROKER, DATABASE, STUB, Drained
 from benchmarks.figures import Ratio, percentile, ratio, rotated, short, tenth_rates
 from benchmarks.report import Report, comparisons, frameworks_by_rate
 from benchmarks.senders import Scaling
@@ -16,7 +16,8 @@ SLOW, FAST = "Slow", "Fast"
 
 
 def drained(numbers_per_s: float) -> Drained:
-    return Drained(numbers_per_s, own_cpu_s=1, broker_cpu_s=2, database_cpu_s=3, memory=Memory(40, 20))
+    cpu_s_by_part = {"workers": 1.0, BROKER: 2.0, DATABASE: 3.0, STUB: 0.5}
+    return Drained(numbers_per_s, cpu_s_by_part, Memory(40, 20))
 
 
 def report() -> Report:
@@ -113,3 +114,9 @@ def test_a_page_of_a_part_has_no_empty_tables() -> None:
     page = markdown.page(Report({"machine": "a small one"}, splitting=Splitting([10_000], [20_000])))
     assert "## Draining" not in page
     assert "## Accepting" not in page
+
+
+def test_the_page_says_what_each_part_costs_a_number() -> None:
+    page = markdown.page(report())
+    assert "| workers | 100 |" in page
+    assert "| together | 650 |" in page
