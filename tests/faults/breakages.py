@@ -102,7 +102,13 @@ BREAKAGES = (
     ),
     Breakage(
         "every service: one ack stands for deliveries that are still in work",
-        (Edit("shared/amqp/acking.py", "*((tag, False) for tag in sorted(fresh))", "*([(max(fresh), True)] if fresh else [])"),),
+        (
+            Edit(
+                "shared/amqp/acking.py",
+                "*((tag, False) for tag in sorted(fresh))",
+                "*([(max(fresh), True)] if fresh else [])",
+            ),
+        ),
         (6,),
         "calls_of_a_killed and hold",
     ),
