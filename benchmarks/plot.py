@@ -23,12 +23,19 @@ Bars = dict[str, Sequence[float]]
 
 
 def draw(report: Report, into: Path) -> None:
-    """Write `latest.svg` and `latest.png`; the same report gives the same SVG."""
+    """Write `latest.svg` and `latest.png`, and `stages` of both kinds; the same report gives the same SVG."""
     matplotlib.use("agg")
     matplotlib.rcParams.update({"svg.hashsalt": "sms-batch", "font.size": 9, "axes.spines.top": False})
-    panels = _panels(report)
-    rows = math.ceil(len(panels) / 2)
-    figure, axes = pyplot.subplots(rows, 2, figsize=(11, 3 * rows + 0.5), squeeze=False)
+    _figure(report, _panels(report), into / "latest")
+    if report.draining and OURS in report.draining:
+        draining = report.draining
+        _figure(report, [lambda axis: _stages(axis, draining)], into / "stages")
+
+
+def _figure(report: Report, panels: Sequence[Callable[[Axes], None]], file: Path) -> None:
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(5.5 * columns, 3 * rows + 0.5), squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -36,8 +43,8 @@ def draw(report: Report, into: Path) -> None:
         axis.spines["right"].set_visible(False)
     figure.suptitle(f"{report.about['machine']}\n{report.about['broker']}, {report.about['database']}", fontsize=8)
     figure.tight_layout()
-    figure.savefig(into / "latest.svg", metadata={"Date": None})
-    figure.savefig(into / "latest.png", dpi=150)
+    figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(file.with_suffix(".png"), dpi=150)
     pyplot.close(figure)
 
 
@@ -47,8 +54,6 @@ def _panels(report: Report) -> list[Callable[[Axes], None]]:
         draining = report.draining
         panels += [lambda axis: _rates(axis, draining), lambda axis: _cpu(axis, draining)]
         panels += [lambda axis: _memory(axis, draining)]
-        if OURS in draining:
-            panels.append(lambda axis: _stages(axis, draining))
     if report.accepting:
         accepting = report.accepting
         panels.append(lambda axis: _accept(axis, accepting))
