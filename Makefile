@@ -55,12 +55,12 @@ test: venv-dev ## Install what the tests need, and run all of them
 	@tools/setup.sh packages test
 	.venv/bin/pytest
 
-faults: venv-dev ## Every fault scenario on every broker, and the table of what came of them (an hour)
+faults: venv-dev ## Every fault scenario on every broker, and the table of what came of them (90 minutes)
 	@tools/setup.sh packages test
 	@mkdir -p .run
 	.venv/bin/pytest tests/faults --all-faults --seeds $(SEEDS) --faults-table .run/faults.md
 
-faults-selfcheck: venv-dev ## Break the code in twenty ways, and see that the fault suite notices each (half an hour)
+faults-selfcheck: venv-dev ## Break the code in more than twenty ways, and see that the fault suite notices each (half an hour)
 	@tools/setup.sh packages test
 	$(PYTHON_IN_VENV) -m tests.faults.selfcheck
 

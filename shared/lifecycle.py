@@ -18,28 +18,27 @@ try:
 except ImportError:
     new_event_loop = asyncio.new_event_loop
 
-_COLLECT_AFTER_OBJECTS = 50_000
-"""Some ten megabytes of them."""
-
 log = structlog.get_logger()
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run(main: Callable[[asyncio.Event], Awaitable[None]], *, collect_after: int | None = None) -> None:
     """Run `main` with an event that SIGTERM or SIGINT sets; exit 0 when it returns, 1 with a line when it fails.
 
-    `main` stops taking work once the event is set, drains what is in flight and returns.
+    `main` stops taking work once the event is set, drains what is in flight and returns. `collect_after` is how many
+    objects are made between two looks for cycles among them, where Python's own 700 are too few.
     """
-    _collect_garbage_rarely()
+    _collect_garbage_in_lots(collect_after)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         status = runner.run(_supervised(main))
     sys.exit(status)
 
 
-def _collect_garbage_rarely() -> None:
-    """Leave the code that is loaded out of garbage collection, and look at new objects in large lots: what a number
-    is made of dies by its reference count, so that a fifth of a sender's CPU went into looking for cycles."""
+def _collect_garbage_in_lots(collect_after: int | None) -> None:
+    """Keep the code that is loaded out of garbage collection; what is new is looked at in lots of the given size."""
+    gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 20)
+    if collect_after is not None:
+        gc.set_threshold(collect_after)
 
 
 async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

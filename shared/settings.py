@@ -84,7 +84,7 @@ class WorkerSettings(Settings):
     provider_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 10
     """How long a provider call may take; dispatchers know by it when a claim is dead."""
     provider_max_recipients: Annotated[int, Field(ge=1, le=100)] = 1
-    """How many numbers one provider call may have, up to a sender's micro-batch; above 1 calls have another format."""
+    """How many numbers one provider call may have; above 1 calls have another format."""
     recover_after_s: Annotated[FiniteFloat, Field(gt=0)] = 900
     """How long a number may stand still before the dispatcher holds its message to be lost."""
     health_host: str = "127.0.0.1"

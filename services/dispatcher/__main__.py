@@ -27,12 +27,15 @@ from shared.topology import BATCHES
 _BATCHES_AT_ONCE = 4
 """Batch messages in work: a small one does not wait for a big one, and memory stays bounded."""
 
+_COLLECT_AFTER = 10_000
+"""Less than a sender: one of its objects may be a batch message of 15 MiB."""
+
 
 def main() -> None:
     """Run a dispatcher until it is told to stop."""
     settings = load_or_exit(DispatcherSettings)
     logs.configure("dispatcher", settings.log_level)
-    lifecycle.run(lambda stop: serve(settings, stop))
+    lifecycle.run(lambda stop: serve(settings, stop), collect_after=_COLLECT_AFTER)
 
 
 async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:

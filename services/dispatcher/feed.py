@@ -13,6 +13,7 @@ from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.errors import LedgerUnavailable
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
@@ -95,7 +96,10 @@ class Feeder:
         self._stopping = True
         while self._chunks:
             await asyncio.wait(self._chunks)
-        await self._ledger.release(self._dispatcher)
+        try:
+            await self._ledger.release(self._dispatcher)
+        except LedgerUnavailable as error:
+            log.warning("leases_run_out_by_themselves", reason=str(error))
 
     async def _pause(self, longest_s: float) -> None:
         try:

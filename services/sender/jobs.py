@@ -1,4 +1,7 @@
-"""What moves through a sender's stages: tuples, since a frozen dataclass takes several times as long to make."""
+"""What moves through a sender's stages.
+
+What is made for every number is a tuple: a frozen dataclass takes several times as long.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence

@@ -31,6 +31,8 @@ from shared.outcome import Outcome
 from shared.states import State
 
 _MOST, _LINGER_S = 200, 0.003
+_MOST_IN_CALLS = 100
+"""Where several numbers share a call: what is left over from full calls then fills up the next one."""
 _GATHERING_S = 0.05
 
 
@@ -55,6 +57,7 @@ class Pipeline:
         self._under_way = UnderWay()
         self._provider = Provider(*calling, self._under_way)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
+        self._most = _MOST if self._provider.max_recipients == 1 else _MOST_IN_CALLS
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._closing = False
 
@@ -88,7 +91,7 @@ class Pipeline:
 
     async def _claiming(self) -> None:
         while True:
-            arrived = await next_batch(self._arrivals, self._provider.most_numbers(_MOST), _LINGER_S)
+            arrived = await next_batch(self._arrivals, self._provider.most_numbers(self._most), _LINGER_S)
             deliveries, suspects = told_apart(arrived)
             if suspects:
                 self._suspects += suspects

@@ -50,7 +50,7 @@ only, and not until a busy process gets round to it.
 
 The batch's row is not locked by a query of its own first: while one statement locks and then updates a row that others
 have changed since it began, another can wait for the new version and hold the place in the old one's queue that the
-update needs. The changes come in id order, and the join by key keeps it."""
+update needs. The changes come in id order, and the join by key (`_PLANS_BY_KEY` of the connection) keeps it."""
 
 
 async def count(connection: AsyncConnection, changes: Changes, now_ms: int) -> None:

@@ -99,9 +99,8 @@ class FeedingLedger:
     async def release(self, dispatcher: str) -> None:
         """Give every lease back, so that another dispatcher takes over at once."""
         async with self._database.writing() as connection:
-            held = select(batches.c.id).where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > 0)
-            in_order = held.order_by(batches.c.id).with_for_update()
-            await connection.execute(update(batches).where(batches.c.id.in_(in_order)).values(fed_until_ms=0))
+            held = batches.c.fed_by == dispatcher, batches.c.fed_until_ms > 0
+            await connection.execute(update(batches).where(*held).values(fed_until_ms=0))
 
     async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
         """The next pending rows behind `after_row`, in row order, at most `limit`; none of a batch that does not run

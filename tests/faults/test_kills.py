@@ -1,6 +1,7 @@
 """Processes that are killed, at named points and in the middle of their work."""
 
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -36,8 +37,10 @@ def doomed(trio: Trio, module: str, crash_at: str, **settings: str) -> ServicePr
 
 
 def died(service: ServiceProcess) -> bool:
-    """Wait for its death, which was a kill -9."""
-    return service.wait(120) == -signal.SIGKILL
+    """Wait for its death, which was a kill -9, and until PostgreSQL has ended the statement that it was sent last."""
+    ended = service.wait(120)
+    time.sleep(1)
+    return ended == -signal.SIGKILL
 
 
 def ends_as(trio: Trio, batch_id: str) -> Counter[str]:

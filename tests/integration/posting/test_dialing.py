@@ -11,8 +11,7 @@ from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.dialing import Dialer
 from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer
-from shared.outcome import CallResult
-from tests.support.scripted_provider import ACCEPTED, Peer, always, call_over, opened, port_of, scripted
+from tests.support.scripted_provider import ACCEPTED, always, call_over, opened, port_of, scripted
 
 
 class Names:
@@ -113,16 +112,6 @@ async def _dialed(dialer: Dialer, times: int = 1) -> None:
 
 def _dialer(names: Names, addresses_good_for_s: float = 60) -> Dialer:
     return Dialer("provider.example", KnownAddresses("provider.example", 80, names, addresses_good_for_s), None)
-
-
-async def test_a_provider_is_asked_for_a_few_new_connections_at_a_time() -> None:
-    async with scripted(Peer.until_left) as provider:  # nobody ever answers the TLS handshake
-        url = f"https://127.0.0.1:{port_of(provider)}/messages"
-        async with opened(url, timeout_s=1) as poster:
-            results = await asyncio.gather(*(poster.post(b"{}") for _ in range(100)))
-        assert {type(result) for result in results} == {CallResult}
-        assert {result.code for result in results if isinstance(result, CallResult)} == {"connect_failed"}
-        assert len(provider.peers) == 16
 
 
 async def test_a_hundred_calls_at_once_are_all_made() -> None:

@@ -10,10 +10,6 @@ from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer, not_answered, not_connected
 from shared.outcome import CallResult
 
-_DIALS_AT_ONCE = 16
-"""A provider that is called by five senders would else be asked for a thousand connections in one moment, more than its
-queue of new ones may hold; what is written on one that it has dropped from there gets no answer."""
-
 
 class HttpPoster:
     """A call takes an idle connection or makes one; how many are in flight is the prefetch's to bound.
@@ -27,7 +23,6 @@ class HttpPoster:
         self._too_late = not_answered(timeout_s)
         self._idle = IdleConnections()
         self._dialer: Dialer | None = None
-        self._dials = asyncio.Semaphore(_DIALS_AT_ONCE)
 
     async def open(self) -> None:
         """Read the certificates; connections are made when they are needed."""
@@ -56,10 +51,7 @@ class HttpPoster:
         return result
 
     async def _connected(self, dialer: Dialer) -> Connection:
-        async with asyncio.timeout(self._timeout_s / 2), self._dials:
-            # Another call may have brought one back while this one waited.
-            if idle := self._idle.take():
-                return idle
-            connection = Connection(self._idle.discard)
+        connection = Connection(self._idle.discard)
+        async with asyncio.timeout(self._timeout_s / 2):
             await dialer.dial(connection)
         return connection
