@@ -89,28 +89,16 @@ BREAKAGES = (
         "during_its_calls and hold or calls_of_a_killed and hold or nobody_recorded and hold or unclear_answer",
     ),
     Breakage(
-        "sender: an answer that comes late overwrites what was held meanwhile",
-        (
-            Edit(
-                "shared/ledger/sending_sql.py",
-                "WHERE m.attempt = w.attempt AND m.state = 'sending'\n",
-                "WHERE m.attempt = w.attempt\n",
-            ),
-        ),
-        (6,),
-        "stood_still",
-    ),
-    Breakage(
-        "every service: one ack stands for deliveries that are still in work",
+        "every service: one ack stands for all that is in hand",
         (
             Edit(
                 "shared/amqp/acking.py",
-                "*((tag, False) for tag in sorted(fresh))",
-                "*([(max(fresh), True)] if fresh else [])",
+                "return [*through, *((tag, False) for tag in sorted(fresh))]",
+                "return [(0, True)]",
             ),
         ),
-        (6,),
-        "calls_of_a_killed and hold",
+        (8,),
+        "recorded_is_skipped and 250",
     ),
     Breakage(
         "dispatcher: a lost connection counts as a confirm",
