@@ -5,6 +5,8 @@
 SENDERS ?= 3
 # of the random killer in `make faults`
 SEEDS ?= 20
+# processes that share the tests of `make test`; most of the time they wait for services, brokers and deadlines
+WORKERS ?= 3
 # docker or local; found out only by the targets that use it
 WITH ?= $(shell tools/setup.sh engine)
 PYTHON_IN_VENV := .venv/bin/python
@@ -18,7 +20,7 @@ STYLED := services shared tools tests $(wildcard benchmarks)
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults)"
+	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults), WORKERS=$(WORKERS) (of make test)"
 
 run: ## Start everything, send the sample batch, say where to look
 	@$(MAKE) --no-print-directory run-$(WITH)
@@ -53,7 +55,7 @@ clean: stop ## Stop everything and delete its data; .env stays
 
 test: venv-dev ## Install what the tests need, and run all of them
 	@tools/setup.sh packages test
-	.venv/bin/pytest
+	.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 faults: venv-dev ## Every fault scenario on every broker, and the table of what came of them (90 minutes)
 	@tools/setup.sh packages test

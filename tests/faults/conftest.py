@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import FINAL, TIERS_S, Trio
 
 _HERE = Path(__file__).parent
-_RUNS: list["FaultRun"] = []
+_PROPERTY = "fault"
+_RUNS: list[Line] = []
 
 
-class FaultRun(Line):
-    """One run of one scenario: a line of the table, and the check that every run ends with."""
+class FaultRun:
+    """One run of one scenario, with the check that every run ends with; `line` is what the table says of it."""
 
-    longest_wait_s: float | None = None
+    def __init__(self, line: Line, longest_wait_s: float | None) -> None:
+        self.line, self.longest_wait_s = line, longest_wait_s
+        self.began_at_s = time.monotonic()
 
     def conserved(
         self,
@@ -44,8 +48,8 @@ class FaultRun(Line):
         assert batch_ids
         unfinished = _unfinished(trio, batch_ids, self.longest_wait_s or timeout_s)
         found = tally(trio, batch_ids, may_repeat=may_repeat)
-        self.seen.add(found)
-        versions.note(trio)
+        self.line.seen.add(found)
+        self.line.versions.update(versions.seen(trio))
         assert (found.lost, found.sent_twice, found.flaws, unfinished) == (0, 0, [], {})
         status, said = audited(trio, batch_ids, strict=strict)
         assert status == 0, said
@@ -102,12 +106,12 @@ def fault(request: pytest.FixtureRequest) -> Iterator[FaultRun]:
     """This run's line of the table."""
     marker = request.node.get_closest_marker("scenario")
     assert marker is not None, "a fault test names its scenario: @pytest.mark.scenario(3, 'title')"
-    run = FaultRun(marker.args[0], marker.args[1], _kind(request.node) or "-")
-    run.longest_wait_s = request.config.getoption("--finish-within")
-    _RUNS.append(run)
+    line = Line(marker.args[0], marker.args[1], _kind(request.node) or "-")
+    run = FaultRun(line, request.config.getoption("--finish-within"))
     yield run
-    run.seconds = time.monotonic() - run.began_at_s
-    run.passed = getattr(request.node, "call_passed", False)
+    line.seconds = time.monotonic() - run.began_at_s
+    line.passed = getattr(request.node, "call_passed", False)
+    request.node.user_properties.append((_PROPERTY, asdict(line)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -149,6 +153,12 @@ def trio_on(broker: OwnBroker, simulator: ServiceProcess, settings: dict[str, st
     return Trio(vhost, simulator, {**settings, "SMS_AMQP_URL": vhost.amqp_url}, start)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Lines come with the report of a test's end, from whichever process ran it."""
+    if report.when == "teardown":
+        _RUNS.extend(Line.read(value) for name, value in report.user_properties if name == _PROPERTY)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _RUNS:
         return
@@ -157,4 +167,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in lines:
         terminalreporter.write_line(line)
     if file := terminalreporter.config.getoption("--faults-table"):
-        Path(file).write_text("\n".join([*lines, "", versions.sentence()]) + "\n")
+        Path(file).write_text("\n".join([*lines, "", versions.sentence(_RUNS)]) + "\n")

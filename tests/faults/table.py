@@ -1,24 +1,29 @@
 """What came of the faults, as a Markdown table; pure."""
 
-import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from tests.faults.conservation import Tally
 
 
 @dataclass
 class Line:
-    """One run of one scenario."""
+    """One run of one scenario, and on which versions."""
 
     scenario: int
     title: str
     broker: str
-    began_at_s: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     seen: Tally = field(default_factory=Tally)
     passed: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """A line from its `dataclasses.asdict`."""
+        return cls(**{**values, "seen": Tally(**values["seen"])})
 
 
 def table(runs: Sequence[Line]) -> list[str]:
