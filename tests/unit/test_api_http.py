@@ -13,10 +13,11 @@ from openapi_spec_validator import validate
 from services.api.app import build_app, build_parts
 from services.api.openapi import build_openapi
 from services.api.settings import ApiSettings
-from shared.ids import new_batch_id
+from shared.ids import keyed_batch_id
 
 Client = TestClient[Any, Any]
 KEYED = {"SMS_API_KEYS": "secret-one,secret-two", "SMS_CORS_ORIGINS": "https://a.example"}
+BATCH_ID = keyed_batch_id("principal", "key")
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -61,7 +62,7 @@ BATCH = b'{"recipients": ["1"], "content": "x"}'
         ("GET", "/v1/batches/00000000-0000-0000-0000-000000000000/events", {}, None, 404),
         ("POST", "/v1/batches/not-an-id/cancel", {}, None, 404),
         ("GET", "/v1/batches/00000000-0000-0000-0000-000000000000/pause", {}, None, 405),
-        ("POST", f"/v1/batches/{new_batch_id(1)}/resume", {}, None, 503),
+        ("POST", f"/v1/batches/{BATCH_ID}/resume", {}, None, 503),
         ("GET", "/docs/../settings.py", {}, None, 404),
         ("GET", "/docs/docs.html", {}, None, 404),
         ("DELETE", "/v1/batches", {}, None, 405),
@@ -101,7 +102,7 @@ async def test_every_error_is_a_problem_document(
 async def test_a_batch_of_ours_that_is_not_written_yet_is_503_without_a_ledger(serve: Any) -> None:
     client = await serve()
     for below in ("", "/messages", "/events"):
-        answer = await client.get(f"/v1/batches/{new_batch_id(1)}{below}")
+        answer = await client.get(f"/v1/batches/{BATCH_ID}{below}")
         assert answer.status == 503
         await problem(answer)
 

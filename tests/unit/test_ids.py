@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shared.ids import is_ours, keyed_batch_id, new_batch_id
 
 HEX = "0123456789abcdef"
+OURS = keyed_batch_id("principal", "key")
 times_ms = st.integers(0, 2**48 - 1)
 ours = times_ms.map(new_batch_id) | st.builds(keyed_batch_id, st.text(max_size=20), st.text(max_size=40))
 
@@ -63,12 +64,12 @@ def test_another_client_or_another_key_has_another_id(principal: str, key: str) 
         "12",
         str(uuid.UUID(int=0)),
         "6f1b3c9e-7b0e-4f6e-9d43-0f5b8f0f2f11",
-        new_batch_id(1).replace("-", ""),
-        "{" + new_batch_id(1) + "}",
-        "urn:uuid:" + new_batch_id(1),
-        new_batch_id(1) + "\n",
-        " " + new_batch_id(1),
-        "0198C0DE" + new_batch_id(1)[8:],
+        OURS.replace("-", ""),
+        "{" + OURS + "}",
+        "urn:uuid:" + OURS,
+        OURS + "\n",
+        " " + OURS,
+        "0198C0DE" + OURS[8:],
     ],
 )
 def test_anything_else_is_not_ours(other: str) -> None:
@@ -76,6 +77,5 @@ def test_anything_else_is_not_ours(other: str) -> None:
 
 
 def test_our_own_id_in_capitals_is_not_ours() -> None:
-    batch_id = keyed_batch_id("principal", "key")
-    assert batch_id.upper() != batch_id
-    assert not is_ours(batch_id.upper())
+    assert OURS.upper() != OURS
+    assert not is_ours(OURS.upper())
