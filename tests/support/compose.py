@@ -124,6 +124,19 @@ class Compose:
         counts: dict[str, int] = answer.json()["counts"]
         return counts
 
+    @contextmanager
+    def slow_provider(self, delay_s: float) -> Iterator[None]:
+        """Each call takes so long within the block, so that there is time to do something in the middle of a batch."""
+        self._behave(mode="slow", delay_s=delay_s)
+        try:
+            yield
+        finally:
+            self._behave(mode="accept")
+
+    def _behave(self, **behaviour: Any) -> None:
+        url = f"{self.simulator_url}/behaviour"
+        requests.put(url, json=behaviour, timeout=_REQUEST_TIMEOUT_S).raise_for_status()
+
     @property
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_key}"}
