@@ -11,6 +11,7 @@ import requests
 from testcontainers.community.rabbitmq import RabbitMqContainer
 
 from tests.support.machine import has_docker, missing
+from tests.support.processes import eventually
 from tools.node import Node, NotInstalledError
 
 _TIMEOUT_S = 30
@@ -103,11 +104,20 @@ def running_node(folder: Path) -> Iterator[Broker]:
         node.stop()
 
 
+def _made(broker: Broker, vhost: str) -> bool:
+    """Whether the virtual host is there; a broker that has just started may not make one yet."""
+    try:
+        broker.api("PUT", f"vhosts/{vhost}")
+    except requests.RequestException:
+        return False
+    return True
+
+
 @contextmanager
 def own_vhost(broker: Broker) -> Iterator[Vhost]:
     """A fresh virtual host, removed at the end."""
     name = f"test-{secrets.token_hex(4)}"
-    broker.api("PUT", f"vhosts/{name}")
+    eventually(lambda: _made(broker, name))
     try:
         yield Vhost(broker, name)
     finally:
