@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,9 @@ def _made(broker: Broker, vhost: str) -> bool:
 def own_vhost(broker: Broker) -> Iterator[Vhost]:
     """A fresh virtual host, removed at the end."""
     name = f"test-{secrets.token_hex(4)}"
-    eventually(lambda: _made(broker, name))
+    with suppress(AssertionError):
+        eventually(lambda: _made(broker, name))
+    broker.api("PUT", f"vhosts/{name}")  # the same again changes nothing; where it never worked, this says why
     try:
         yield Vhost(broker, name)
     finally:
