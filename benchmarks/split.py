@@ -24,8 +24,8 @@ def measured(parts: Parts, rounds: int, count: int) -> Splitting:
     """Ours and the C client in turns, with the same message to the same queue; no sender runs."""
     queue, client_in_c = outbound_queue(Lane.BULK), native.compiled(parts.folder)
     api = parts.start("services.api")
-    # As deep as the batch: with its default the dispatcher would wait for senders.
-    dispatcher = parts.start("services.dispatcher", SMS_OUTBOUND_DEPTH=str(count))
+    # Deeper than the batch: with its default the dispatcher would wait for senders.
+    dispatcher = parts.start("services.dispatcher", SMS_OUTBOUND_DEPTH=str(2 * count))
     seen = Splitting([], [])
     with Client(api.url) as client:
         for turn in range(rounds):

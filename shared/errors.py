@@ -45,6 +45,11 @@ class LedgerUnavailable(SmsBatchError):
     """The database cannot be reached at the moment."""
 
 
+class LedgerBroken(SmsBatchError):
+    """The database refuses a statement for good: a missing table or privilege, damage, or a defect of ours; the service
+    ends."""
+
+
 class BatchConflict(SmsBatchError):
     """A batch with this id and another content is already in the ledger."""
 

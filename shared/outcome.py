@@ -1,7 +1,8 @@
 """What a provider call came to, and what that means for the number."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from shared.retry import JITTER
 from shared.states import State
@@ -16,8 +17,7 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"  # it may have been sent
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(NamedTuple):
     """One provider call: the verdict, and the provider's own words for it.
 
     `code` and `reason` go into dead letters and the ledger: no full number, no text. `retry_after_s` is the pause
@@ -44,8 +44,7 @@ class RetryPolicy:
     tiers_s: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A number's next state, with what explains it; `retry_at_ms` only with `State.RETRYING`.
 
     `unclear` is set where this attempt may have been sent, whatever the state says of the number.
@@ -90,7 +89,7 @@ def mindful(outcome: Outcome, *, was_unclear: bool) -> Outcome:
     if not was_unclear or outcome.state not in (State.FAILED, State.EXPIRED, State.CANCELLED):
         return outcome
     reason = f"{outcome.reason or 'The batch was cancelled'}; an earlier attempt may have been sent"
-    return replace(outcome, state=State.UNKNOWN, code=outcome.code or outcome.state.value, reason=reason)
+    return outcome._replace(state=State.UNKNOWN, code=outcome.code or outcome.state.value, reason=reason)
 
 
 def expired(last: CallResult | None = None) -> Outcome:

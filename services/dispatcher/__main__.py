@@ -9,6 +9,7 @@ from functools import partial
 from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, InHand, Ledgers
+from services.dispatcher.marking import Marker
 from services.dispatcher.recovery import Patience, QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
 from shared import lifecycle, logs
@@ -56,7 +57,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     )
     watch = QueueWatch(consumer.depth)
     feeding = FeedingLedger(database)
-    feeder = Feeder(feeding, publisher, watch.depth, settings.outbound_depth, name)
+    marker = Marker(feeding)
+    feeder = Feeder(feeding, publisher, marker, watch.depth, settings.outbound_depth, name)
     intake = IntakeLedger(database)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)), publisher, settings.default_region, name, feeder.wake
@@ -77,6 +79,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         for work, task_name in (
             (publisher.run(), "publisher"),
             (feeder.run(), "feeder"),
+            (marker.run(), "marker"),
             (recovery.run(), "recovery"),
             (backlog.run(), "backlog"),
             (consumer.run(), "consumer"),

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from services.dispatcher import metrics
+from services.dispatcher.marking import Marker
 from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
@@ -22,6 +23,8 @@ from shared.topology import OUTBOUND, Lane, outbound_queue
 
 _CHUNK = 500
 _CHUNKS_IN_FLIGHT = 4
+_LEAST_ROOM = 1 / 4
+"""A turn costs the same for one number as for a chunk: so much of the bound is to be free first, or a chunk."""
 _CONFIRM_TIMEOUT_S = 15
 _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
@@ -58,15 +61,18 @@ class _Hold:
 
 
 class Feeder:
-    """Publishes pending numbers, then marks them queued.
+    """Publishes pending numbers, and has them marked queued afterwards.
 
     In this order a crash leaves rows pending that are on the queue already; they are published once more, and the
     claim lets only one copy be sent. The other order would leave rows queued that are nowhere.
     """
 
-    def __init__(self, ledger: FeedingLedger, publisher: Publisher, depth: Depth, bound: int, dispatcher: str) -> None:
-        self._ledger, self._publisher, self._depth = ledger, publisher, depth
+    def __init__(
+        self, ledger: FeedingLedger, publisher: Publisher, marker: Marker, depth: Depth, bound: int, dispatcher: str
+    ) -> None:
+        self._ledger, self._publisher, self._marker, self._depth = ledger, publisher, marker, depth
         self._bound, self._dispatcher = bound, dispatcher
+        marker.marked = self._look_again
         self._fed: dict[str, _Fed] = {}
         self._holds = {lane: _Hold() for lane in Lane}
         self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
@@ -97,6 +103,12 @@ class Feeder:
         while self._chunks:
             await asyncio.wait(self._chunks)
         try:
+            await self._marker.drain()
+        finally:
+            await self._release()
+
+    async def _release(self) -> None:
+        try:
             await self._ledger.release(self._dispatcher)
         except LedgerUnavailable as error:
             log.warning("leases_run_out_by_themselves", reason=str(error))
@@ -116,8 +128,11 @@ class Feeder:
         leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now_ms(), _LEASE_MS))
         now, running = now_ms(), {batch.batch_id: batch for batch in leased}
         # Those that wait for their turn keep their places.
+        fed_before = self._fed.keys()
         kept = {batch_id: fed for batch_id, fed in self._fed.items() if batch_id in running}
         self._fed = {**kept, **{batch_id: _Fed(batch) for batch_id, batch in running.items() if batch_id not in kept}}
+        for batch_id in fed_before - self._fed.keys():
+            self._marker.hurry(batch_id)
         metrics.RUNNING.set(len(self._fed))
         for fed in self._fed.values():
             if fed.batch.expires_at_ms is not None and fed.batch.expires_at_ms <= now:
@@ -125,9 +140,9 @@ class Feeder:
 
     async def _feed_lane(self, lane: Lane) -> bool:
         """One turn of every batch of the lane, as far as there is room; whether to come again soon: something was
-        published, or there will be room as soon as senders have taken some."""
+        published, or there will be room once senders have taken some."""
         batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
-        if not batches or not self._publisher.is_ready or self._stopping:
+        if not batches or not self._publisher.is_ready or self._stopping or self._marker.is_full:
             return False
         if time.monotonic() < self._holds[lane].until_s:
             return False
@@ -137,28 +152,31 @@ class Feeder:
         if depth is None:
             return False
         room = self._bound - depth - in_flight
-        soon = room <= 0
+        if room < max(1, min(_CHUNK, int(self._bound * _LEAST_ROOM))):
+            return True
+        soon = False
         for position, fed in enumerate(batches):
             share = max(1, room // (len(batches) - position))
             if room <= 0:
                 break
+            # What had a turn goes last, so that small room is not always the same batches'.
+            self._fed[fed.batch.batch_id] = self._fed.pop(fed.batch.batch_id)
             taken = await self._feed(fed, min(_CHUNK, share))
             room -= taken
             soon = soon or taken > 0
-        self._rotate(lane)
         return soon
-
-    def _rotate(self, lane: Lane) -> None:
-        # The batch that was first goes last, so that small room is not always the same batch's.
-        first = next((batch_id for batch_id, fed in self._fed.items() if fed.batch.lane == lane), None)
-        if first is not None:
-            self._fed[first] = self._fed.pop(first)
 
     async def _feed(self, fed: _Fed, limit: int) -> int:
         """Begin to publish a batch's next rows; how many."""
+        if fed.after_row < 0 and self._marker.has_any(fed.batch.batch_id):
+            # Leased again before its rows were marked: read now, they would be published once more.
+            self._marker.hurry(fed.batch.batch_id)
+            return 0
         rows = await when_ledger_answers(lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit))
         if not rows:
-            if not fed.in_flight:
+            if self._marker.has_any(fed.batch.batch_id):
+                self._marker.hurry(fed.batch.batch_id)
+            elif not fed.in_flight:
                 # What is pending now lies behind: rows that came back, or whose publish was not confirmed.
                 fed.after_row = -1
             return 0
@@ -175,6 +193,9 @@ class Feeder:
         self._chunks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._failure = error
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._work.set()
 
     async def _publish(self, fed: _Fed, rows: Sequence[PendingRow]) -> None:
@@ -194,7 +215,7 @@ class Feeder:
             if confirmed:
                 crash_at("dispatcher.confirmed")
                 metrics.FED.labels(fed.batch.lane).inc(len(confirmed))
-                await when_ledger_answers(lambda: self._ledger.mark_queued(fed.batch.batch_id, confirmed, now_ms()))
+                self._marker.add(fed.batch.batch_id, confirmed)
         finally:
             fed.in_flight -= len(rows)
 

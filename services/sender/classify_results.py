@@ -1,7 +1,6 @@
 """What the plain provider's answer to several messages means for each of them; pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -53,7 +52,7 @@ def classify_results(
         return not_understood(status, "to the call, with accepted messages in it")
     if whole.verdict is Verdict.REFUSED and len(messages) > 1 and not 200 <= status < 300 and not 400 <= status < 500:
         # A code says why it failed, not that it failed before the first of them was taken.
-        return replace(whole, verdict=Verdict.UNCLEAR)
+        return whole._replace(verdict=Verdict.UNCLEAR)
     return whole
 
 

@@ -32,7 +32,7 @@ class Disposal:
 
 _FOLLOWED_UP = frozenset({State.RETRYING, State.FAILED, State.UNKNOWN})
 _SENDABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
-_PENDING_WAIT_MS = 10_000
+_PENDING_WAIT_MS = 4_000
 
 
 def dispose(message: OutboundMessage, row: Row | None, now_ms: int, lease_ms: int) -> Disposal:
@@ -68,7 +68,7 @@ def _not_begun(row: Row) -> Disposal:
     if row.state not in _SENDABLE:
         return Disposal(Step.SKIP)
     if row.state is State.PENDING and row.batch_state is not BatchState.CANCELLED:
-        # The dispatcher is just about to mark it queued; parked now, it would be queued and nowhere. If it died before
+        # The dispatcher marks it queued within seconds; parked now, it would be queued and nowhere. If it died before
         # that, the message goes round for as long as the batch does not run, so it goes slowly.
         return Disposal(Step.WAIT, wait_ms=_PENDING_WAIT_MS)
     return Disposal(Step.CANCEL if row.batch_state is BatchState.CANCELLED else Step.PARK)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import LedgerRefused, LedgerUnavailable
+from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
@@ -67,6 +67,24 @@ class Database:
             return
         async with _translated(), self._writing.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def run(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """Run one statement of PostgreSQL with its values ($1, $2, …) as a transaction of its own; its rows.
+
+        Past SQLAlchemy, which costs a sender two microseconds a number: for the few statements of the way of a number.
+        """
+        async with _translated(), self._writing.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            if raw.is_closed():
+                await connection.invalidate()
+                raw = (await connection.get_raw_connection()).driver_connection
+            try:
+                found: list[asyncpg.Record] = await raw.fetch(statement, *values)
+            except BaseException:
+                # What became of the connection, SQLAlchemy has not seen.
+                await connection.invalidate()
+                raise
+            return found
 
     @property
     def file(self) -> Path | None:
@@ -179,10 +197,13 @@ async def _translated() -> AsyncIterator[None]:
     except DBAPIError as error:
         raise _translation(error) from error
     except (asyncpg.DataError, OverflowError) as error:
-        # Unwrapped too: COPY goes past SQLAlchemy.
+        # Unwrapped too: COPY and `run` go past SQLAlchemy.
         raise LedgerRefused(_first_line(error)) from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout, TimeoutError) as error:
-        # asyncpg's own errors come unwrapped while a connection is being made: the server starts, stops, or is full.
+    except asyncpg.PostgresError as error:
+        # Of these, and of a connection that is being made: the server starts, stops, is full, or does not let us in.
+        passes = str(error.sqlstate)[:2] in _PASSING | _NOT_LET_IN
+        raise (LedgerUnavailable if passes else LedgerBroken)(_first_line(error)) from error
+    except (asyncpg.InterfaceError, OSError, PoolTimeout, TimeoutError) as error:
         raise LedgerUnavailable(_first_line(error)) from error
 
 
@@ -200,6 +221,8 @@ def _translation(error: DBAPIError) -> Exception:
 _BAD_VALUE = "22"
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """SQLSTATE classes: connection, read-only, rollback (deadlock), resources, not ready, operator, I/O."""
+_NOT_LET_IN = frozenset({"28", "3D"})
+"""While a connection is made: a wrong user or password, no such database (yet)."""
 
 
 def _first_line(error: BaseException) -> str:

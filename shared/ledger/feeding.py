@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from sqlalchemy import Select, case, func, or_, select, text, update
 from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.ledger.wanted import as_rows, with_rows
+from shared.ledger.wanted import as_rows, at_once, with_rows
 from shared.states import BatchState, State
 
 _WIDER = 4
@@ -44,8 +44,8 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        mark_queued = _MARK_QUEUED if database.is_sqlite else _MARK_QUEUED_AT_ONCE
-        self._mark_queued = with_rows(mark_queued, _PUBLISHED, sqlite=database.is_sqlite)
+        self._mark_queued = with_rows(_MARK_QUEUED, _PUBLISHED, sqlite=database.is_sqlite)
+        self._mark_queued_at_once = at_once(_MARK_QUEUED_AT_ONCE, _PUBLISHED, "now_ms")
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -126,15 +126,15 @@ class FeedingLedger:
         Only these rows and attempts: a row between them may have come back from a paused batch's queue meanwhile, and
         marked it would be queued and nowhere.
         """
-        values = {"rows": as_rows([(batch_id, row.row, row.attempt) for row in rows], _PUBLISHED), "now_ms": now_ms}
+        runs = as_rows([(batch_id, *run) for run in in_runs(rows)], _PUBLISHED)
         if not self._database.is_sqlite:
-            async with self._database.each_by_itself() as connection:
-                await connection.execute(self._mark_queued, values)
+            await self._database.run(self._mark_queued_at_once, runs, now_ms)
             return
         async with self._database.writing() as connection:
-            marked = (await connection.execute(self._mark_queued, values)).rowcount
-            changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
-            await count(connection, changes, now_ms)
+            marked = (await connection.execute(self._mark_queued, {"rows": runs, "now_ms": now_ms})).rowcount
+            if marked:
+                changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
+                await count(connection, changes, now_ms)
 
     async def expire(self, batch_id: str, now_ms: int) -> None:
         """End the pending rows of a batch whose expires_at has passed.
@@ -160,12 +160,24 @@ def _pending(batch_id: str, after_row: int, last_row: int) -> Select[Any]:
     )
 
 
-_PUBLISHED = {"batch_id": "uuid", "row_no": "integer", "attempt": "integer"}
+def in_runs(rows: Iterable[PendingRow]) -> list[tuple[int, int, int]]:
+    """Rows as runs without a gap and of one attempt: the first row, the last, the attempt; a new batch's are one run,
+    which the database finds several times as fast as the rows one by one."""
+    runs: list[tuple[int, int, int]] = []
+    for row, attempt, _recipient in sorted(rows):
+        if runs and runs[-1][1:] == (row - 1, attempt):
+            runs[-1] = (runs[-1][0], row, attempt)
+        else:
+            runs.append((row, row, attempt))
+    return runs
+
+
+_PUBLISHED = {"batch_id": "uuid", "first_row": "integer", "last_row": "integer", "attempt": "integer"}
 _MARK_QUEUED = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
     FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
-      AND messages.state = 'pending'
+    WHERE messages.batch_id = w.batch_id AND messages.row_no BETWEEN w.first_row AND w.last_row
+      AND messages.attempt = w.attempt AND messages.state = 'pending'
 """
 _MARK_QUEUED_AT_ONCE = f"""
     WITH marked AS ({_MARK_QUEUED} RETURNING messages.batch_id),

@@ -21,7 +21,7 @@ from shared.ledger.sending_sql import (
     RECORD,
     SENT_AT_ONCE,
 )
-from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, as_rows, at_once, with_rows
 from shared.outcome import Outcome, mindful
 from shared.states import BatchState, State
 
@@ -125,8 +125,8 @@ class SendingLedger:
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = with_rows(CLAIM, KEYS, sqlite=sqlite)
-        self._claim_at_once = with_rows(CLAIM_AT_ONCE, _ATTEMPTS, sqlite=False)
-        self._sent_at_once = with_rows(SENT_AT_ONCE, _SENT, sqlite=False)
+        self._claim_at_once = at_once(CLAIM_AT_ONCE, _ATTEMPTS, "token", "now_ms")
+        self._sent_at_once = at_once(SENT_AT_ONCE, _SENT, "now_ms")
         self._record = with_rows(RECORD, _OUTCOMES, sqlite=sqlite)
         self._move = with_rows(MOVE, _MOVES, sqlite=sqlite)
         self._attempts = AttemptWriter(sqlite=sqlite)
@@ -163,9 +163,8 @@ class SendingLedger:
     ) -> tuple[Sequence[Row], Sequence[Row]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
-        async with self._database.each_by_itself() as connection:
-            found = await connection.execute(self._claim_at_once, {"rows": wanted, "token": token, "now_ms": now_ms})
-            rows = [(_row(record[:-2]), record.is_free) for record in found]
+        found = await self._database.run(self._claim_at_once, wanted, token, now_ms)
+        rows = [(_row(values), is_free) for *values, is_free in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
 
     async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
@@ -201,9 +200,8 @@ class SendingLedger:
         sent = [_sent_values(item) for item in outcomes if item.outcome.state is State.SENT]
         if not sent:
             return outcomes
-        async with self._database.each_by_itself() as connection:
-            found = await connection.execute(self._sent_at_once, {"rows": as_rows(sent, _SENT), "now_ms": now_ms})
-            written = {(batch_id, row) for batch_id, row in found}
+        found = await self._database.run(self._sent_at_once, as_rows(sent, _SENT), now_ms)
+        written = {(batch_id, row) for batch_id, row in found}
         return [item for item in outcomes if (item.batch_id, item.row) not in written]
 
     async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:

@@ -52,7 +52,10 @@ CLAIM_AT_ONCE = f"""
     ), moves AS (
         SELECT id AS batch_id, state AS before, 'sending' AS after FROM found WHERE is_free
     ), {COUNTED}
-    SELECT * FROM found
+    SELECT batch_id, row, state, attempt, recipient, text, claimed_at_ms, claimed_by, first_at_ms, retry_at_ms,
+           error_code, error_reason, provider_status, was_unclear, batch_state, provider, on_unknown, expires_at_ms,
+           is_resent, is_free
+    FROM found
 """  # noqa: S608
 RECORD = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,

@@ -69,6 +69,7 @@ batches = Table(
 messages = Table(
     "messages",
     metadata,
+    # The foreign key is SQLite's: on PostgreSQL a trigger deletes a batch's numbers (migration 0005).
     Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
     Column("row_no", Integer, primary_key=True),
     Column("recipient", Text, nullable=False),

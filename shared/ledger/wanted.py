@@ -1,5 +1,6 @@
 """Numbers' places, and many rows as one SQL parameter: a JSON document that the database reads as a table."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import orjson
 from sqlalchemy import ColumnElement, TextClause, and_, or_, text
 
 from shared.ledger.tables import messages
+
+_NAMED = re.compile(r"(?<!:):([a-z_]+)")
 
 Key = tuple[str, int]
 """A number's place: batch id and row."""
@@ -26,6 +29,13 @@ def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> Te
     One parameter for any number of rows: the database prepares the statement once.
     """
     return text(statement.replace("{rows}", _sqlite(columns) if sqlite else _postgres(columns)))
+
+
+def at_once(statement: str, columns: Mapping[str, str], *names: str) -> str:
+    """A statement of PostgreSQL for `Database.run`: `{rows}` read as a table, from the first value, and these names
+    from the values that follow."""
+    numbers = {name: f"${position}" for position, name in enumerate(("rows", *names), 1)}
+    return _NAMED.sub(lambda found: numbers[found[1]], statement.replace("{rows}", _postgres(columns)))
 
 
 def as_rows(rows: Sequence[Sequence[Any]], columns: Mapping[str, str]) -> str:

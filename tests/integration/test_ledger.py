@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.clock import now_ms
-from shared.errors import BatchConflict, LedgerUnavailable
+from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
@@ -14,7 +14,7 @@ from shared.ledger.intake import IntakeLedger, NewRow
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.templates import TemplateLedger
-from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
+from shared.ledger.wanted import KEYS, Key, at_once
 from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import State
@@ -57,6 +57,31 @@ async def test_services_that_start_together_migrate_once(database_url: str) -> N
     await asyncio.gather(*(database.migrate() for database in databases))
     assert await ReadingLedger(databases[0]).batches(10) == []
     for database in databases:
+        await database.close()
+
+
+async def test_a_batch_that_is_deleted_takes_its_numbers_along(database: Database) -> None:
+    gone, kept = [await written(database, a_batch(3)) for _ in range(2)]
+    async with database.writing() as connection:
+        await connection.execute(text("DELETE FROM batches WHERE id = :id"), {"id": gone.batch_id})
+        found = (await connection.execute(text("SELECT DISTINCT batch_id FROM messages"))).scalars()
+        assert [str(batch_id) for batch_id in found] == [kept.batch_id]
+
+
+async def test_a_statement_whose_connection_breaks_is_followed_by_one_that_works(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        for _ in range(10):  # more than the connections that are kept
+            with pytest.raises(LedgerUnavailable):
+                await database.run("SELECT pg_terminate_backend(pg_backend_pid())")
+            ((answer,),) = await database.run("SELECT CAST($1 AS bigint)", 7)
+            assert answer == 7
+            with pytest.raises(LedgerBroken, match="no_such_table"):
+                await database.run("SELECT 1 FROM no_such_table")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await database.run("SELECT pg_sleep(60)")
+    finally:
         await database.close()
 
 
@@ -234,14 +259,19 @@ async def test_a_micro_batch_of_a_nearly_empty_ledger_is_found_by_key(postgres_u
     try:
         await database.migrate()
         await written(database, a_batch(200))
-        look = "EXPLAIN SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no"
-        async with database.reading() as connection:
-            plan = await connection.execute(with_rows(look, KEYS, sqlite=False), {"rows": as_rows([], KEYS)})
-            lines = [line.strip() for (line,) in plan]
+        look = "EXPLAIN SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no "
+        plans = [
+            [line.strip() for (line,) in await database.run(at_once(look + condition, columns), "[]")]
+            for condition, columns in (
+                ("= w.row_no", KEYS),
+                ("BETWEEN w.first AND w.last", {"batch_id": "uuid", "first": "integer", "last": "integer"}),
+            )
+        ]
     finally:
         await database.close()
-    assert lines[0].startswith("Nested Loop"), lines
-    assert any("using messages_pkey" in line for line in lines), lines
+    for lines in plans:
+        assert lines[0].startswith("Nested Loop"), lines
+        assert any("using messages_pkey" in line for line in lines), lines
 
 
 async def test_what_is_pending_after_expires_at_ends_expired(database: Database) -> None:

@@ -6,7 +6,7 @@ from contextlib import closing
 import orjson
 import pytest
 
-from shared.ledger.wanted import as_rows, with_rows
+from shared.ledger.wanted import as_rows, at_once, with_rows
 
 COLUMNS = {"batch_id": "uuid", "row_no": "integer"}
 
@@ -47,3 +47,9 @@ def test_sqlite_reads_the_document_as_a_table_with_its_values_as_they_were() -> 
 def test_there_is_one_parameter_however_many_rows_there_are(*, sqlite: bool) -> None:
     statement = with_rows("SELECT * FROM {rows}", COLUMNS, sqlite=sqlite)
     assert list(statement.compile().params) == ["rows"]
+
+
+def test_names_become_positions_behind_the_rows_and_casts_stay() -> None:
+    statement = at_once("UPDATE t SET at = :now_ms, by = :token, c = '1'::text FROM {rows}", COLUMNS, "token", "now_ms")
+    rows = "jsonb_to_recordset(CAST($1 AS jsonb)) AS w(batch_id uuid, row_no integer)"
+    assert statement == f"UPDATE t SET at = $3, by = $2, c = '1'::text FROM {rows}"
