@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_parts, default=PARTS, metavar=",".join(PARTS), help="default: all of them")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (%(default)s)")
     parser.add_argument("--numbers", type=int, default=20_000, help="in a batch that is drained (%(default)s)")
-    parser.add_argument("--split-numbers", type=int, default=100_000, help="in a batch that is split (%(default)s)")
+    parser.add_argument("--split-numbers", type=int, default=80_000, help="in a batch that is split (%(default)s)")
     parser.add_argument("--into", type=Path, default=RESULTS, help="folder for the results (%(default)s)")
     return parser
 

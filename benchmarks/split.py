@@ -10,6 +10,7 @@ from shared.topology import OUTBOUND, Lane, outbound_queue
 
 _TIMEOUT_S = 300
 _SETTLED_S = 1.0
+_ROOM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ def measured(parts: Parts, rounds: int, count: int) -> Splitting:
     """Ours and the C client in turns, with the same message to the same queue; no sender runs."""
     queue, client_in_c = outbound_queue(Lane.BULK), native.compiled(parts.folder)
     api = parts.start("services.api")
-    # Deeper than the batch: with its default the dispatcher would wait for senders.
-    dispatcher = parts.start("services.dispatcher", SMS_OUTBOUND_DEPTH=str(2 * count))
+    # Deeper than the batch, which is at most 99,000 then: with its default the dispatcher would wait for senders.
+    dispatcher = parts.start("services.dispatcher", SMS_OUTBOUND_DEPTH=str(count + _ROOM))
     seen = Splitting([], [])
     with Client(api.url) as client:
         for turn in range(rounds):

@@ -82,9 +82,10 @@ class Feeder:
         self._stopping = False
         self._failure: BaseException | None = None
 
-    def wake(self) -> None:
-        """Look for new work now, not at the next turn."""
-        self._lease_due_at_s = 0.0
+    def wake(self, batch_id: str) -> None:
+        """Look at a batch's new rows now, not at the next turn."""
+        if batch_id not in self._fed:
+            self._lease_due_at_s = 0.0
         self._work.set()
 
     async def run(self) -> None:
@@ -200,9 +201,10 @@ class Feeder:
 
     async def _publish(self, fed: _Fed, rows: Sequence[PendingRow]) -> None:
         try:
+            timestamp_s = now_ms() // 1000
             with metrics.CHUNK_SECONDS.time():
                 failed = await self._publisher.publish_all(
-                    [_outgoing(fed.batch, row) for row in rows], _CONFIRM_TIMEOUT_S
+                    [_outgoing(fed.batch, row, timestamp_s) for row in rows], _CONFIRM_TIMEOUT_S
                 )
             confirmed = [row for position, row in enumerate(rows) if position not in failed]
             hold = self._holds[Lane(fed.batch.lane)]
@@ -220,7 +222,7 @@ class Feeder:
             fed.in_flight -= len(rows)
 
 
-def _outgoing(batch: RunningBatch, row: PendingRow) -> Outgoing:
+def _outgoing(batch: RunningBatch, row: PendingRow, timestamp_s: int) -> Outgoing:
     return Outgoing(
         exchange=OUTBOUND,
         routing_key=batch.lane,
@@ -228,5 +230,5 @@ def _outgoing(batch: RunningBatch, row: PendingRow) -> Outgoing:
         type=OUTBOUND_TYPE,
         message_id=message_id(batch.batch_id, row.row),
         correlation_id=batch.batch_id,
-        timestamp_s=now_ms() // 1000,
+        timestamp_s=timestamp_s,
     )

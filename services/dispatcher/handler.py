@@ -42,10 +42,10 @@ class Ledgers:
 
 
 class BatchHandler:
-    """Handles batch messages, each to its settlement; `wrote` is called whenever there are new rows to feed."""
+    """Handles batch messages, each to its settlement; `wrote` is called with a batch's id when it has new rows."""
 
     def __init__(
-        self, ledgers: Ledgers, publisher: Publisher, region: str, dispatcher: str, wrote: Callable[[], None]
+        self, ledgers: Ledgers, publisher: Publisher, region: str, dispatcher: str, wrote: Callable[[str], None]
     ) -> None:
         self._ledgers, self._publisher, self._region = ledgers, publisher, region
         self._dispatcher, self._wrote = dispatcher, wrote
@@ -121,7 +121,7 @@ class BatchHandler:
             crash_at("dispatcher.written")
             progress = progress.after(len(chunk))
             metrics.ROWS.inc(len(chunk))
-            self._wrote()
+            self._wrote(batch.batch_id)
         return True
 
     async def _write_chunk(self, batch_id: str, progress: Progress, chunk: list[NewRow]) -> bool:

@@ -4,13 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Select, case, func, or_, select, text, update
+from sqlalchemy import case, func, or_, select, text, update
 
 from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
-from shared.ledger.tables import batches, counter, messages
+from shared.ledger.tables import batches, counter
 from shared.ledger.wanted import as_rows, at_once, with_rows
 from shared.states import BatchState, State
 
@@ -109,13 +109,12 @@ class FeedingLedger:
         Looked for in a range of rows, and in a wider one where that has none: asked for the first of all rows, a
         PostgreSQL that has no statistics of a new batch yet reads and sorts the whole batch every time.
         """
-        running = select(batches.c.rows_written).where(batches.c.id == batch_id, batches.c.state == BatchState.RUNNING)
         width = limit
         async with self._database.reading() as connection:
-            rows_written = await connection.scalar(running) or 0
+            rows_written = await connection.scalar(_ROWS_OF_RUNNING, {"batch_id": batch_id}) or 0
             while after_row + 1 < rows_written:
-                query = _pending(batch_id, after_row, after_row + width).limit(limit)
-                if rows := [PendingRow(*row) for row in await connection.execute(query)]:
+                wanted = {"batch_id": batch_id, "after": after_row, "last": after_row + width, "limit": limit}
+                if rows := [PendingRow._make(row) for row in await connection.execute(_PENDING, wanted)]:
                     return rows
                 after_row, width = after_row + width, _WIDER * width
         return []
@@ -147,19 +146,6 @@ class FeedingLedger:
             await count(connection, changes, now_ms)
 
 
-def _pending(batch_id: str, after_row: int, last_row: int) -> Select[Any]:
-    return (
-        select(messages.c.row_no, messages.c.attempt, messages.c.recipient)
-        .where(
-            messages.c.batch_id == batch_id,
-            messages.c.row_no > after_row,
-            messages.c.row_no <= last_row,
-            messages.c.state == State.PENDING.value,
-        )
-        .order_by(messages.c.row_no)
-    )
-
-
 def in_runs(rows: Iterable[PendingRow]) -> list[tuple[int, int, int]]:
     """Rows as runs without a gap and of one attempt: the first row, the last, the attempt; a new batch's are one run,
     which the database finds several times as fast as the rows one by one."""
@@ -172,6 +158,15 @@ def in_runs(rows: Iterable[PendingRow]) -> list[tuple[int, int, int]]:
     return runs
 
 
+# Text: built anew for every chunk, the query would cost as much as all of its rows.
+_ROWS_OF_RUNNING = text("SELECT rows_written FROM batches WHERE id = :batch_id AND state = 'running'")
+_PENDING = text(
+    """
+    SELECT row_no, attempt, recipient FROM messages
+    WHERE batch_id = :batch_id AND row_no > :after AND row_no <= :last AND state = 'pending'
+    ORDER BY row_no LIMIT :limit
+    """
+)
 _PUBLISHED = {"batch_id": "uuid", "first_row": "integer", "last_row": "integer", "attempt": "integer"}
 _MARK_QUEUED = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms

@@ -60,7 +60,7 @@ async def nothing() -> None:
 def handler(database: Database, intake: IntakeLedger) -> BatchHandler:
     # Nothing is published for a batch that can be sent, so the publisher needs no broker.
     publisher = Publisher("amqp://127.0.0.1:1/", "test", "test", nothing)
-    return BatchHandler(Ledgers(intake, TemplateLedger(database)), publisher, "CN", "test", lambda: None)
+    return BatchHandler(Ledgers(intake, TemplateLedger(database)), publisher, "CN", "test", lambda _batch_id: None)
 
 
 def delivery(batch: BatchMessage, acked: list[str], name: str) -> Delivery:

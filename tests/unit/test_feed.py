@@ -43,7 +43,7 @@ class Broker:
         if len(self.published) == len(BATCHES) or self.published.total() > 20 * len(BATCHES):
             self.all_had_turns.set()
         assert self.feeder is not None
-        self.feeder.wake()  # so that leases are renewed before every turn
+        self.feeder.wake("")  # so that leases are renewed before every turn
         return {}
 
     async def depth(self, _queue: str) -> int:
