@@ -21,7 +21,7 @@ from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
 from shared.phone import mask
 from shared.topology import OUTBOUND, Lane, outbound_queue
 
-_CHUNK = 500
+_CHUNK = 1000
 _CHUNKS_IN_FLIGHT = 4
 _LEAST_ROOM = 1 / 4
 """A turn costs the same for one number as for a chunk: so much of the bound is to be free first, or a chunk."""
@@ -223,12 +223,13 @@ class Feeder:
 
 
 def _outgoing(batch: RunningBatch, row: PendingRow, timestamp_s: int) -> Outgoing:
+    # By position: by name it takes twice as long, and this is done for each number.
     return Outgoing(
-        exchange=OUTBOUND,
-        routing_key=batch.lane,
-        body=outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
-        type=OUTBOUND_TYPE,
-        message_id=message_id(batch.batch_id, row.row),
-        correlation_id=batch.batch_id,
-        timestamp_s=timestamp_s,
+        OUTBOUND,
+        batch.lane,
+        outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
+        OUTBOUND_TYPE,
+        message_id(batch.batch_id, row.row),
+        batch.batch_id,
+        timestamp_s,
     )

@@ -26,7 +26,7 @@ from shared.lifecycle import CriticalTasks
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
 from shared.topology import DeadLetterKey
 
-_CHUNK_ROWS = 1000
+_CHUNK_ROWS = 2000
 _RIVAL_PAUSE_S = (0.1, 0.5)
 _SHUFFLE_S = 0.5
 

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator, Sequence
 from secrets import token_hex
+from typing import NamedTuple
 
 import pika
 from pika.channel import Channel
@@ -19,6 +20,15 @@ _HEADER_START, _BODY_START, _END = struct.Struct(">BHIHxxQ"), struct.Struct(">BH
 _HEADER_FIXED_BYTES, _FRAME_BYTES = 12, 8
 
 
+class _Around(NamedTuple):
+    """A message's frames around its id and before its body; `header_bytes` is the header's size without the id."""
+
+    method: bytes
+    header_bytes: int
+    before_id: bytes
+    behind_id: bytes
+
+
 def send_publishes(channel: Channel, messages: Sequence[Outgoing], app_id: str) -> None:
     """Publish on an open channel, persistent and `mandatory`, in order; as `basic_publish` of each would."""
     _write(channel, _joined(_publishes(channel, messages, app_id)))
@@ -31,17 +41,29 @@ def send_acks(channel: Channel, tags: Sequence[tuple[int, bool]]) -> None:
 
 def _publishes(channel: Channel, messages: Sequence[Outgoing], app_id: str) -> Iterator[bytes]:
     """The frames of each message: what the messages of one batch share is encoded once."""
-    methods: dict[tuple[str, str], bytes] = {}
-    properties: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+    known: dict[tuple[object, ...], _Around] = {}
+    number, most = channel.channel_number, channel.connection.params.frame_max - _FRAME_BYTES
     for message in messages:
-        if (method := methods.get((message.exchange, message.routing_key))) is None:
-            method = methods[message.exchange, message.routing_key] = _publish_method(channel, message)
-        shared = (message.type, message.correlation_id, message.timestamp_s, message.expiration_ms)
-        if message.headers or (around_id := properties.get(shared)) is None:
-            around_id = _around_id(message, app_id)
-            if not message.headers:
-                properties[shared] = around_id
-        yield b"".join((method, _header(channel, message, around_id), *_bodies(channel, message.body)))
+        exchange, routing_key, body, type_, message_id, correlation_id, timestamp_s, headers, expiration_ms = message
+        shared = exchange, routing_key, type_, correlation_id, timestamp_s, expiration_ms
+        if headers or (around := known.get(shared)) is None:
+            around = _around(channel, message, app_id)
+            if not headers:
+                known[shared] = around
+        identity = message_id.encode()
+        size = around.header_bytes + len(identity)
+        yield b"".join(
+            (
+                around.method,
+                _HEADER_START.pack(pika.spec.FRAME_HEADER, number, size, pika.spec.BasicProperties.INDEX, len(body)),
+                around.before_id,
+                # A short string (4.2.5.3): its length in one octet, 255 at the most, as bytes() sees to.
+                bytes((len(identity),)),
+                identity,
+                around.behind_id,
+                *_bodies(number, most, body),
+            )
+        )
 
 
 def _publish_method(channel: Channel, message: Outgoing) -> bytes:
@@ -54,8 +76,7 @@ def _frame(channel: Channel, method: pika.amqp_object.Method) -> bytes:
     return marshalled
 
 
-def _around_id(message: Outgoing, app_id: str) -> tuple[bytes, bytes]:
-    """The encoded properties, without the message's id, before and behind the place where it belongs."""
+def _around(channel: Channel, message: Outgoing, app_id: str) -> _Around:
     properties = pika.BasicProperties(
         content_type="application/json",
         delivery_mode=2,
@@ -68,26 +89,16 @@ def _around_id(message: Outgoing, app_id: str) -> tuple[bytes, bytes]:
         expiration=None if message.expiration_ms is None else str(message.expiration_ms),
     )
     before, _mark, behind = b"".join(properties.encode()).partition(bytes([len(_ID_MARK)]) + _ID_MARK.encode())
-    return before, behind
+    size = _HEADER_FIXED_BYTES + len(before) + 1 + len(behind)
+    return _Around(_publish_method(channel, message), size, before, behind + _END)
 
 
-def _header(channel: Channel, message: Outgoing, around_id: tuple[bytes, bytes]) -> bytes:
-    before, behind = around_id
-    message_id = message.message_id.encode()
-    size = _HEADER_FIXED_BYTES + len(before) + 1 + len(message_id) + len(behind)
-    start = _HEADER_START.pack(
-        pika.spec.FRAME_HEADER, channel.channel_number, size, pika.spec.BasicProperties.INDEX, len(message.body)
-    )
-    # A short string (4.2.5.3): its length in one octet, 255 at the most, as bytes() sees to.
-    return b"".join((start, before, bytes((len(message_id),)), message_id, behind, _END))
-
-
-def _bodies(channel: Channel, body: bytes) -> Iterator[bytes]:
-    """The body in frames of the size that was agreed on."""
-    most = channel.connection.params.frame_max - _FRAME_BYTES
-    for start in range(0, len(body), most):
-        part = body[start : start + most]
-        yield _BODY_START.pack(pika.spec.FRAME_BODY, channel.channel_number, len(part)) + part + _END
+def _bodies(channel_number: int, most: int, body: bytes) -> Sequence[bytes]:
+    """The body in frames of the size that was agreed on, each in parts."""
+    if 0 < len(body) <= most:
+        return _BODY_START.pack(pika.spec.FRAME_BODY, channel_number, len(body)), body, _END
+    parts = (body[start : start + most] for start in range(0, len(body), most))
+    return [_BODY_START.pack(pika.spec.FRAME_BODY, channel_number, len(part)) + part + _END for part in parts]
 
 
 def _joined(frames: Iterator[bytes]) -> Iterator[bytes]:

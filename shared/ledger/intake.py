@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -21,8 +21,7 @@ from shared.states import BatchState, State
 _COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "state", "error_code", "error_reason")
 
 
-@dataclass(frozen=True, slots=True)
-class NewRow:
+class NewRow(NamedTuple):
     """A number as the dispatcher writes it first: `pending`, or final already. `text` only where it is its own."""
 
     recipient: str
@@ -171,7 +170,7 @@ async def _take_up_again(connection: AsyncConnection, batch_id: str, missing: in
 
 
 def _cancelled(row: NewRow) -> NewRow:
-    return replace(row, state=State.CANCELLED) if row.state is State.PENDING else row
+    return row._replace(state=State.CANCELLED) if row.state is State.PENDING else row
 
 
 def _no_longer_pending(batch_id: str, rows: Sequence[NewRow]) -> Changes:

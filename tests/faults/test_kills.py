@@ -102,9 +102,9 @@ def test_a_dispatcher_killed_in_the_middle_of_100000_resumes(trio: Trio, fault: 
     "crash_at",
     [
         "dispatcher.written",
-        "dispatcher.written:7",
+        "dispatcher.written:3",
         pytest.param("dispatcher.confirmed:3", marks=pytest.mark.quick),
-        "dispatcher.confirmed:12",
+        "dispatcher.confirmed:6",
     ],
 )
 @pytest.mark.scenario(3, "kill -9 of the dispatcher between its steps")

@@ -62,7 +62,7 @@ async def ended(
     intake, sending = IntakeLedger(database), SendingLedger(database)
     progress = await intake.begin(batch, "for $all", None)
     rows = [NewRow(number, State.PENDING, segments=1) for number in numbers(len(states))]
-    rows = [replace(row, text=text, segments=2) for row, text in zip(rows, texts, strict=True)] if texts else rows
+    rows = [row._replace(text=text, segments=2) for row, text in zip(rows, texts, strict=True)] if texts else rows
     assert await intake.write(batch.batch_id, progress, rows, now_ms())
     await sending.claim({(batch.batch_id, row): 0 for row in range(len(states))}, "token", now_ms())
     outcomes = [Outcome(state, "code", "reason") for state in states]
