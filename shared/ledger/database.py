@@ -27,6 +27,9 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
 _IDLE_TIMEOUT_MS = 10_000
+_PLAN_LIFETIME_S = 10
+"""A plan for a ledger of a few rows is kept by PostgreSQL until it analyzes the table, a minute and a hundred thousand
+rows later."""
 _PLANS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 """PostgreSQL keeps a statement's plan until it analyzes the table. One that was made while a new ledger was nearly
 empty would be to read the whole table for each micro-batch, and would stay so while the table grows. What has to read
@@ -130,6 +133,7 @@ class Database:
             connect_args={
                 "timeout": _CONNECT_TIMEOUT_S,
                 "command_timeout": _COMMAND_TIMEOUT_S,
+                "max_cached_statement_lifetime": _PLAN_LIFETIME_S,
                 # A process that stands still in a transaction must not hold up all others with its locks.
                 "server_settings": {
                     "idle_in_transaction_session_timeout": str(_IDLE_TIMEOUT_MS),

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import case, func, or_, select, text, update
 
 from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
-from shared.ledger.wanted import as_rows, at_once, with_rows
+from shared.ledger.wanted import at_once
 from shared.states import BatchState, State
 
 _WIDER = 4
@@ -44,8 +45,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued = with_rows(_MARK_QUEUED, _PUBLISHED, sqlite=database.is_sqlite)
-        self._mark_queued_at_once = at_once(_MARK_QUEUED_AT_ONCE, _PUBLISHED, "now_ms")
+        self._mark_queued_at_once = at_once(MARK_QUEUED_AT_ONCE, {}, "batch_id", "attempt", "now_ms")
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -125,12 +125,16 @@ class FeedingLedger:
         Only these rows and attempts: a row between them may have come back from a paused batch's queue meanwhile, and
         marked it would be queued and nowhere.
         """
-        runs = as_rows([(batch_id, *run) for run in in_runs(rows)], _PUBLISHED)
-        if not self._database.is_sqlite:
-            await self._database.run(self._mark_queued_at_once, runs, now_ms)
-            return
+        for attempt, row_numbers in by_attempt(rows).items():
+            if self._database.is_sqlite:
+                await self._mark_queued_in_sqlite(batch_id, attempt, row_numbers, now_ms)
+            else:
+                await self._database.run(self._mark_queued_at_once, row_numbers, batch_id, attempt, now_ms)
+
+    async def _mark_queued_in_sqlite(self, batch_id: str, attempt: int, row_numbers: list[int], now_ms: int) -> None:
+        wanted = {"batch_id": batch_id, "attempt": attempt, "rows": orjson.dumps(row_numbers).decode()}
         async with self._database.writing() as connection:
-            marked = (await connection.execute(self._mark_queued, {"rows": runs, "now_ms": now_ms})).rowcount
+            marked = (await connection.execute(_MARK_QUEUED_IN_SQLITE, {**wanted, "now_ms": now_ms})).rowcount
             if marked:
                 changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
                 await count(connection, changes, now_ms)
@@ -146,16 +150,12 @@ class FeedingLedger:
             await count(connection, changes, now_ms)
 
 
-def in_runs(rows: Iterable[PendingRow]) -> list[tuple[int, int, int]]:
-    """Rows as runs without a gap and of one attempt: the first row, the last, the attempt; a new batch's are one run,
-    which the database finds several times as fast as the rows one by one."""
-    runs: list[tuple[int, int, int]] = []
+def by_attempt(rows: Iterable[PendingRow]) -> dict[int, list[int]]:
+    """The row numbers of each attempt, in their order."""
+    found: dict[int, list[int]] = {}
     for row, attempt, _recipient in sorted(rows):
-        if runs and runs[-1][1:] == (row - 1, attempt):
-            runs[-1] = (runs[-1][0], row, attempt)
-        else:
-            runs.append((row, row, attempt))
-    return runs
+        found.setdefault(attempt, []).append(row)
+    return found
 
 
 # Text: built anew for every chunk, the query would cost as much as all of its rows.
@@ -167,15 +167,15 @@ _PENDING = text(
     ORDER BY row_no LIMIT :limit
     """
 )
-_PUBLISHED = {"batch_id": "uuid", "first_row": "integer", "last_row": "integer", "attempt": "integer"}
+# No join: PostgreSQL may believe that no row is pending (it looked when all were sent), and then reads the whole table
+# first, to join what it finds.
 _MARK_QUEUED = """
     UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
-    FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no BETWEEN w.first_row AND w.last_row
-      AND messages.attempt = w.attempt AND messages.state = 'pending'
+    WHERE batch_id = :batch_id AND row_no {rows} AND attempt = :attempt AND state = 'pending'
 """
-_MARK_QUEUED_AT_ONCE = f"""
-    WITH marked AS ({_MARK_QUEUED} RETURNING messages.batch_id),
+_MARK_QUEUED_IN_SQLITE = text(_MARK_QUEUED.format(rows="IN (SELECT value FROM json_each(:rows))"))
+MARK_QUEUED_AT_ONCE = f"""
+    WITH marked AS ({_MARK_QUEUED.format(rows="= ANY(CAST(:rows AS integer[]))")} RETURNING batch_id),
          moves AS (SELECT batch_id, 'pending' AS before, 'queued' AS after FROM marked), {COUNTED}
     SELECT 1
 """  # noqa: S608 - made of our own statements

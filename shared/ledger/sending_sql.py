@@ -66,22 +66,24 @@ RECORD = """
       AND messages.state = :before
     RETURNING CAST(messages.batch_id AS text), messages.row_no, messages.state
 """
-# Locked in id order first, as for a claim. What was held as unclear meanwhile is not found: its attempt is to be kept.
+# Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.
+# Said in a column, not in a condition: where PostgreSQL believes that no row is being sent (it looked when all were),
+# it would read the whole table first, to join what it finds.
 SENT_AT_ONCE = f"""
     WITH found AS (
-        SELECT m.batch_id, m.row_no, w.provider_status, w.provider_message_id
+        SELECT m.batch_id, m.row_no, w.provider_status, w.provider_message_id,
+               m.attempt = w.attempt AND m.state = 'sending' AS is_ours
         FROM {{rows}} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no
-        WHERE m.attempt = w.attempt AND m.state = 'sending'
         ORDER BY m.batch_id, m.row_no FOR UPDATE OF m
     ), sent AS (
         UPDATE messages SET state = 'sent', error_code = NULL, error_reason = NULL, retry_at_ms = NULL,
                provider_status = found.provider_status, provider_message_id = found.provider_message_id,
                updated_at_ms = CAST(:now_ms AS bigint)
-        FROM found WHERE messages.batch_id = found.batch_id AND messages.row_no = found.row_no
+        FROM found WHERE found.is_ours AND messages.batch_id = found.batch_id AND messages.row_no = found.row_no
     ), moves AS (
-        SELECT batch_id, 'sending' AS before, 'sent' AS after FROM found
+        SELECT batch_id, 'sending' AS before, 'sent' AS after FROM found WHERE is_ours
     ), {COUNTED}
-    SELECT CAST(batch_id AS text), row_no FROM found
+    SELECT CAST(batch_id AS text), row_no FROM found WHERE is_ours
 """  # noqa: S608
 MOVE = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,

@@ -32,8 +32,8 @@ def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> Te
 
 
 def at_once(statement: str, columns: Mapping[str, str], *names: str) -> str:
-    """A statement of PostgreSQL for `Database.run`: `{rows}` read as a table, from the first value, and these names
-    from the values that follow."""
+    """A statement of PostgreSQL for `Database.run`: `{rows}` read as a table from the first value (or `:rows` as it
+    is), and these names from the values that follow."""
     numbers = {name: f"${position}" for position, name in enumerate(("rows", *names), 1)}
     return _NAMED.sub(lambda found: numbers[found[1]], statement.replace("{rows}", _postgres(columns)))
 

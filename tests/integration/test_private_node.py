@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from tools.node import Node, NotInstalledError, install, processes
+from tools.node import Node, NotInstalledError, files, install, processes
 
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -124,11 +124,19 @@ def _processes_naming(folder: Path) -> list[str]:
 
 
 def _publish(node: Node, queue: str, body: bytes) -> None:
-    with pika.BlockingConnection(pika.URLParameters(node.amqp_url)) as connection:
+    with _connected(node) as connection:
         channel = connection.channel()
         channel.confirm_delivery()
         channel.queue_declare(queue, durable=True, arguments=QUORUM)
         channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+
+
+def _connected(node: Node) -> pika.BlockingConnection:
+    try:
+        return pika.BlockingConnection(pika.URLParameters(node.amqp_url))
+    except pika.exceptions.AMQPConnectionError as error:
+        said = files.last_words(node.config)
+        raise AssertionError(f"does not answer, running: {node.running()}; its log says: {said}") from error
 
 
 def _is_recorded(node: Node, queue: str) -> bool:

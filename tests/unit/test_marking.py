@@ -8,7 +8,7 @@ import pytest
 
 from services.dispatcher import marking
 from services.dispatcher.marking import Marker
-from shared.ledger.feeding import PendingRow, in_runs
+from shared.ledger.feeding import PendingRow, by_attempt
 
 
 class Ledger:
@@ -80,7 +80,6 @@ async def test_rows_count_as_unmarked_until_the_ledger_has_answered() -> None:
     assert ledger.marked == [("one", [0]), ("one", [1])]
 
 
-def test_rows_without_a_gap_and_of_one_attempt_are_one_run() -> None:
-    found = in_runs(rows(3, 2, 0, 1, 5, 6) + rows(7, attempt=1) + rows(9))
-    assert found == [(0, 3, 0), (5, 6, 0), (7, 7, 1), (9, 9, 0)]
-    assert in_runs([]) == []
+def test_rows_are_marked_by_attempt() -> None:
+    assert by_attempt(rows(3, 2, 0) + rows(7, 1, attempt=1)) == {0: [0, 2, 3], 1: [1, 7]}
+    assert by_attempt([]) == {}

@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tools.node.errors import NodeError, NotReadyError, PortTakenError
 
 KILL_TIMEOUT_S = 10.0
 APPEARS_WITHIN_S = 3.0
+STEADY_FOR_S = 0.3
 
 
 class Node:
@@ -184,10 +186,17 @@ class Node:
     def _await_ready(self, timeout_s: float) -> None:
         # The server was detached: on a busy machine a moment passes before it is seen for the first time.
         processes.wait_until(lambda: not self._ended(), APPEARS_WITHIN_S)
-        if not processes.wait_until(lambda: self._ended() or readiness.answers(self.config), timeout_s):
+        if not processes.wait_until(lambda: self._ended() or self._answers_steadily(), timeout_s):
             self._give_up(f"RabbitMQ did not answer within {timeout_s:g} s")
         if self._ended():
             self._give_up("RabbitMQ ended while starting")
+
+    def _answers_steadily(self) -> bool:
+        # Twice: a node that had just answered has been seen to refuse the next connection (3.10.8, a busy machine).
+        if not readiness.answers(self.config):
+            return False
+        time.sleep(STEADY_FOR_S)
+        return readiness.answers(self.config)
 
     def _ended(self) -> bool:
         """Nothing is left that could become or be the broker; epmd alone is neither."""
