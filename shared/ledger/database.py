@@ -28,12 +28,16 @@ _CONNECT_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
 _IDLE_TIMEOUT_MS = 10_000
 _PLAN_LIFETIME_S = 10
-"""A plan for a ledger of a few rows is kept by PostgreSQL until it analyzes the table, a minute and a hundred thousand
-rows later."""
-_PLANS_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+"""Of the statements of `run`: a plan for a ledger of a few rows is kept by PostgreSQL until it analyzes the table, a
+minute and a hundred thousand rows later."""
+_PLANS_BY_KEY = {
+    **dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off"),
+    "jit": "off",
+}
 """PostgreSQL keeps a statement's plan until it analyzes the table. One that was made while a new ledger was nearly
 empty would be to read the whole table for each micro-batch, and would stay so while the table grows. What has to read
-all of it all the same seems so expensive then that PostgreSQL would compile it first."""
+all of it all the same seems so expensive then that PostgreSQL would compile it first. And a bitmap finds rows in the
+order in which they lie: who updates them so can deadlock with who does it by key."""
 
 log = structlog.get_logger()
 

@@ -45,7 +45,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued_at_once = at_once(MARK_QUEUED_AT_ONCE, {}, "batch_id", "attempt", "now_ms")
+        self._mark_queued_at_once = at_once(MARK_QUEUED_AT_ONCE, *_MARK_VALUES)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -129,7 +129,8 @@ class FeedingLedger:
             if self._database.is_sqlite:
                 await self._mark_queued_in_sqlite(batch_id, attempt, row_numbers, now_ms)
             else:
-                await self._database.run(self._mark_queued_at_once, row_numbers, batch_id, attempt, now_ms)
+                span = row_numbers[0], row_numbers[-1]
+                await self._database.run(self._mark_queued_at_once, batch_id, attempt, row_numbers, *span, now_ms)
 
     async def _mark_queued_in_sqlite(self, batch_id: str, attempt: int, row_numbers: list[int], now_ms: int) -> None:
         wanted = {"batch_id": batch_id, "attempt": attempt, "rows": orjson.dumps(row_numbers).decode()}
@@ -167,6 +168,7 @@ _PENDING = text(
     ORDER BY row_no LIMIT :limit
     """
 )
+_MARK_VALUES = ("batch_id", "attempt", "rows", "first_row", "last_row", "now_ms")
 # No join: PostgreSQL may believe that no row is pending (it looked when all were sent), and then reads the whole table
 # first, to join what it finds.
 _MARK_QUEUED = """
@@ -174,8 +176,12 @@ _MARK_QUEUED = """
     WHERE batch_id = :batch_id AND row_no {rows} AND attempt = :attempt AND state = 'pending'
 """
 _MARK_QUEUED_IN_SQLITE = text(_MARK_QUEUED.format(rows="IN (SELECT value FROM json_each(:rows))"))
+# The span is a bound for a PostgreSQL that takes a batch for a few rows, and would look through all of it.
 MARK_QUEUED_AT_ONCE = f"""
-    WITH marked AS ({_MARK_QUEUED.format(rows="= ANY(CAST(:rows AS integer[]))")} RETURNING batch_id),
+    WITH marked AS (
+             {_MARK_QUEUED.format(rows="= ANY(CAST(:rows AS integer[])) AND row_no BETWEEN :first_row AND :last_row")}
+             RETURNING batch_id
+         ),
          moves AS (SELECT batch_id, 'pending' AS before, 'queued' AS after FROM marked), {COUNTED}
     SELECT 1
 """  # noqa: S608 - made of our own statements

@@ -125,8 +125,8 @@ class SendingLedger:
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = with_rows(CLAIM, KEYS, sqlite=sqlite)
-        self._claim_at_once = at_once(CLAIM_AT_ONCE, _ATTEMPTS, "token", "now_ms")
-        self._sent_at_once = at_once(SENT_AT_ONCE, _SENT, "now_ms")
+        self._claim_at_once = at_once(CLAIM_AT_ONCE, "rows", "token", "now_ms", columns=_ATTEMPTS)
+        self._sent_at_once = at_once(SENT_AT_ONCE, "rows", "now_ms", columns=_SENT)
         self._record = with_rows(RECORD, _OUTCOMES, sqlite=sqlite)
         self._move = with_rows(MOVE, _MOVES, sqlite=sqlite)
         self._attempts = AttemptWriter(sqlite=sqlite)

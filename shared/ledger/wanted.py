@@ -31,15 +31,16 @@ def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> Te
     return text(statement.replace("{rows}", _sqlite(columns) if sqlite else _postgres(columns)))
 
 
-def at_once(statement: str, columns: Mapping[str, str], *names: str) -> str:
-    """A statement of PostgreSQL for `Database.run`: `{rows}` read as a table from the first value (or `:rows` as it
-    is), and these names from the values that follow."""
-    numbers = {name: f"${position}" for position, name in enumerate(("rows", *names), 1)}
-    return _NAMED.sub(lambda found: numbers[found[1]], statement.replace("{rows}", _postgres(columns)))
+def at_once(statement: str, *names: str, columns: Mapping[str, str] | None = None) -> str:
+    """A statement of PostgreSQL for `Database.run`, whose values have these names; where there are `columns`, `{rows}`
+    is read as a table from the value `rows`."""
+    numbers = {name: f"${position}" for position, name in enumerate(names, 1)}
+    complete = statement.replace("{rows}", _postgres(columns)) if columns else statement
+    return _NAMED.sub(lambda found: numbers[found[1]], complete)
 
 
 def as_rows(rows: Sequence[Sequence[Any]], columns: Mapping[str, str]) -> str:
-    """The parameter for `with_rows`."""
+    """The value of `:rows`."""
     names = tuple(columns)
     return orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode()
 

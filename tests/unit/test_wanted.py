@@ -50,6 +50,8 @@ def test_there_is_one_parameter_however_many_rows_there_are(*, sqlite: bool) -> 
 
 
 def test_names_become_positions_behind_the_rows_and_casts_stay() -> None:
-    statement = at_once("UPDATE t SET at = :now_ms, by = :token, c = '1'::text FROM {rows}", COLUMNS, "token", "now_ms")
+    statement = at_once(
+        "UPDATE t SET at = :now_ms, by = :token, c = '1'::text FROM {rows}", "rows", "token", "now_ms", columns=COLUMNS
+    )
     rows = "jsonb_to_recordset(CAST($1 AS jsonb)) AS w(batch_id uuid, row_no integer)"
     assert statement == f"UPDATE t SET at = $3, by = $2, c = '1'::text FROM {rows}"
