@@ -211,7 +211,8 @@ async def _translated() -> AsyncIterator[None]:
         # Of these, and of a connection that is being made: the server starts, stops, is full, or does not let us in.
         passes = str(error.sqlstate)[:2] in _PASSING | _NOT_LET_IN
         raise (LedgerUnavailable if passes else LedgerBroken)(_first_line(error)) from error
-    except (asyncpg.InterfaceError, OSError, PoolTimeout, TimeoutError) as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, PoolTimeout, TimeoutError) as error:
+        # asyncpg's own confusion is of one connection: what a dying server said last came between two statements.
         raise LedgerUnavailable(_first_line(error)) from error
 
 

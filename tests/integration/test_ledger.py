@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -83,6 +84,27 @@ async def test_a_statement_whose_connection_breaks_is_followed_by_one_that_works
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await database.run("SELECT pg_sleep(60)")
+    finally:
+        await database.close()
+
+
+async def test_a_client_that_a_dying_server_confused_is_an_outage(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's last words, between two statements, leave asyncpg in the middle of an operation that nobody began;
+    seen in the fault suite, and made here where it is raised."""
+
+    async def confused(*_arguments: object, **_options: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    database = Database(postgres_url)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "fetch", confused)
+            with pytest.raises(LedgerUnavailable):
+                await database.run("SELECT 1")
+        ((answer,),) = await database.run("SELECT 7")
+        assert answer == 7
     finally:
         await database.close()
 
