@@ -1,29 +1,38 @@
 """Fixtures that give every test real parts of its own: a virtual host, a database, processes."""
 
+import asyncio
 import os
-import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 import requests
 import structlog
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
-from testcontainers.community.postgres import PostgresContainer
-from testcontainers.community.redis import RedisContainer
-
 from shared.ledger.database import Database
-from tests.support import private_postgres, private_redis
-from tests.support.brokers import Broker, Vhost, own_vhost, running_container, running_node
-from tests.support.machine import has_docker, missing
+from tests.support import shared_servers
+from tests.support.brokers import Broker, Vhost, own_vhost
+from tests.support.machine import NotHere, has_docker, missing
+from tests.support.postgres import PostgresServer
+from tests.support.private_postgres import PrivatePostgres
 from tests.support.processes import ServiceProcess
 
 Start = Callable[..., ServiceProcess]
 
 
+_WITH_DOCKER, _LOCAL = frozenset({"container", "postgres"}), frozenset({"node", "sqlite"})
+"""The brokers and databases that go together; the names are parameters of tests."""
+_SERVERS = pytest.StashKey[shared_servers.SharedServers]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", action="store_true", help="every test on every broker and every database")
     parser.addoption("--all-faults", action="store_true", help="every fault scenario, on every broker")
     parser.addoption("--scenario", type=int, action="append", help="of the faults, only those of this number")
     parser.addoption("--first-broker", action="store_true", help="faults on one broker only")
@@ -32,10 +41,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults-table", metavar="FILE", help="write the table of the faults there, as Markdown")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process of a run holds the servers that all of its tests share."""
+    if not _is_worker(config):
+        stack = ExitStack()
+        config.stash[_SERVERS] = stack.enter_context(shared_servers.held())
+        config.add_cleanup(stack.close)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--matrix` each test runs on one broker and one database, but for those that are marked `on_each`."""
+    left_out = {item for item in items if not _is_chosen(config, item)}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.get_closest_marker("docker") and not has_docker():
             item.add_marker(pytest.mark.usefixtures("without_docker"))
+
+
+def _is_chosen(config: pytest.Config, item: pytest.Item) -> bool:
+    if config.getoption("--matrix") or item.get_closest_marker("on_each") or item.get_closest_marker("scenario"):
+        return True
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    other_pair = _LOCAL if has_docker() else _WITH_DOCKER
+    return not other_pair.intersection(str(value) for value in parameters.values())
 
 
 @pytest.fixture(autouse=True)
@@ -51,21 +85,23 @@ def without_docker() -> None:
 
 
 @pytest.fixture(scope="session")
-def container_broker() -> Iterator[Broker]:
-    with running_container() as broker:
-        yield broker
+def shared_server(pytestconfig: pytest.Config) -> Callable[[str], Any]:
+    """A server that all tests share, by its name; skips where this machine has none."""
+    servers = shared_servers.lent() if _is_worker(pytestconfig) else pytestconfig.stash[_SERVERS]
+
+    def find(name: str) -> Any:
+        found = servers.get(name)
+        if isinstance(found, shared_servers.Absent):
+            missing(found.reason)
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def node_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running_node(tmp_path_factory.mktemp("node") / "broker") as broker:
-        yield broker
-
-
-@pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Broker:
+def broker(shared_server: Callable[[str], Any]) -> Broker:
     """The newest RabbitMQ where there is Docker, the system's where there is not."""
-    found = request.getfixturevalue("container_broker" if has_docker() else "node_broker")
+    found = shared_server("container" if has_docker() else "node")
     assert isinstance(found, Broker)
     return found
 
@@ -77,49 +113,49 @@ def vhost(broker: Broker) -> Iterator[Vhost]:
 
 
 @pytest.fixture(params=["container", "node"])
-def each_vhost(request: pytest.FixtureRequest) -> Iterator[Vhost]:
-    """A virtual host on either version of RabbitMQ: the test runs twice."""
-    with own_vhost(request.getfixturevalue(f"{request.param}_broker")) as vhost:
+def each_vhost(request: pytest.FixtureRequest, shared_server: Callable[[str], Any]) -> Iterator[Vhost]:
+    """A virtual host on either version of RabbitMQ: the test may run twice."""
+    with own_vhost(shared_server(request.param)) as vhost:
         yield vhost
 
 
 @pytest.fixture(scope="session")
-def new_postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Makes PostgreSQL databases, in a container or on a private server of the system's packages."""
-    if has_docker():
-        password = secrets.token_hex(8)
-        with PostgresContainer(
-            "postgres:17", username="sms", password=password, dbname="sms", driver=None
-        ) as container:
-            base = container.get_connection_url().rsplit("/", 1)[0]
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with our tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite3"
 
-            def create() -> str:
-                name = f"test_{secrets.token_hex(4)}"
-                container.exec(["psql", "-U", "sms", "-d", "sms", "-c", f"CREATE DATABASE {name}"])
-                return f"{base}/{name}"
+    async def migrate() -> None:
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        await database.close()
 
-            yield create
-        return
-    try:
-        with private_postgres.PrivatePostgres(tmp_path_factory.mktemp("postgres")) as server:
-            yield lambda: server.create_database(f"test_{secrets.token_hex(4)}")
-    except private_postgres.Unavailable as reason:
-        missing(str(reason))
+    asyncio.run(migrate())
+    return path
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.sqlite3"
+def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
+    """A SQLite file with our tables."""
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'ledger.sqlite3')}"
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_server: Callable[[str], Any]) -> PostgresServer:
+    """PostgreSQL, in a container or on a private server of the system's packages."""
+    found = shared_server("postgres")
+    assert isinstance(found, PostgresServer)
+    return found
 
 
 @pytest.fixture
-def postgres_url(new_postgres_database: Callable[[], str]) -> str:
-    return new_postgres_database()
+def postgres_url(postgres: PostgresServer) -> str:
+    """A PostgreSQL database with our tables."""
+    return postgres.new_database()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A database of either kind: the test runs twice."""
+    """A database of either kind with our tables: the test may run twice."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
@@ -127,42 +163,33 @@ def database_url(request: pytest.FixtureRequest) -> str:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """An empty ledger of either kind."""
     database = Database(database_url)
-    await database.migrate()
     yield database
     await database.close()
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[private_postgres.PrivatePostgres]:
+def own_postgres(tmp_path: Path) -> Iterator[PrivatePostgres]:
     """A server that the test may kill."""
     try:
-        with private_postgres.PrivatePostgres(tmp_path) as server:
+        with PrivatePostgres(tmp_path) as server:
             yield server
-    except private_postgres.Unavailable as reason:
-        missing(str(reason))
-
-
-@pytest.fixture(scope="session")
-def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if has_docker():
-        with RedisContainer("redis:8") as container:
-            yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
-        return
-    try:
-        with private_redis.PrivateRedis(tmp_path_factory.mktemp("redis")) as server:
-            yield server.url
-    except private_redis.Unavailable as reason:
+    except NotHere as reason:
         missing(str(reason))
 
 
 @pytest.fixture
-def redis_url(redis_server_url: str) -> str:
-    """Redis, emptied."""
-    import redis
+def redis_url(shared_server: Callable[[str], Any], worker_number: int) -> str:
+    """One of Redis's numbered databases, emptied."""
+    url = f"{shared_server('redis').rpartition('/')[0]}/{worker_number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
-    with redis.Redis.from_url(redis_server_url) as client:
-        client.flushall()
-    return redis_server_url
+
+@pytest.fixture(scope="session")
+def worker_number(pytestconfig: pytest.Config) -> int:
+    """Which of the processes that share the tests this is; 0 where there is one."""
+    return int(pytestconfig.workerinput["workerid"].removeprefix("gw")) if _is_worker(pytestconfig) else 0  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.faults.test_provider import RATE, busiest_second
 from tests.support import private_postgres, private_redis
 from tests.support.api import post
 from tests.support.brokers import Vhost
-from tests.support.machine import missing
+from tests.support.machine import NotHere, missing
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.proxy import Direction, Proxy, proxy
 from tests.support.trio import Trio
@@ -38,7 +38,7 @@ def own_redis(tmp_path: Path) -> Iterator[private_redis.PrivateRedis]:
     try:
         with private_redis.PrivateRedis(tmp_path / "redis") as server:
             yield server
-    except private_redis.Unavailable as reason:
+    except NotHere as reason:
         missing(str(reason))
 
 

@@ -1,7 +1,7 @@
 """smsctl doctor against real parts: each thing is made wrong, named, made right, and named no more."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pika
@@ -15,10 +15,10 @@ from tests.support.books import AGE_MS, Books, put_letters
 from tests.support.brokers import Vhost
 from tests.support.cluster import running_cluster
 from tests.support.doctor import TIERS_S, Patient, working
-from tests.support.machine import missing
+from tests.support.machine import NotHere, missing
 from tests.support.own_broker import KINDS, OwnBroker, default_vhost, own_broker
 from tests.support.private_postgres import PrivatePostgres
-from tests.support.private_redis import PrivateRedis, Unavailable
+from tests.support.private_redis import PrivateRedis
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.standing_in import standing_in
 from tests.support.trio import Trio, settings_for
@@ -177,7 +177,7 @@ def test_tables_of_another_version_are_named(one_patient: Patient, books: Books,
 def test_a_redis_that_is_down_is_named(one_patient: Patient, tmp_path: Path) -> None:
     try:
         server = PrivateRedis(tmp_path / "redis")
-    except Unavailable as reason:
+    except NotHere as reason:
         missing(str(reason))
     with server:
         one_patient.settings["SMS_REDIS_URL"] = server.url
@@ -465,10 +465,8 @@ def test_clocks_that_differ_are_named(one_patient: Patient, off_s: int) -> None:
         assert one_patient.wrong() == []
 
 
-def test_a_database_whose_clock_differs_is_named(
-    one_patient: Patient, new_postgres_database: Callable[[], str]
-) -> None:
-    one_patient.settings["SMS_DATABASE_URL"] = url = new_postgres_database()
+def test_a_database_whose_clock_differs_is_named(one_patient: Patient, postgres_url: str) -> None:
+    one_patient.settings["SMS_DATABASE_URL"] = url = postgres_url
     books, name = Books(url), url.rpartition("/")[2]
     books.execute(
         "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql"

@@ -1,10 +1,7 @@
 """A hundred thousand dead letters sent again by a command that is killed half-way: in constant memory, once each."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +16,7 @@ from shared.topology import DEAD_LETTER, DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import Books
 from tests.support.brokers import Vhost
+from tests.support.forking.process import fork, outside_environment
 from tests.support.processes import ServiceProcess, eventually, peak_memory_mib
 from tests.support.trio import Trio, settings_for
 
@@ -28,9 +26,10 @@ MORE_MEMORY_MIB = 25
 
 def replay(settings: Mapping[str, str], **more: str) -> tuple[int, float, str]:
     """Run `smsctl dead-letters replay --all`: its exit status, the most memory that it held (MiB), what it said."""
-    command = [sys.executable, "-m", "tools.ctl", "dead-letters", "replay", "--all", "--rate", "0"]
+    arguments = ["dead-letters", "replay", "--all", "--rate", "0"]
+    environment = outside_environment(**{**settings, **more})
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, env={**os.environ, **settings, **more}, stdout=said, stderr=said)
+        process = fork("tools.ctl", *arguments, environment=environment, stdout=said, stderr=said)
         peak_mib = 0.0
         while process.poll() is None:
             # Not the rusage of the child: it counts what this process held when it forked.

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 from testcontainers.community.rabbitmq import RabbitMqContainer
 
-from tests.support.machine import has_docker, missing
+from tests.support.machine import NotHere, has_docker
 from tests.support.processes import eventually
 from tools.node import Node, NotInstalledError
 
@@ -73,9 +73,9 @@ class Vhost:
 
 @contextmanager
 def running_container() -> Iterator[Broker]:
-    """RabbitMQ 4 in a container; skips where there is no Docker."""
+    """RabbitMQ 4 in a container; NotHere where there is no Docker."""
     if not has_docker():
-        missing("no Docker engine: RabbitMQ 4 in a container is left out")
+        raise NotHere("no Docker engine: RabbitMQ 4 in a container is left out")
     password = secrets.token_hex(8)
     container = RabbitMqContainer("rabbitmq:4-management", username="sms", password=password)
     container.with_exposed_ports(15672, 15692)
@@ -89,12 +89,12 @@ def running_container() -> Iterator[Broker]:
 
 @contextmanager
 def running_node(folder: Path) -> Iterator[Broker]:
-    """The system's RabbitMQ as a private node; skips where it is not installed."""
+    """The system's RabbitMQ as a private node; NotHere where it is not installed."""
     node = Node.with_free_ports(folder)
     try:
         node.start()
     except NotInstalledError as error:
-        missing(str(error))
+        raise NotHere(str(error)) from None
     try:
         config = node.config
         urls = {"management_url": node.management_url, "metrics_url": node.prometheus_url}

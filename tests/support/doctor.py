@@ -1,9 +1,7 @@
 """A system that smsctl doctor finds nothing wrong with, for tests to harm one thing of it."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import pika
 
 from shared.topology import BATCHES, Lane, Topology, build_topology, outbound_queue
 from tests.support.brokers import Vhost
+from tests.support.forking.process import outside_environment, run
 from tests.support.standing_in import StandIn
 
 TIERS_S = (1, 60)
@@ -41,15 +40,8 @@ class Patient:
 
     def smsctl(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """One command, as its own process; `more` are further settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMS_")}
-        return subprocess.run(
-            [sys.executable, "-m", "tools.ctl", *arguments],
-            env={**inherited, **self.settings, **more},
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        environment = outside_environment(**{**self.settings, **more})
+        return run("tools.ctl", *arguments, environment=environment, timeout_s=_TIMEOUT_S)
 
     def wrong(self, *options: str, **more: str) -> list[str]:
         """The findings; the exit status fits them."""

@@ -10,6 +10,10 @@ import pytest
 IN_CI = bool(os.environ.get("CI"))
 
 
+class NotHere(Exception):
+    """This machine does not have it; the message names the package, or what else would bring it."""
+
+
 @functools.cache
 def has_docker() -> bool:
     """Whether a Docker engine answers."""

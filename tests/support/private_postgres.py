@@ -14,6 +14,7 @@ from typing import IO, Self
 
 import psutil
 
+from tests.support.machine import NotHere
 from tools.node import ports
 
 INSTALLED = Path("/usr/lib/postgresql")
@@ -21,10 +22,6 @@ USER = "sms"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.05
-
-
-class Unavailable(Exception):
-    """PostgreSQL's server is not on this machine; the message names the package."""
 
 
 class PrivatePostgres:
@@ -35,7 +32,7 @@ class PrivatePostgres:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Choose port and password; nothing is started. Raises Unavailable."""
+        """Choose port and password; nothing is started. Raises NotHere."""
         self._binaries = _binaries()
         self._owner = _owner()
         self._folder = folder
@@ -170,7 +167,7 @@ def _binaries() -> Path:
     """The newest installed version's programs."""
     found = [path.parent for path in INSTALLED.glob("*/bin/postgres") if path.parts[-3].isdigit()]
     if not found:
-        raise Unavailable("PostgreSQL is not installed: install the package postgresql (Debian, Ubuntu)")
+        raise NotHere("PostgreSQL is not installed: install the package postgresql (Debian, Ubuntu)")
     return max(found, key=lambda path: int(path.parts[-2]))
 
 

@@ -10,6 +10,7 @@ from typing import Self
 
 import redis
 
+from tests.support.machine import NotHere
 from tools.node import ports
 
 START_TIMEOUT_S = 20.0
@@ -17,18 +18,14 @@ STOP_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.02
 
 
-class Unavailable(Exception):
-    """Redis's server is not on this machine; the message names the package."""
-
-
 class PrivateRedis:
     """Redis with a generated password; it keeps nothing across `stop` or `kill`. `folder` holds its log."""
 
     def __init__(self, folder: Path) -> None:
-        """Choose port and password; nothing is started. Raises Unavailable."""
+        """Choose port and password; nothing is started. Raises NotHere."""
         found = shutil.which("redis-server")
         if found is None:
-            raise Unavailable("Redis is not installed: install the package redis-server (Debian, Ubuntu)")
+            raise NotHere("Redis is not installed: install the package redis-server (Debian, Ubuntu)")
         self._program = found
         self._folder = folder
         self._server: subprocess.Popen[bytes] | None = None

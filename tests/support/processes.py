@@ -1,9 +1,6 @@
 """The services as real processes: started with settings, waited for, killed, stopped."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +8,7 @@ from typing import TypeVar
 
 import requests
 
+from tests.support.forking.process import ForkedProcess, fork, outside_environment
 from tools.node.ports import free_ports
 
 START_TIMEOUT_S = 60
@@ -42,7 +40,7 @@ class ServiceProcess:
     def __init__(self, module: str, settings: Mapping[str, str], folder: Path) -> None:
         self.module, self._settings = module, settings
         self.log_file = folder / f"{module}-{free_ports(1)[0]}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedProcess | None = None
         self.port = free_ports(1)[0]
         self._said = "never asked"
 
@@ -69,14 +67,9 @@ class ServiceProcess:
             "SMS_HEALTH_PORT": str(self.port),
             "SMS_SIMULATOR_PORT": str(self.port),
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMS_")}
+        environment = outside_environment(**{**self._settings, **ports})
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module],
-                env={**inherited, **self._settings, **ports},
-                stdout=log,
-                stderr=log,
-            )
+            self._process = fork(self.module, environment=environment, stdout=log, stderr=log)
         if wait:
             self.await_ready()
         return self

@@ -45,9 +45,11 @@ class Trio:
 
     def up(self, senders: int = 2) -> "Trio":
         """Start everything."""
-        self.api = self.start("services.api", **self.settings)
-        self.dispatcher = self.start("services.dispatcher", **self.settings)
-        self.senders = [self.start("services.sender", **self.settings) for _ in range(senders)]
+        self.api = self.start("services.api", wait=False, **self.settings)
+        self.dispatcher = self.start("services.dispatcher", wait=False, **self.settings)
+        self.senders = [self.start("services.sender", wait=False, **self.settings) for _ in range(senders)]
+        for service in (self.api, self.dispatcher, *self.senders):
+            service.await_ready()
         return self
 
     def post(self, recipients: Sequence[Any], **fields: Any) -> str:

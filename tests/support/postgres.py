@@ -1,0 +1,55 @@
+"""A PostgreSQL server that tests share, and their databases on it."""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+import asyncpg
+
+from shared.ledger.database import Database
+
+_TEMPLATE = "migrated"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """Where it is: the address of its first database, with user and password. It has a template with our tables."""
+
+    url: str
+
+    @classmethod
+    def with_template(cls, url: str) -> Self:
+        """A server that is new: its template is made."""
+        server = cls(url)
+        _run(server._create(_TEMPLATE, "template1"))
+        _run(_migrate(server._address(_TEMPLATE)))
+        return server
+
+    def new_database(self, *, migrated: bool = True) -> str:
+        """The address of a database of one's own: with our tables as a service that starts leaves them, or empty."""
+        name = f"test_{secrets.token_hex(4)}"
+        _run(self._create(name, _TEMPLATE if migrated else "template1"))
+        return self._address(name)
+
+    def _address(self, database: str) -> str:
+        return f"{self.url.rsplit('/', 1)[0]}/{database}"
+
+    async def _create(self, name: str, template: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await connection.close()
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    await database.migrate()
+    await database.close()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """In a thread, so that a test with an event loop of its own may ask too."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
