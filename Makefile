@@ -1,12 +1,12 @@
 # sms-batch: `make run` brings everything up, with Docker where there is an engine, without it where there is none.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker run-cluster run-local stop clean test faults faults-selfcheck check format bench bench-million env venv venv-dev venv-bench
+.PHONY: help run run-docker run-cluster run-local stop clean test test-matrix faults faults-selfcheck check format bench bench-million env venv venv-dev venv-bench
 
 SENDERS ?= 3
 # of the random killer in `make faults`
 SEEDS ?= 20
-# processes that share the tests of `make test`: with 3 they take half the time, and a busy machine
-WORKERS ?= 1
+# processes that share the tests
+WORKERS ?= 4
 # docker or local; found out only by the targets that use it
 WITH ?= $(shell tools/setup.sh engine)
 PYTHON_IN_VENV := .venv/bin/python
@@ -20,7 +20,7 @@ STYLED := services shared tools tests $(wildcard benchmarks)
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults), WORKERS=$(WORKERS) (of make test)"
+	@echo "  Variables: WITH=docker|local (what there is), SENDERS=$(SENDERS), SEEDS=$(SEEDS) (of make faults), WORKERS=$(WORKERS) (of make test and test-matrix)"
 
 run: ## Start everything, send the sample batch, say where to look
 	@$(MAKE) --no-print-directory run-$(WITH)
@@ -53,9 +53,15 @@ clean: stop ## Stop everything and delete its data; .env stays
 	@if [ "$$(tools/setup.sh engine)" = docker ]; then $(COMPOSE_DOWN) --volumes && $(CLUSTER_DOWN) --volumes; fi
 	rm -rf .run
 
-test: venv-dev ## Install what the tests need, and run all of them
+PYTEST := .venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal
+
+test: venv-dev ## Install what the tests need, and run them, each once
 	@tools/setup.sh packages test
-	.venv/bin/pytest $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder)
+	$(PYTEST)
+
+test-matrix: venv-dev ## Every test on both brokers and both databases, the large ones too
+	@tools/setup.sh packages test
+	$(PYTEST) --matrix
 
 faults: venv-dev ## Every fault scenario on every broker, and the table of what came of them (90 minutes)
 	@tools/setup.sh packages test

@@ -16,7 +16,6 @@ from shared.topology import Topology, build_topology
 _SECRETS = Path("/run/secrets")
 
 _LONGEST_TIER_S = (2**32 - 1) // 1000
-_LEASE_MARGIN_S = 8
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -87,6 +86,8 @@ class WorkerSettings(Settings):
     """How many numbers one provider call may have; above 1 calls have another format."""
     recover_after_s: Annotated[FiniteFloat, Field(gt=0)] = 900
     """How long a number may stand still before the dispatcher holds its message to be lost."""
+    lease_margin_s: Annotated[FiniteFloat, Field(ge=1)] = 8
+    """How much longer than its provider call a claim holds: half of it is for the record of what came of the call."""
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 takes any free port, so that several may run on one machine; the log names it."""
@@ -98,7 +99,7 @@ class WorkerSettings(Settings):
         A call with several numbers may be refused as a whole; then there has to be time for its parts.
         """
         calls = 1 if self.provider_max_recipients == 1 else 2
-        return round(1000 * (calls * self.provider_timeout_s + _LEASE_MARGIN_S))
+        return round(1000 * (calls * self.provider_timeout_s + self.lease_margin_s))
 
 
 def load(settings: type[AnySettings]) -> AnySettings:

@@ -19,6 +19,7 @@ from shared.ledger.database import Database
 from tests.support import shared_servers
 from tests.support.brokers import Broker, Vhost, own_vhost
 from tests.support.machine import NotHere, has_docker, missing
+from tests.support.part_times import PartTimes
 from tests.support.postgres import PostgresServer
 from tests.support.private_postgres import PrivatePostgres
 from tests.support.processes import ServiceProcess
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         config.stash[_SERVERS] = stack.enter_context(shared_servers.held())
         config.add_cleanup(stack.close)
+        config.pluginmanager.register(PartTimes())
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -65,8 +67,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_chosen(config: pytest.Config, item: pytest.Item) -> bool:
-    if config.getoption("--matrix") or item.get_closest_marker("on_each") or item.get_closest_marker("scenario"):
+    if config.getoption("--matrix"):
         return True
+    if item.get_closest_marker("large"):
+        return False
+    if item.get_closest_marker("on_each") or item.get_closest_marker("scenario"):
+        return True  # of the faults, their own conftest chooses
+    if "database" in getattr(item, "fixturenames", ()):
+        return True  # the ledger's contract
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     other_pair = _LOCAL if has_docker() else _WITH_DOCKER
     return not other_pair.intersection(str(value) for value in parameters.values())

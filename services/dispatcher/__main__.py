@@ -66,7 +66,9 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     in_hand = InHand(handler, tasks)
     patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     recovery = Recovery((RecoveryLedger(database), intake), publisher, watch, declare, patience, name)
-    backlog = Backlog(consumer.depth, [queue.name for queue in settings.topology.queues], feeding)
+    backlog = Backlog(
+        consumer.depth, [queue.name for queue in settings.topology.queues], feeding, settings.backlog_look_s
+    )
     health = HealthServer(
         settings.health_host,
         settings.health_port,

@@ -11,7 +11,6 @@ from shared.errors import LedgerUnavailable
 from shared.ledger.feeding import FeedingLedger
 from shared.topology import Lane
 
-_LOOK_EVERY_S = 15
 _TIMEOUT_S = 10
 
 Depth = Callable[[str], Awaitable[int | None]]
@@ -19,17 +18,17 @@ log = structlog.get_logger()
 
 
 class Backlog:
-    """Looks every 15 seconds. What cannot be asked has no value at all then: neither an old one nor 0 would be true."""
+    """Looks again and again. What cannot be asked has no value at all then: neither an old one nor 0 would be true."""
 
-    def __init__(self, depth: Depth, queues: Sequence[str], ledger: FeedingLedger) -> None:
-        self._depth, self._queues, self._ledger = depth, queues, ledger
+    def __init__(self, depth: Depth, queues: Sequence[str], ledger: FeedingLedger, every_s: float) -> None:
+        self._depth, self._queues, self._ledger, self._every_s = depth, queues, ledger, every_s
 
     async def run(self) -> None:
         """Look, and again, until cancelled; a broker or a ledger that is away ends nothing."""
         while True:
             await self._look_at_queues()
             await self._look_at_ledger()
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(self._every_s)
 
     async def _look_at_queues(self) -> None:
         depths: dict[str, int] = {}

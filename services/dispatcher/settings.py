@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import phonenumbers
-from pydantic import Field, field_validator
+from pydantic import Field, FiniteFloat, field_validator
 
 from shared.settings import WorkerSettings
 
@@ -15,6 +15,9 @@ class DispatcherSettings(WorkerSettings):
     """The country (ISO 3166) as of which a number without a plus is read."""
     outbound_depth: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """How many messages may wait in each outbound queue: enough to keep senders busy, few enough for turns."""
+
+    backlog_look_s: Annotated[FiniteFloat, Field(gt=0)] = 15
+    """How often the gauges of what waits are brought up to date."""
 
     @field_validator("default_region")
     @classmethod

@@ -11,7 +11,6 @@ from shared.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
 _AHEAD_S = 10
-_TO_RECORD_S = 4
 
 
 class SenderSettings(WorkerSettings):
@@ -35,7 +34,7 @@ class SenderSettings(WorkerSettings):
     @property
     def call_within_ms(self) -> int:
         """How long after its claim a number may be called: call and record then end before the lease does."""
-        return self.lease_ms - round(1000 * (self.provider_timeout_s + _TO_RECORD_S))
+        return self.lease_ms - round(1000 * (self.provider_timeout_s + self.lease_margin_s / 2))
 
     @property
     def deliveries_at_once(self) -> int:

@@ -54,10 +54,10 @@ def trio(sites: Sites, chromium: Chromium, broker: Broker, tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("trio")
     with ExitStack() as stack:
 
-        def start(module: str, **settings: str) -> ServiceProcess:
+        def start(module: str, *, wait: bool = True, **settings: str) -> ServiceProcess:
             process = ServiceProcess(module, settings, folder)
             stack.callback(process.end)
-            return process.start()
+            return process.start(wait=wait)
 
         vhost = stack.enter_context(own_vhost(broker))
         simulator = start("tools.simulator")

@@ -74,7 +74,8 @@ def _has_ended(batch: dict[str, Any]) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all-faults` only the quick scenarios run, each on one broker: `make faults` runs all of them."""
+    """Without `--all-faults` only the quick scenarios run, each on one broker (with `--matrix` on both): `make faults`
+    runs all of them."""
     others = {item for item in items if _HERE in item.path.parents and not _is_chosen(config, item)}
     if others:
         config.hook.pytest_deselected(items=list(others))
@@ -86,7 +87,7 @@ def _is_chosen(config: pytest.Config, item: pytest.Item) -> bool:
     numbers, scenario = config.getoption("--scenario"), item.get_closest_marker("scenario")
     if numbers and (scenario is None or scenario.args[0] not in numbers):
         return False
-    one_broker = config.getoption("--first-broker") or not every
+    one_broker = config.getoption("--first-broker") or not (every or config.getoption("--matrix"))
     first = KINDS[0] if has_docker() else KINDS[1]
     return (every or _is_quick(item)) and (not one_broker or _kind(item) in (None, first))
 

@@ -15,6 +15,8 @@ from shared.errors import PublishError, Rejected, TopologyMismatch, Unconfirmed,
 from shared.topology import OUTBOUND, RETRY, Binding, Queue, Topology, build_topology, retry_key, retry_queue
 from tests.support.brokers import Vhost
 
+pytestmark = pytest.mark.on_each
+
 BULK, PRIORITY = "sms.outbound.bulk", "sms.outbound.priority"
 
 

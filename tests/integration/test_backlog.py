@@ -24,8 +24,12 @@ from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 
 QUEUE_MESSAGES, OLDEST_UNSENT = "sms_dispatcher_queue_messages", "sms_dispatcher_oldest_unsent_seconds"
-# A look every 15 seconds; under a fault each may take 10 more, and a broker's loss shows after half a minute.
+# Under a fault a look may take 10 seconds more, and a broker's loss shows after half a minute.
 SEEN_WITHIN_S = 90
+
+
+def settings(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
+    return {**settings_for(vhost, database_url, simulator), "SMS_BACKLOG_LOOK_S": "0.5"}
 
 
 def gauges(service: ServiceProcess, name: str) -> dict[str, float]:
@@ -38,7 +42,7 @@ def gauges(service: ServiceProcess, name: str) -> dict[str, float]:
 def test_the_messages_of_every_queue_are_counted(
     vhost: Vhost, sqlite_url: str, simulator: ServiceProcess, start: Start
 ) -> None:
-    trio = Trio(vhost, simulator, settings_for(vhost, sqlite_url, simulator), start).up()
+    trio = Trio(vhost, simulator, settings(vhost, sqlite_url, simulator), start).up()
     trio.finished(trio.post([*numbers(3, "9005"), *numbers(2, "9009")]))
     no_text = {"recipients": ["+8613800138000"], "template_id": 404}
     assert requests.post(f"{trio.api.url}/v1/batches", json=no_text, timeout=30).status_code == 202
@@ -50,7 +54,7 @@ def test_the_messages_of_every_queue_are_counted(
 def test_the_oldest_unsent_number_has_an_age_until_somebody_tries_it(
     vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start
 ) -> None:
-    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(senders=0)
+    trio = Trio(vhost, simulator, settings(vhost, database_url, simulator), start).up(senders=0)
     posted_at_ms = now_ms()
     trio.post(["+8613800138000"])
     later = datetime.now(UTC) + timedelta(hours=1)
@@ -69,7 +73,7 @@ def test_what_cannot_be_asked_has_no_value_and_the_dispatcher_lives_on(
 ) -> None:
     with own_broker(kind, tmp_path / "broker") as broker:
         vhost = default_vhost(broker)
-        trio = Trio(vhost, simulator, settings_for(vhost, own_postgres.url, simulator), start).up(senders=0)
+        trio = Trio(vhost, simulator, settings(vhost, own_postgres.url, simulator), start).up(senders=0)
         trio.post(["+8613800138000"])
         eventually(lambda: gauges(trio.dispatcher, QUEUE_MESSAGES).get("sms.outbound.bulk") == 1, SEEN_WITHIN_S)
         broker.freeze()

@@ -70,6 +70,7 @@ def not_checked(patient: Patient) -> dict[str, str]:
     return dict(finding["what"].split(", because ", 1) for finding in said)
 
 
+@pytest.mark.on_each
 def test_a_real_system_is_well(each_vhost: Vhost, simulator: ServiceProcess, sqlite_url: str, start: Start) -> None:
     trio = Trio(each_vhost, simulator, settings_for(each_vhost, sqlite_url, simulator), start).up(senders=1)
     trio.finished(trio.post(["+8613800138000"]))

@@ -22,6 +22,8 @@ from shared.messages import BatchMessage
 from shared.outcome import Outcome
 from shared.states import State
 
+pytestmark = pytest.mark.on_each
+
 
 def a_batch(recipients: int, **fields: object) -> BatchMessage:
     numbers = [f"+86138{row:08d}" for row in range(recipients)]

@@ -4,7 +4,7 @@ import importlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def test_every_metric_of_ours_that_is_asked_for_exists() -> None:
 
 
 @pytest.mark.parametrize("kind", ["container", "node"])
-def test_every_metric_of_rabbitmq_that_is_asked_for_exists(kind: str, request: pytest.FixtureRequest) -> None:
-    broker = request.getfixturevalue(f"{kind}_broker")
+def test_every_metric_of_rabbitmq_that_is_asked_for_exists(kind: str, shared_server: Callable[[str], Any]) -> None:
+    broker = shared_server(kind)
     assert isinstance(broker, Broker)
     exposed = names(text_string_to_metric_families(requests.get(broker.metrics_url, timeout=30).text))
     assert asked_for("rabbitmq_")

@@ -4,6 +4,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,26 @@ from tests.support.trio import Trio, settings_for
 from tools.ctl.__main__ import main
 
 Ctl = Callable[..., str]
-UNREACHABLE, FOR_ANOTHER_BATCH, TRIED_IN_VAIN, LATE, CUT_OFF = 1200, 300, 800, 300, 200
-UNREADABLE, FOREIGN, RESTORED, BATCHES, IN_A_BATCH = 300, 300, 300, 100, 2
 TEMPLATE = 7
+
+
+@dataclass(frozen=True)
+class Night:
+    """How many of each kind."""
+
+    unreachable: int
+    for_another_batch: int
+    tried_in_vain: int
+    late: int
+    cut_off: int
+    foreign: int
+    batches: int
+    in_a_batch: int = 2
+
+
+QUIET = Night(120, 30, 200, 30, 20, 30, 5)
+LONG = Night(1200, 300, 800, 300, 200, 300, 100)
+"""More than three thousand dead letters."""
 
 
 @pytest.fixture
@@ -78,53 +96,61 @@ def groups(ctl: Ctl) -> dict[str, int]:
     return {group["code"]: group["letters"] for group in json.loads(ctl("dead-letters", "list", "--json"))}
 
 
-def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path) -> None:
+@pytest.mark.parametrize("night", [QUIET, pytest.param(LONG, marks=pytest.mark.large)], ids=["quiet", "long"])
+def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path, night: Night) -> None:
     # What went wrong.
-    sent = posted(trio, numbers(RESTORED, prefix="139"))
+    sent = posted(trio, numbers(night.foreign, prefix="139"))
     trio.misbehave("503", share=0.5)  # a sixteenth fails four times
-    in_vain = posted(trio, numbers(TRIED_IN_VAIN, prefix="135"))
+    in_vain = posted(trio, numbers(night.tried_in_vain, prefix="135"))
     hopeless = trio.finished(in_vain)["failed"]
     assert hopeless
     trio.misbehave("accept")
-    late, cut_off = posted(trio, numbers(LATE, ending="9007")), posted(trio, numbers(CUT_OFF, ending="9008"))
+    late, cut_off = (
+        posted(trio, numbers(night.late, ending="9007")),
+        posted(trio, numbers(night.cut_off, ending="9008")),
+    )
     trio.misbehave("refuse")
-    refused, to_resend = posted(trio, numbers(UNREACHABLE)), posted(trio, numbers(FOR_ANOTHER_BATCH, prefix="137"))
+    refused, to_resend = (
+        posted(trio, numbers(night.unreachable)),
+        posted(trio, numbers(night.for_another_batch, prefix="137")),
+    )
     trio.misbehave("accept")
     without_template = [
-        posted(trio, numbers(IN_A_BATCH, prefix="136"), content=None, template_id=TEMPLATE) for _ in range(BATCHES)
+        posted(trio, numbers(night.in_a_batch, prefix="136"), content=None, template_id=TEMPLATE)
+        for _ in range(night.batches)
     ]
-    publish(trio, (("nobody knows", b"{nonsense") for _ in range(UNREADABLE)))
-    publish(trio, turns(new_batch_id(now_ms()), FOREIGN, 0))
-    publish(trio, turns(sent, RESTORED, 9))
+    publish(trio, (("nobody knows", b"{nonsense") for _ in range(night.foreign)))
+    publish(trio, turns(new_batch_id(now_ms()), night.foreign, 0))
+    publish(trio, turns(sent, night.foreign, 9))
     expected = {
-        "number_unreachable": UNREACHABLE + FOR_ANOTHER_BATCH,
+        "number_unreachable": night.unreachable + night.for_another_batch,
         "unavailable": hopeless,
-        "unreadable_message": UNREADABLE,
-        "not_in_ledger": FOREIGN,
-        "ahead_of_ledger": RESTORED,
-        "template_unknown": BATCHES,
+        "unreadable_message": night.foreign,
+        "not_in_ledger": night.foreign,
+        "ahead_of_ledger": night.foreign,
+        "template_unknown": night.batches,
     }
     eventually(lambda: groups(ctl) == expected, 60, 1)
-    assert sum(expected.values()) + LATE + CUT_OFF > 3000
+    assert night is not LONG or sum(expected.values()) + night.late + night.cut_off > 3000
 
     # The provider is well again: what it refused meanwhile is sent.
-    assert f"{UNREACHABLE} would be sent again" in ctl("dead-letters", "replay", refused, "--dry-run")
-    assert f"{UNREACHABLE} sent again" in ctl("dead-letters", "replay", refused, "--rate", "0")
-    assert trio.finished(refused, 120) == {"sent": UNREACHABLE}
+    assert f"{night.unreachable} would be sent again" in ctl("dead-letters", "replay", refused, "--dry-run")
+    assert f"{night.unreachable} sent again" in ctl("dead-letters", "replay", refused, "--rate", "0")
+    assert trio.finished(refused, 120) == {"sent": night.unreachable}
 
     # One batch is sent again as another one, whose text can be told apart; its letters are stale then.
     resent = ctl("resend", to_resend)
     (again,) = (batch_id for batch_id in linked(trio, to_resend))
     assert again in resent
-    assert trio.finished(again, 120) == {"sent": FOR_ANOTHER_BATCH}
+    assert trio.finished(again, 120) == {"sent": night.for_another_batch}
     said = ctl("dead-letters", "replay", to_resend)
-    assert f"{FOR_ANOTHER_BATCH} taken out, for they are stale: sent again in another batch" in said
+    assert f"{night.for_another_batch} taken out, for they are stale: sent again in another batch" in said
 
     # Templates that somebody forgot.
     ctl("templates", "add", "forgotten", "Hello", "--id", str(TEMPLATE))
-    assert f"{BATCHES} sent again" in ctl("dead-letters", "replay", "--batches", "--all")
+    assert f"{night.batches} sent again" in ctl("dead-letters", "replay", "--batches", "--all")
     for batch_id in without_template:
-        eventually(lambda one=batch_id: trio.finished(one) == {"sent": IN_A_BATCH}, 60)
+        eventually(lambda one=batch_id: trio.finished(one) == {"sent": night.in_a_batch}, 60)
 
     # Numbers that never work, and messages that are nobody's: written to a file, then thrown away.
     table = tmp_path / "letters.csv"
@@ -133,7 +159,7 @@ def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path) -> None:
         assert Counter(row["code"] for row in csv.DictReader(stream)) == {
             code: expected[code] for code in ("unavailable", "unreadable_message", "not_in_ledger", "ahead_of_ledger")
         }
-    assert f"{FOREIGN} left: the ledger has no such number" in ctl("dead-letters", "replay", "--all", "--dry-run")
+    assert f"{night.foreign} left: the ledger has no such number" in ctl("dead-letters", "replay", "--all", "--dry-run")
     for code in ("unavailable", "unreadable_message", "not_in_ledger", "ahead_of_ledger"):
         said = ctl("dead-letters", "discard", "--code", code, "--reason", "nothing will come of them", "--yes")
         assert f"{expected[code]} thrown away" in said
@@ -152,8 +178,12 @@ def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path) -> None:
         DEAD_LETTER_BATCHES_QUEUE: 0,
         UNKNOWN_QUEUE: 0,
     }
-    accepted = {**{batch_id: IN_A_BATCH for batch_id in without_template}, sent: RESTORED, refused: UNREACHABLE}
-    accepted |= {again: FOR_ANOTHER_BATCH, late: LATE, cut_off: CUT_OFF, to_resend: 0}
+    accepted = {
+        **{batch_id: night.in_a_batch for batch_id in without_template},
+        sent: night.foreign,
+        refused: night.unreachable,
+    }
+    accepted |= {again: night.for_another_batch, late: night.late, cut_off: night.cut_off, to_resend: 0}
     for batch_id, count in accepted.items():
         assert trio.provider_accepted(batch_id) == {message_id(batch_id, row): 1 for row in range(count)}
 

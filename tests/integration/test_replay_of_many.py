@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+import pytest
+
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
@@ -20,7 +22,7 @@ from tests.support.forking.process import fork, outside_environment
 from tests.support.processes import ServiceProcess, eventually, peak_memory_mib
 from tests.support.trio import Trio, settings_for
 
-FEW, LETTERS, CHUNK = 5_000, 100_000, 2_500
+FEW, CHUNK = 2_500, 2_500
 MORE_MEMORY_MIB = 25
 
 
@@ -76,24 +78,25 @@ async def nothing() -> None:
     """No preparation."""
 
 
-def test_a_hundred_thousand_letters_are_sent_again_once_each_by_a_command_that_is_killed(
-    vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start
+@pytest.mark.parametrize("letters", [15_000, pytest.param(100_000, marks=pytest.mark.large)])
+def test_many_letters_are_sent_again_once_each_by_a_command_that_is_killed(
+    vhost: Vhost, letters: int, postgres_url: str, simulator: ServiceProcess, start: Start
 ) -> None:
     settings = {**settings_for(vhost, postgres_url, simulator), "SMS_PROVIDER_TIMEOUT_S": "30"}
     trio = Trio(vhost, simulator, settings, start).up()
     failed(trio, postgres_url, FEW)
     status, memory_of_few_mib, said = replay(settings)
     assert (status, said.split()[0]) == (0, str(FEW))
-    batch_id = failed(trio, postgres_url, LETTERS)
+    batch_id = failed(trio, postgres_url, letters)
 
     # Where the copies are on the outbound queue, and neither the ledger nor the dead letters know it.
-    status, _memory_mib, _said = replay(settings, SMS_CRASH_AT="letters.confirmed:100")
+    status, _memory_mib, _said = replay(settings, SMS_CRASH_AT=f"letters.confirmed:{letters // 1000}")
     assert status == -signal.SIGKILL
     status, memory_mib, said = replay(settings)
     assert status == 0, said
     assert "sent again" in said
     assert memory_mib < memory_of_few_mib + MORE_MEMORY_MIB
 
-    assert trio.finished(batch_id, 300) == {"sent": LETTERS}
-    assert trio.provider_calls(batch_id) == {message_id(batch_id, row): 1 for row in range(LETTERS)}
+    assert trio.finished(batch_id, 300) == {"sent": letters}
+    assert trio.provider_calls(batch_id) == {message_id(batch_id, row): 1 for row in range(letters)}
     eventually(lambda: trio.depths()[DEAD_LETTER] == 0)

@@ -45,6 +45,7 @@ def test_ten_thousand_numbers_go_out_once_each(
     assert "你好" not in trio.logs()
 
 
+@pytest.mark.on_each
 def test_every_kind_of_answer_ends_as_the_table_says(
     each_vhost: Vhost, sqlite_url: str, simulator: ServiceProcess, start: Start
 ) -> None:
