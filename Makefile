@@ -6,7 +6,7 @@ SENDERS ?= 3
 # of the random killer in `make faults`
 SEEDS ?= 20
 # processes that share the tests
-WORKERS ?= 4
+WORKERS ?= 5
 # docker or local; found out only by the targets that use it
 WITH ?= $(shell tools/setup.sh engine)
 PYTHON_IN_VENV := .venv/bin/python

@@ -38,8 +38,8 @@ class Marker:
     dies with this process is still pending, and published once more: the claim lets one copy be sent.
     """
 
-    def __init__(self, ledger: FeedingLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: FeedingLedger, after_s: float = _AFTER_S) -> None:
+        self._ledger, self._after_s = ledger, after_s
         self._unmarked: dict[str, _Unmarked] = {}
         self._sooner = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -58,7 +58,7 @@ class Marker:
     def add(self, batch_id: str, rows: Sequence[PendingRow]) -> None:
         """Mark these rows when their time has come."""
         unmarked = self._unmarked.setdefault(batch_id, _Unmarked())
-        unmarked.chunks.append((time.monotonic() + _AFTER_S, rows))
+        unmarked.chunks.append((time.monotonic() + self._after_s, rows))
         unmarked.rows += len(rows)
         self._sooner.set()
 

@@ -19,7 +19,7 @@ DELETION_TAKES_S = 0.5
 """How long to leave a missed queue missing. RabbitMQ tells a deleted queue's consumers some 30 ms later; declared again
 before that, 3.10 tells them nothing, and delivers to a consumer that never hears of it."""
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 30.0
 
 _INEQUIVALENT = re.compile(r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>\w+) '(?P<name>[^']+)'")
 _VALUE = r"(?:none|(?:the value )?'(?P<{}>[^']*)'(?: of type '\w+')?)"
@@ -28,19 +28,19 @@ _RECEIVED = re.compile(f"received {_VALUE.format('ours')} but current is {_VALUE
 log = structlog.get_logger()
 
 
-async def declare(urls: str, topology: Topology) -> None:
+async def declare(urls: str, topology: Topology, timeout_s: float = _TIMEOUT_S) -> None:
     """Make every exchange, queue and binding exist, over any node; some 30 round trips.
 
     TopologyMismatch names the argument that the broker has otherwise, what it is and what it should be. One of
-    `UNREACHABLE` where the broker cannot be reached, or has not answered everything within half a minute: a node that
+    `UNREACHABLE` where the broker cannot be reached, or has not answered everything in time: a node that
     was killed while it started may take connections and heartbeats, and answer no declaration.
     """
     connection, closed = await open_connection(Nodes(urls), "sms declare")
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await _declare_each(await open_channel(connection, closed), closed, topology)
     except TimeoutError:
-        raise TimeoutError(f"the broker has not answered every declaration within {_TIMEOUT_S} s") from None
+        raise TimeoutError(f"the broker has not answered every declaration within {timeout_s:g} s") from None
     finally:
         await close_connection(connection)
 

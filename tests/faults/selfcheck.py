@@ -1,6 +1,7 @@
 """Does the fault suite notice? Breaks a copy of the code in one way after the other, and runs what must fail then.
 
-`python -m tests.faults.selfcheck [words of a mistake …]`: exit status 1 where a breakage went unnoticed.
+`python -m tests.faults.selfcheck [--quick] [words of a mistake …]`: exit status 1 where a breakage went unnoticed; with
+`--quick`, by those scenarios that are part of `make test`.
 """
 
 import re
@@ -17,6 +18,7 @@ from tests.faults.breakages import BREAKAGES, Breakage
 
 ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 900
+_NOTHING_CHOSEN = 5
 _FINISH_S = 30
 """A broken build never finishes: no need to wait as long as for a sound one."""
 _COPIED = ("services", "shared", "tools", "tests", "pyproject.toml", "docker-compose.yml", "docker-compose.cluster.yml")
@@ -24,14 +26,16 @@ _ERRORS = re.compile(r"^ERROR tests/", re.MULTILINE)
 _COUNTED = re.compile(r"^\| (?P<scenario>\d+) \|.*?\| (?P<runs>\d+) \| (?P<failed>\d+) \|", re.MULTILINE)
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the breakages whose mistake has one of the words, or all; print what came of each."""
+    quick = "--quick" in arguments
+    words = [argument for argument in arguments if argument != "--quick"]
     chosen = [item for item in BREAKAGES if not words or any(word in item.mistake for word in words)]
     unnoticed = 0
     print("| the mistake | scenario | noticed | seconds |\n|---|---|---|---|", flush=True)
     for breakage in chosen:
         began_at_s = time.monotonic()
-        failed = _failed_scenarios(breakage)
+        failed = _failed_scenarios(breakage, quick=quick)
         seconds = time.monotonic() - began_at_s
         for scenario in breakage.scenarios:
             noticed = scenario in failed
@@ -40,16 +44,19 @@ def main(words: list[str]) -> int:
     return 1 if unnoticed else 0
 
 
-def _failed_scenarios(breakage: Breakage) -> set[int]:
+def _failed_scenarios(breakage: Breakage, *, quick: bool) -> set[int]:
     with _broken_copy(breakage) as copy:
         scenarios = [f"--scenario={number}" for number in breakage.scenarios]
-        only = ["-k", breakage.only] if breakage.only else []
+        only = ["-k", breakage.only] if breakage.only and not quick else []
+        selection = [] if quick else ["--all-faults"]
         command = [
-            sys.executable, "-m", "pytest", "tests/faults", "--all-faults", "--first-broker", *scenarios, *only,
+            sys.executable, "-m", "pytest", "tests/faults", *selection, "--first-broker", *scenarios, *only,
             f"--finish-within={_FINISH_S}", "-q", "-p", "no:cacheprovider",
         ]  # fmt: skip
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    if done.returncode not in (0, 1) or _ERRORS.search(done.stdout):  # neither passed nor failed: the run is broken
+    if done.returncode not in (0, 1, _NOTHING_CHOSEN) or _ERRORS.search(
+        done.stdout
+    ):  # neither passed nor failed: the run is broken
         sys.exit(f"{breakage.mistake}: pytest ended with {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
     lines = _COUNTED.finditer(done.stdout)
     return {int(line["scenario"]) for line in lines if int(line["failed"])}

@@ -125,12 +125,9 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_is_unreachabl
         await declare(mute, build_topology([5]))
 
 
-async def test_a_broker_that_answers_no_declaration_is_unreachable(
-    vhost: Vhost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.amqp.declare._TIMEOUT_S", 1)
+async def test_a_broker_that_answers_no_declaration_is_unreachable(vhost: Vhost) -> None:
     with proxy(vhost.broker.host, vhost.broker.amqp_port) as slow:
         slow.delay(0.2, Direction.TO_CLIENT)  # each answer by itself comes in time
         url = f"amqp://{vhost.user}:{vhost.password}@127.0.0.1:{slow.port}/{vhost.name}"
         with pytest.raises(TimeoutError, match="not answered every declaration within 1 s"):
-            await declare(url, build_topology([5]))
+            await declare(url, build_topology([5]), timeout_s=1)

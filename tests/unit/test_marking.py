@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
-from services.dispatcher import marking
 from services.dispatcher.marking import Marker
 from shared.ledger.feeding import PendingRow, by_attempt
 
@@ -34,10 +31,9 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_not_hurried_is_marked_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marking, "_AFTER_S", 0.05)
+async def test_what_is_not_hurried_is_marked_when_its_time_has_come() -> None:
     ledger: Any = Ledger()
-    marker = Marker(ledger)
+    marker = Marker(ledger, after_s=0.05)
     running = asyncio.create_task(marker.run())
     marker.add("one", rows(0, 1))
     assert marker.has_any("one")

@@ -144,22 +144,20 @@ def test_free_ports_are_different_and_outside_the_range_of_outgoing_connections(
     assert all(ports.FIRST_PORT <= port <= ports.LAST_PORT < 32768 for port in found)
 
 
-def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _pretend_rabbitmq(tmp_path / "scripts", monkeypatch)
+def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
+    scripts = _pretend_rabbitmq(tmp_path / "scripts")
     node = Node.with_free_ports(tmp_path / "node")
     port = node.config.management_port
     taken = pytest.raises(PortTakenError, match=rf"port {port} \(management\) is taken")
     with socket.create_server(("127.0.0.1", port)), taken:
-        node.start()
+        node.start(scripts=scripts)
     assert not node.config.startup_log.exists()
 
 
-def test_a_server_that_ends_at_once_is_reported_with_what_it_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _pretend_rabbitmq(tmp_path / "scripts", monkeypatch)
+def test_a_server_that_ends_at_once_is_reported_with_what_it_said(tmp_path: Path) -> None:
+    scripts = _pretend_rabbitmq(tmp_path / "scripts")
     with pytest.raises(NodeError, match=r"ended while starting; its log says: .*no Erlang today"):
-        Node.with_free_ports(tmp_path / "node").start()
+        Node.with_free_ports(tmp_path / "node").start(scripts=scripts)
 
 
 def test_errors_come_before_the_crash_report_that_follows_them(tmp_path: Path) -> None:
@@ -172,19 +170,17 @@ def test_errors_come_before_the_crash_report_that_follows_them(tmp_path: Path) -
 
 
 def test_without_rabbitmq_the_error_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "DEBIAN_SCRIPTS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotInstalledError, match="install the package rabbitmq-server"):
-        install.scripts_folder()
+        install.scripts_folder(packaged=tmp_path)
 
 
 def test_rabbitmq_is_found_beside_the_program_in_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripts = _pretend_rabbitmq(tmp_path / "opt", monkeypatch)
-    monkeypatch.setattr(install, "DEBIAN_SCRIPTS", tmp_path)
+    scripts = _pretend_rabbitmq(tmp_path / "opt")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "rabbitmq-server").symlink_to(scripts / "rabbitmq-server")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert install.scripts_folder() == scripts
+    assert install.scripts_folder(packaged=tmp_path) == scripts
 
 
 def test_a_marked_process_is_found_by_its_folder_and_only_by_that(tmp_path: Path) -> None:
@@ -213,11 +209,10 @@ def test_rabbitmqctl_needs_a_running_node(tmp_path: Path) -> None:
         Node.with_free_ports(tmp_path).rabbitmqctl("status")
 
 
-def _pretend_rabbitmq(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _pretend_rabbitmq(folder: Path) -> Path:
     """Scripts that look like RabbitMQ's; the server says one line and ends."""
     folder.mkdir()
     for name in ("rabbitmq-server", "rabbitmqctl"):
         (folder / name).write_text("#!/bin/sh\necho no Erlang today\nexit 1\n")
         (folder / name).chmod(0o755)
-    monkeypatch.setattr(install, "DEBIAN_SCRIPTS", folder)
     return folder

@@ -8,12 +8,12 @@ from tools.node.errors import NotInstalledError
 DEBIAN_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 
 
-def scripts_folder() -> Path:
-    """The folder with `rabbitmq-server` and `rabbitmqctl`; raises NotInstalledError.
+def scripts_folder(packaged: Path = DEBIAN_SCRIPTS) -> Path:
+    """The folder with `rabbitmq-server` and `rabbitmqctl`: the package's, or the PATH's; raises NotInstalledError.
 
     Not Debian's wrappers in /usr/sbin: those refuse ordinary users and change to the user rabbitmq.
     """
-    candidates = [DEBIAN_SCRIPTS, *_beside_the_one_in_path()]
+    candidates = [packaged, *_beside_the_one_in_path()]
     for folder in candidates:
         if (folder / "rabbitmq-server").is_file() and (folder / "rabbitmqctl").is_file():
             return folder

@@ -102,12 +102,13 @@ class Node:
         """Whether the node's Erlang VM lives; it may still be starting."""
         return bool(self._broker())
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float = 60.0, scripts: Path | None = None) -> None:
         """Start the node and return when AMQP and the management API answer; a running node is waited for.
 
-        Raises NotInstalledError, PortTakenError, or NotReadyError with what the log says; then nothing is left running.
+        `scripts` is the folder of RabbitMQ's own, where it is not the installed one. Raises NotInstalledError,
+        PortTakenError, or NotReadyError with what the log says; then nothing is left running.
         """
-        server = install.scripts_folder() / "rabbitmq-server"
+        server = (scripts or install.scripts_folder()) / "rabbitmq-server"
         with self._lock():
             if not self.running():
                 self._end_processes()
