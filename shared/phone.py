@@ -1,17 +1,24 @@
 """Phone numbers: from what people type to E.164, and from there to what may be shown."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import phonenumbers
 
 _MAINLAND_MOBILE = re.compile(r"(?:\+86|86|0086)?(1[3-9][0-9]{9})")
 _PLAIN = re.compile(r"[+＋]?[\d\s().\-\u2010-\u2015\uff0d/]+")
+_INVISIBLE = frozenset({"Cf", "Mn", "Zl", "Zp"})
+_WRITTEN_AROUND = re.compile(r"(?:tel:|=?[\"'’‘“](?=[^\"'’]))", re.IGNORECASE)
+_ZEROS_OF_A_DECIMAL = re.compile(r"(?<=\d)[.,]0{1,2}(?=\s*$)")
+_GROUPED_BY_DOTS = re.compile(r"[+＋]?\(?\d{1,4}\)?(?:[\s.\-/()]+\d{1,5})*[\s.\-/()]+\d{2,5}[\s)]*")
+_DIGITS_BEHIND = re.compile(r".*\d{7,}[^\d+＋]+\d{1,2}\s*")
+_SPREADSHEET = re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee][+-]?\d+")
 _IN_TEXT = re.compile(
     r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z?)"
     r"|(?P<number>\+?\d(?:[ ().-]?\d){7,17})"
 )
-_SEPARATORS = str.maketrans("", "", " -().\t\u00a0")
+_SEPARATORS = str.maketrans("", "", " -()\t\u00a0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,9 @@ class InvalidNumber:
 
 
 _NOT_A_NUMBER = InvalidNumber("Not a phone number")
+_SPOILED = InvalidNumber("A spreadsheet's notation of a large number, digits are lost: format the column as text")
+_MORE_BEHIND = InvalidNumber("One or two digits behind a whole number: write it without them")
+_A_DOT = InvalidNumber("A dot that groups no digits: perhaps a decimal number from a spreadsheet")
 _UNKNOWN_COUNTRY = InvalidNumber("Unknown country calling code")
 _REASONS = {
     phonenumbers.ValidationResult.TOO_SHORT: InvalidNumber("Too few digits for a phone number of its country"),
@@ -44,10 +54,17 @@ def normalise(raw: str, region: str) -> str | InvalidNumber:
     return _normalise_any(raw, region)
 
 
-def _normalise_any(raw: str, region: str) -> str | InvalidNumber:
+def _normalise_any(written: str, region: str) -> str | InvalidNumber:
+    raw = _as_typed(written)
+    if _SPREADSHEET.fullmatch(raw):
+        return _SPOILED
+    if "." in raw and not _GROUPED_BY_DOTS.fullmatch(raw):
+        return _A_DOT
+    if _DIGITS_BEHIND.fullmatch(raw):
+        return _MORE_BEHIND
     # The library reads letters as the digits of a keypad and drops what follows a number: a stranger's phone.
     if not _PLAIN.fullmatch(raw):
-        return _NOT_A_NUMBER
+        return _named(raw)
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException as error:
@@ -60,6 +77,24 @@ def _normalise_any(raw: str, region: str) -> str | InvalidNumber:
     if e164.startswith("+861") and not _MAINLAND_MOBILE.fullmatch(e164) and len(e164) > len("+86") + 11:
         return _REASONS[phonenumbers.ValidationResult.TOO_LONG]
     return e164
+
+
+def _as_typed(written: str) -> str:
+    """Without what spreadsheets, pages and copying put around a number and into it: quotes, `tel:`, invisible
+    characters, the zeros of a decimal."""
+    raw = written
+    if not raw.isascii():
+        raw = "".join(" " if ch.isspace() else ch for ch in raw if unicodedata.category(ch) not in _INVISIBLE)
+    raw = raw.strip()
+    if found := _WRITTEN_AROUND.match(raw):
+        raw = raw[found.end() :].rstrip("\"'’”").strip()
+    return _ZEROS_OF_A_DECIMAL.sub("", raw)
+
+
+def _named(raw: str) -> InvalidNumber:
+    """Names the first character that is neither ASCII nor a letter: people do not see which one it is."""
+    strange = next((ch for ch in raw if not (ch.isascii() or ch.isalnum() or ch.isspace())), None)
+    return InvalidNumber(f"Not a phone number: it has the character U+{ord(strange):04X}") if strange else _NOT_A_NUMBER
 
 
 def mask(number: str) -> str:

@@ -1,5 +1,6 @@
 """What an HTTP answer of the plain provider means; pure."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from shared.outcome import CallResult, Verdict
 from shared.phone import mask, mask_numbers_in
 
 _THROTTLED, _UNAVAILABLE = 429, 503
+_NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
+"""Not taken, and another try may pass: by RFC 9110 and 8470, or because a proxy (521 and on) never reached the origin."""
+_BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
 _SECONDS = re.compile(r"\s*[0-9]+\s*")
 _LONGEST_PAUSE_S = 24 * 3600.0
 _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
@@ -20,10 +24,19 @@ _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 
 @dataclass(frozen=True, slots=True)
 class CodeTable:
-    """The provider's codes whose meaning is known, whatever HTTP status they come with."""
+    """The provider's codes whose meaning is known, whatever HTTP status they come with; `http_502` stands for a
+    status."""
 
     temporary: frozenset[str] = frozenset()
     permanent: frozenset[str] = frozenset()
+
+    def is_temporary(self, code: str | None, status: int) -> bool:
+        """Whether it was not taken, and may be later."""
+        return code in self.temporary or f"http_{status}" in self.temporary
+
+    def is_permanent(self, code: str | None, status: int) -> bool:
+        """Whether it was not taken, and never will be."""
+        return code in self.permanent or f"http_{status}" in self.permanent
 
 
 def classify(
@@ -36,16 +49,20 @@ def classify(
 ) -> CallResult:
     """The verdict on an answer. `conceal` takes out of the provider's own words what must not be shown.
 
-    Accepted is a 2xx with a `message_id`. A 429, a 503 and a temporary code are certainly not sent. Any other 4xx and a
-    permanent code are refused. Everything else may have been sent.
+    Accepted is a 2xx with a `message_id`. A 3xx, a status of `_NOT_TAKEN` and a temporary code are certainly not sent.
+    Any other 4xx and a permanent code are refused. Everything else may have been sent, and so may whatever says no and
+    names a message_id all the same.
     """
     content = read_object(body)
     code, reason = own_words(content, conceal)
-    if 200 <= status < 300 and code not in codes.temporary and code not in codes.permanent:
+    temporary, permanent = codes.is_temporary(code, status), codes.is_permanent(code, status)
+    if 200 <= status < 300 and not temporary and not permanent:
         return _accepted_or_unclear(status, content)
-    if code in codes.permanent:
+    if has_id(content):
+        return not_understood(status, "with a message_id in an answer that says no")
+    if permanent:
         return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
-    if status in (_THROTTLED, _UNAVAILABLE) or code in codes.temporary:
+    if status in _NOT_TAKEN or 300 <= status < 400 or temporary:
         pause_s = retry_after_s(headers.get("Retry-After"), now)
         return CallResult(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
@@ -86,8 +103,9 @@ def scrub_all(words: str, messages: Iterable[tuple[str, str]]) -> str:
 def read_object(body: bytes) -> Mapping[str, Any]:
     """The JSON object in a body; empty where there is none."""
     try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        # orjson makes a float of an integer that has no room in 64 bits, and an id of it would be another one.
+        content = (json if _BEYOND_64_BITS.search(body) else orjson).loads(body)
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -102,9 +120,19 @@ def own_words(content: Mapping[str, Any], conceal: Callable[[str], str] = str) -
 
 
 def accepted_id(content: Mapping[str, Any]) -> str | None:
-    """The provider's id of a message that it accepted."""
+    """The provider's id of a message that it accepted; a blank one is none."""
     provider_message_id = content.get("message_id")
-    return _printable(str(provider_message_id), _LONGEST_ID) if _is_text_or_number(provider_message_id) else None
+    if not _is_text_or_number(provider_message_id):
+        return None
+    return _printable(str(provider_message_id), _LONGEST_ID).strip() or None
+
+
+def has_id(content: Mapping[str, Any]) -> bool:
+    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken."""
+    provider_message_id = content.get("message_id")
+    if isinstance(provider_message_id, str):
+        return bool(provider_message_id.strip())
+    return provider_message_id is not None
 
 
 def not_understood(status: int, how: str) -> CallResult:

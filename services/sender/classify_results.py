@@ -9,6 +9,7 @@ from services.sender.classify import (
     CodeTable,
     accepted_id,
     classify,
+    has_id,
     not_understood,
     own_words,
     read_object,
@@ -41,7 +42,7 @@ def classify_results(
     content = read_object(body)
     results = content.get("results")
     code, _reason = own_words(content)
-    if 200 <= status < 300 and code not in codes.temporary and code not in codes.permanent:
+    if 200 <= status < 300 and not codes.is_temporary(code, status) and not codes.is_permanent(code, status):
         if not isinstance(results, list):
             return not_understood(status, "without results")
         entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now)
@@ -81,7 +82,7 @@ def _verdict(
     if entry is None:
         return not_understood(status, "without one clear result for this message")
     code, reason = own_words(entry, partial(scrub, recipient=message.to, text=message.text))
-    if code in codes.permanent | codes.temporary | _TEMPORARY and _has_id(entry):
+    if code in codes.permanent | codes.temporary | _TEMPORARY and has_id(entry):
         return not_understood(status, "with both a message_id and a code that says it was not taken")
     if code in codes.permanent:
         return _refused(code, reason, status)
@@ -90,7 +91,7 @@ def _verdict(
     provider_message_id = accepted_id(entry)
     if provider_message_id is not None:
         return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
-    if code is None or _has_id(entry):
+    if code is None or has_id(entry):
         return not_understood(status, "with a result that has neither a message_id nor a code")
     return _refused(code, reason, status)
 
@@ -100,12 +101,7 @@ def _refused(code: str | None, reason: str | None, status: int) -> CallResult:
 
 
 def _names_an_accepted(results: object) -> bool:
-    return isinstance(results, list) and any(isinstance(entry, dict) and _has_id(entry) for entry in results)
-
-
-def _has_id(entry: Mapping[str, Any]) -> bool:
-    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken."""
-    return entry.get("message_id") not in (None, "")
+    return isinstance(results, list) and any(isinstance(entry, dict) and has_id(entry) for entry in results)
 
 
 _LATER = "The provider does not take it now: {}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.sender.classify import CodeTable, classify, retry_after_s, scrub
+from services.sender.classify import CodeTable, classify, has_id, read_object, retry_after_s, scrub
 from shared.outcome import CallResult, Verdict
 from shared.phone import mask
 
@@ -24,7 +24,7 @@ def answer(status: int, content: Any = None, retry_after: str | None = None) -> 
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
-@pytest.mark.parametrize("message_id", ["p-1", 17])
+@pytest.mark.parametrize("message_id", ["p-1", 17, 2**63 - 1])
 def test_a_2xx_with_a_message_id_is_accepted(status: int, message_id: str | int) -> None:
     content = {"message_id": message_id, "code": "OK", "anything": ["else"]}
     assert answer(status, content) == CallResult(Verdict.ACCEPTED, status=status, provider_message_id=str(message_id))
@@ -43,6 +43,7 @@ def test_a_2xx_with_a_message_id_is_accepted(status: int, message_id: str | int)
         None,
         {},
         {"message_id": ""},
+        {"message_id": " \t"},
         {"message_id": None},
         {"message_id": ["p-1"]},
         {"code": "WHO_KNOWS"},
@@ -58,26 +59,55 @@ def test_a_2xx_that_cannot_be_understood_is_unclear(status: int, content: object
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        *((status, Verdict.REFUSED) for status in (400, 401, 403, 404, 408, 409, 413, 422, 499)),
-        *((status, Verdict.NOT_SENT) for status in (429, 503)),
-        *((status, Verdict.UNCLEAR) for status in (500, 501, 502, 504, 599, 302, 307)),
+        *((status, Verdict.REFUSED) for status in (400, 401, 403, 404, 409, 413, 422, 499)),
+        *((status, Verdict.NOT_SENT) for status in (301, 302, 307, 408, 421, 425, 429, 503, 521, 522, 523, 525, 526)),
+        *((status, Verdict.UNCLEAR) for status in (500, 501, 502, 504, 520, 524, 527, 599)),
     ],
 )
-@pytest.mark.parametrize("content", [b"", b"<html>", {"code": "WHO_KNOWS"}, {"message_id": "p-1"}])
+@pytest.mark.parametrize("content", [b"", b"<html>", {"code": "WHO_KNOWS"}, {"message_id": " "}])
 def test_an_error_without_a_known_code_is_judged_by_its_status(status: int, verdict: Verdict, content: object) -> None:
     assert answer(status, content).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 429, 500, 503])
 def test_a_temporary_code_is_certainly_not_sent_whatever_its_status(status: int) -> None:
-    result = answer(status, {"code": "BUSY", "message": "Come back", "message_id": "p-1"})
+    result = answer(status, {"code": "BUSY", "message": "Come back"})
     assert (result.verdict, result.code, result.reason) == (Verdict.NOT_SENT, "BUSY", "Come back")
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 429, 500, 503])
 def test_a_permanent_code_is_refused_whatever_its_status(status: int) -> None:
-    result = answer(status, {"code": "BLACKLISTED", "message": "Opted out", "message_id": "p-1"}, "5")
+    result = answer(status, {"code": "BLACKLISTED", "message": "Opted out"}, "5")
     assert result == CallResult(Verdict.REFUSED, "BLACKLISTED", "Opted out", status)
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        *((status, {"message_id": "p-1"}) for status in (302, 400, 404, 408, 429, 500, 503, 522)),
+        *(
+            (status, {"message_id": "p-1", "code": code})
+            for status in (200, 400, 503)
+            for code in ("BUSY", "BLACKLISTED")
+        ),
+        (429, {"message_id": 17}),
+        (503, {"message_id": ["p-1"]}),
+    ],
+)
+def test_an_answer_that_says_no_and_names_an_id_may_have_been_sent(status: int, content: object) -> None:
+    result = answer(status, content, "5")
+    assert (result.verdict, result.code, result.retry_after_s) == (Verdict.UNCLEAR, "answer_not_understood", None)
+
+
+def test_an_id_of_more_digits_than_64_bits_hold_is_kept_digit_by_digit() -> None:
+    assert answer(200, b'{"message_id": 123456789012345678901}').provider_message_id == "123456789012345678901"
+
+
+def test_a_status_may_stand_in_the_table_like_a_code() -> None:
+    codes = CodeTable(temporary=frozenset({"http_502"}), permanent=frozenset({"http_503"}))
+    assert classify(502, {}, b"<html>", codes, NOW).verdict is Verdict.NOT_SENT
+    assert classify(502, {}, b'{"code": "WHO_KNOWS"}', codes, NOW).verdict is Verdict.NOT_SENT
+    assert classify(503, {}, b"", codes, NOW).verdict is Verdict.REFUSED
 
 
 def test_a_numeric_code_is_looked_up_as_text() -> None:
@@ -174,12 +204,13 @@ def test_no_part_of_an_answer_keeps_a_nul(status: int, content: dict[str, str]) 
         st.sampled_from(["code", "message", "message_id"]), st.text() | st.integers(0, 9) | st.none()
     ).map(orjson.dumps),
 )
-def test_only_a_2xx_is_ever_accepted_and_no_5xx_but_503_is_certainly_not_sent(status: int, body: bytes) -> None:
+def test_only_a_2xx_is_ever_accepted_and_few_5xx_are_certainly_not_sent(status: int, body: bytes) -> None:
     verdict = classify(status, {}, body, CodeTable(), NOW).verdict
     if verdict is Verdict.ACCEPTED:
         assert 200 <= status < 300
     if status >= 500:
-        assert verdict is (Verdict.NOT_SENT if status == 503 else Verdict.UNCLEAR)
+        not_sent = status in (503, 521, 522, 523, 525, 526) and not has_id(read_object(body))
+        assert verdict is (Verdict.NOT_SENT if not_sent else Verdict.UNCLEAR)
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,9 @@ def test_a_2xx_without_results_may_have_sent_all(content: object) -> None:
     ("status", "content", "verdict"),
     [
         *((status, {}, Verdict.REFUSED) for status in (400, 401, 403, 404, 413, 422)),
-        *((status, {}, Verdict.NOT_SENT) for status in (429, 503)),
-        *((status, {}, Verdict.UNCLEAR) for status in (500, 502, 504, 302)),
+        *((status, {}, Verdict.NOT_SENT) for status in (302, 408, 421, 425, 429, 503, 522)),
+        *((status, {}, Verdict.UNCLEAR) for status in (500, 502, 504, 520)),
+        (503, {"message_id": "p-1"}, Verdict.UNCLEAR),
         (400, {"code": "BUSY"}, Verdict.NOT_SENT),
         (200, {"code": "BUSY"}, Verdict.NOT_SENT),
         (400, {"code": "BLACKLISTED"}, Verdict.REFUSED),
