@@ -30,7 +30,7 @@ def members_of_form(body: bytes, max_recipients: int) -> dict[str, Any]:
     for name, value in _fields(body, max_recipients):
         if _MOBILES.fullmatch(name):
             room = max_recipients + 1 - len(recipients)
-            recipients.extend(_repair_plus(part) for part in islice(_split(value), room))
+            recipients.extend(_as_it_came(part) for part in islice(_split(value), room))
         elif name not in _SINGLE:
             raise invalid(Flaw("", "Unknown field; the form has mobiles[], content and template_id"))
         elif name in single:
@@ -92,13 +92,12 @@ def _split(value: str) -> Iterator[str]:
     return (match[0] for match in _PART.finditer(value) if match[0].strip())
 
 
-def _repair_plus(part: str) -> str:
-    """Give back a plus that was sent unencoded, and so decoded to a space.
+def _as_it_came(part: str) -> str:
+    """One number, with the blank before it where that may be a plus that was sent unencoded: the dispatcher knows the
+    region, and so what the digits can be without one.
 
-    Eleven digits that are a mobile number of mainland China stay as they are: the space was typed, and with a plus
-    they would be somebody's number in North America.
+    Before a mobile number of mainland China the blank was typed: with a plus it would be somebody's in North America.
     """
-    lost = _LOST_PLUS.fullmatch(part.rstrip())
-    if lost is None or _MAINLAND_MOBILE.fullmatch(lost[1]):
-        return part.strip()
-    return f"+{lost[1]}"
+    ended = part.rstrip()
+    lost = _LOST_PLUS.fullmatch(ended)
+    return ended if lost and not _MAINLAND_MOBILE.fullmatch(lost[1]) else ended.strip()

@@ -15,7 +15,7 @@ from shared.phone import mask, mask_numbers_in
 
 _THROTTLED, _UNAVAILABLE = 429, 503
 _NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
-"""Not taken, and another try may pass: by RFC 9110 and 8470, or because a proxy (521 and on) never reached the origin."""
+"""Not taken, and another try may pass: by RFC 9110 and 8470, or (521 and on) a proxy never reached the origin."""
 _BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
 _SECONDS = re.compile(r"\s*[0-9]+\s*")
 _LONGEST_PAUSE_S = 24 * 3600.0

@@ -1,11 +1,14 @@
 """Phone numbers: what people type, as E.164, and what may be shown of it."""
 
 import re
+from urllib.parse import urlencode
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.api.forms import members_of_form
 from shared.phone import InvalidNumber, _normalise_any, mask, normalise
 
 MOBILE = "+8613800138000"
@@ -163,3 +166,47 @@ def test_a_mask_shows_at_most_six_characters_and_four_and_never_the_four_before_
 @pytest.mark.parametrize("typed", ["1-800-FLOWERS", "13800138000;13900139000", "13800138000 ext 5", "1380013800O"])
 def test_what_is_more_than_one_number_or_has_letters_is_no_number_that_somebody_meant(typed: str) -> None:
     assert isinstance(normalise(typed, "CN"), InvalidNumber)
+
+
+@pytest.mark.parametrize(
+    ("after_a_blank", "region", "number"),
+    [
+        (" 8613800138000", "CN", "+8613800138000"),
+        (" 8613800138000", "US", "+8613800138000"),
+        (" 447911123456", "CN", "+447911123456"),
+        (" 33612345678", "CN", "+33612345678"),
+        (" 2025550124", "US", "+12025550124"),
+        (" 91234567", "HK", "+85291234567"),
+        (" 9123456789", "IN", "+919123456789"),
+        (" 612345678", "ES", "+34612345678"),
+        (" 32123456", "DK", "+4532123456"),
+        (" 81234567", "SG", "+6581234567"),
+        (" 40612345", "NO", "+4740612345"),
+        (" 4740612345", "NO", "+4740612345"),
+    ],
+)
+def test_a_blank_was_a_plus_only_where_the_digits_cannot_be_a_number_of_the_region(
+    after_a_blank: str, region: str, number: str
+) -> None:
+    assert normalise(after_a_blank, region) == number
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_a_form_gives_the_same_numbers_as_a_list_whatever_stands_between_them(region: str) -> None:
+    mobile = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+    if mobile is None:
+        assert region in WITHOUT_MOBILE_EXAMPLE
+        return
+    written = [
+        phonenumbers.format_number(mobile, phonenumbers.PhoneNumberFormat.NATIONAL),
+        phonenumbers.national_significant_number(mobile),
+        phonenumbers.format_number(mobile, phonenumbers.PhoneNumberFormat.E164),
+    ]
+    expected = [normalise(number, region) for number in written]
+    for between in (", ", ",", ";", "\r\n", " ,  "):
+        body = urlencode({"mobiles": between.join(written)}).encode()
+        recipients = members_of_form(body, 100)["recipients"]
+        assert [normalise(number, region) for number in recipients] == expected
+
+
+WITHOUT_MOBILE_EXAMPLE = frozenset({"AC", "TA"})
