@@ -1,6 +1,7 @@
 """Which batches were accepted, and which are being accepted: what idempotency and a first GET need to know."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 
@@ -25,6 +26,9 @@ class Acceptance:
     under_way: bool = False
 
 
+_NO_CLAIM = Acceptance("", 0, 0)
+
+
 class Verdict(Enum):
     """What a request with an idempotency key is."""
 
@@ -47,6 +51,15 @@ class Acceptances:
         self._known: OrderedDict[str, Acceptance] = OrderedDict()
         self._under_way: dict[str, Acceptance] = {}
         self._unsure: OrderedDict[str, Acceptance] = OrderedDict()
+
+    async def known_as(self, batch_id: str, earlier: Sequence[str]) -> str:
+        """The id under which a keyed batch is known: one of the earlier ones where it was accepted under that."""
+        if batch_id in self._known or batch_id in self._under_way:
+            return batch_id
+        for candidate in earlier:
+            if await self.find(candidate) or await self._in_ledger(candidate, _NO_CLAIM):
+                return candidate
+        return batch_id
 
     async def begin(self, batch_id: str, mine: Acceptance) -> Verdict:
         """Claim a keyed batch: after NEW, and only then, `accepted` or `given_up` has to follow."""

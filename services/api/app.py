@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from services.api.acceptances import Acceptances
 from services.api.access import InFlight, access_middleware
-from services.api.auth import auth_middleware
+from services.api.auth import KeyedIds, auth_middleware
 from services.api.batches import Batches
 from services.api.bodies import Bodies
 from services.api.cache import Cache
@@ -88,7 +88,9 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     under_way_ttl_s = settings.publish_timeout_s + _UNDER_WAY_MARGIN_S
     acceptances = Acceptances(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
     limits = Limits(settings.max_recipients, settings.publish_timeout_s)
-    intake = Intake(Bodies(settings.max_body_bytes), acceptances, parts.publisher, parts.declaring, limits)
+    keyed_ids = KeyedIds(settings.api_keys)
+    broker = (parts.publisher, parts.declaring)
+    intake = Intake(Bodies(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
     batches = Batches(parts.ledger, acceptances, parts.cache)
     control = Control(parts.ledger, batches)
     dead_letters = DeadLetters(parts.ledger, parts.letters)
@@ -108,7 +110,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.post(f"{one}/pause", control.pause),
         web.post(f"{one}/resume", control.resume),
         web.post(f"{one}/cancel", control.cancel),
-        web.post(f"{one}/resend", Resending(parts.ledger).post),
+        web.post(f"{one}/resend", Resending(parts.ledger, keyed_ids).post),
     ]
 
 

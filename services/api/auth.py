@@ -12,13 +12,30 @@ from pydantic import SecretStr
 
 from services.api.problems import Problem
 from services.api.settings import is_loopback
+from shared.ids import keyed_batch_id
 
-ANONYMOUS = "anonymous"
 PRINCIPAL = web.RequestKey("principal", str)
 """Whose request it is: a digest of the API key, or `anonymous`."""
+_ANONYMOUS, _OWNER = "anonymous", "owner"
 
 _STRANGER = "Without API keys, only this machine and the origins in SMS_CORS_ORIGINS may send"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sms-batch"'}
+
+
+class KeyedIds:
+    """The batch ids of idempotency keys. All API keys of a system are one owner's, so that a request sent again after a
+    key was replaced is the same one."""
+
+    def __init__(self, keys: Sequence[SecretStr]) -> None:
+        self._earlier = (*(_digest(key.get_secret_value()) for key in keys), _ANONYMOUS)
+
+    def current(self, idempotency_key: str, kind: str = "") -> str:
+        """The id of what comes with this key; `kind` tells different sorts of requests apart."""
+        return keyed_batch_id(f"{_OWNER}{kind}", idempotency_key)
+
+    def earlier(self, idempotency_key: str, kind: str = "") -> tuple[str, ...]:
+        """The ids that the version before gave it, which were one for each API key: such a batch may be there."""
+        return tuple(keyed_batch_id(f"{principal}{kind}", idempotency_key) for principal in self._earlier)
 
 
 def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middleware:
@@ -31,7 +48,7 @@ def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middle
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[PRINCIPAL] = ANONYMOUS
+        request[PRINCIPAL] = _ANONYMOUS
         if digests and is_protected(request.path):
             request[PRINCIPAL] = _principal(request.headers.get("Authorization", ""), digests)
         elif is_protected(request.path) and is_stranger(request.host, request.headers.get("Origin"), origins):

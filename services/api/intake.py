@@ -12,7 +12,7 @@ from aiohttp import web
 
 from services.api.acceptances import Acceptance, Acceptances, Verdict
 from services.api.access import BATCH_ID
-from services.api.auth import PRINCIPAL
+from services.api.auth import KeyedIds
 from services.api.bodies import Bodies
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
 from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
@@ -23,7 +23,7 @@ from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
-from shared.ids import keyed_batch_id, new_batch_id
+from shared.ids import new_batch_id
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER
 from shared.states import BatchState
 from shared.topology import BATCHES
@@ -56,9 +56,15 @@ class Intake:
     """The handlers of `POST /v1/batches` and `POST /send-sms`."""
 
     def __init__(
-        self, bodies: Bodies, acceptances: Acceptances, publisher: Publisher, declaring: Declaring, limits: Limits
+        self,
+        bodies: Bodies,
+        acceptances: Acceptances,
+        keyed_ids: KeyedIds,
+        broker: tuple[Publisher, Declaring],
+        limits: Limits,
     ) -> None:
-        self._bodies, self._acceptances = bodies, acceptances
+        self._bodies, self._acceptances, self._keyed_ids = bodies, acceptances, keyed_ids
+        publisher, declaring = broker
         self._publisher, self._declaring, self._limits = publisher, declaring, limits
 
     async def post_batch(self, request: web.Request) -> web.Response:
@@ -77,12 +83,15 @@ class Intake:
             prepared = await self._bodies.parse(body, parse)
             del body
             accepted_at_ms = now_ms()
-            batch_id = new_batch_id(accepted_at_ms) if key is None else keyed_batch_id(request[PRINCIPAL], key)
+            batch_id = new_batch_id(accepted_at_ms) if key is None else await self._keyed_id(key)
             request[BATCH_ID] = batch_id
             mine = Acceptance(prepared.fingerprint, prepared.recipients, accepted_at_ms)
             if key is None or await self._is_new(batch_id, mine):
                 await self._publish(batch_id, prepared, mine, keyed=key is not None)
         return accepted(request, batch_id, prepared.recipients)
+
+    async def _keyed_id(self, key: str) -> str:
+        return await self._acceptances.known_as(self._keyed_ids.current(key), self._keyed_ids.earlier(key))
 
     async def _is_new(self, batch_id: str, mine: Acceptance) -> bool:
         verdict = await self._acceptances.begin(batch_id, mine)

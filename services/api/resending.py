@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from services.api.access import BATCH_ID
-from services.api.auth import PRINCIPAL
+from services.api.auth import KeyedIds
 from services.api.batches import known_form
 from services.api.bodies import Bodies
 from services.api.control import not_yet
@@ -20,11 +20,14 @@ from services.api.requests import ResendRequest, epoch_ms, flaws
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import NothingToResend
-from shared.ids import keyed_batch_id, new_batch_id
+from shared.ids import new_batch_id
 from shared.ledger.resending import Resend, Resent
 from shared.states import State
 
 _MAX_BODY_BYTES = 16 * 1024
+_KIND = "\0resend"
+"""Not the id that a POST of a batch has with a key: such a batch may be on the broker, where the ledger, which decides
+about a resend, does not see it yet."""
 
 
 class Resending:
@@ -34,8 +37,8 @@ class Resending:
     transaction, and the dispatcher feeds what is pending there, wherever it comes from.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._bodies = ledger, Bodies(_MAX_BODY_BYTES)
+    def __init__(self, ledger: Ledger, keyed_ids: KeyedIds) -> None:
+        self._ledger, self._keyed_ids, self._bodies = ledger, keyed_ids, Bodies(_MAX_BODY_BYTES)
 
     async def post(self, request: web.Request) -> web.Response:
         """Make a batch of the numbers that are in these states and are not sent again already."""
@@ -43,7 +46,7 @@ class Resending:
         key = idempotency_key(request)
         media_type(request, [JSON_TYPE])
         members = read_json(await self._bodies.read(request))
-        new_id = new_batch_id(now_ms()) if key is None else _keyed_id(request[PRINCIPAL], key)
+        new_id = new_batch_id(now_ms()) if key is None else await self._keyed_id(key)
         request[BATCH_ID] = new_id
         wanted = _wanted(batch_id, new_id, members)
         resent = await self._resent(wanted, keyed=key is not None)
@@ -54,6 +57,12 @@ class Resending:
             BATCHES_ACCEPTED.inc()
             RECIPIENTS_ACCEPTED.inc(resent.recipients)
         return accepted(request, new_id, resent.recipients, resend_of=batch_id)
+
+    async def _keyed_id(self, key: str) -> str:
+        for earlier in self._keyed_ids.earlier(key, _KIND):
+            if await self._ledger.batch(earlier):
+                return earlier
+        return self._keyed_ids.current(key, _KIND)
 
     async def _resent(self, wanted: Resend, *, keyed: bool) -> Resent:
         if keyed and (view := await self._ledger.batch(wanted.new_id)):
@@ -67,12 +76,6 @@ class Resending:
         if resent is None:
             raise not_yet()
         return resent
-
-
-def _keyed_id(principal: str, key: str) -> str:
-    # Not the id that a POST of a batch has with this key: such a batch may be on the broker, where the ledger, which
-    # decides about a resend, does not see it yet.
-    return keyed_batch_id(f"{principal}\0resend", key)
 
 
 def _wanted(batch_id: str, new_id: str, members: object) -> Resend:

@@ -41,7 +41,7 @@ BREAKAGES = (
     ),
     Breakage(
         "api: the Idempotency-Key is ignored",
-        (Edit("services/api/intake.py", "if key is None else keyed_batch_id(request[PRINCIPAL], key)", ""),),
+        (Edit("services/api/intake.py", "if key is None else await self._keyed_id(key)", ""),),
         (2, 25),
         "in_the_ledger or fifty",
     ),
@@ -201,7 +201,7 @@ BREAKAGES = (
     ),
     Breakage(
         "sender: a 503 is held to be unclear",
-        (Edit("services/sender/classify.py", "if status in (_THROTTLED, _UNAVAILABLE)", "if status in (_THROTTLED,)"),),
+        (Edit("services/sender/classify.py", "_THROTTLED, _UNAVAILABLE, 521", "_THROTTLED, 521"),),
         (21,),
         "503",
     ),

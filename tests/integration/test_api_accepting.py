@@ -1,6 +1,7 @@
 """The api as a process, against a real broker: what a 202 means, and when there is none."""
 
 import asyncio
+import hashlib
 import json
 import signal
 import socket
@@ -11,13 +12,19 @@ import pika
 import pytest
 import requests
 
+from services.api.preparing import JSON, prepare
 from shared.amqp.declare import declare
+from shared.ids import keyed_batch_id
 from shared.messages import BATCH_TYPE, read_batch
+from shared.states import State
 from shared.topology import BATCHES, build_topology
 from tests.conftest import Start
 from tests.support.api import get, is_alive, post
+from tests.support.books import Books
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
+
+OLD_KEY, NEW_KEY = "the-old-key-of-the-tests", "the-new-key-of-the-tests"
 
 
 @pytest.fixture
@@ -205,3 +212,34 @@ def test_metrics_tell_what_was_accepted(api: ServiceProcess) -> None:
     assert "sms_api_recipients_accepted_total 3.0" in lines
     assert "sms_api_publish_seconds_count 1.0" in lines
     assert 'sms_api_requests_total{method="POST",route="/v1/batches",status="202"} 1.0' in lines
+
+
+def test_a_request_sent_again_under_another_api_key_is_the_same_batch(
+    start: Start, vhost: Vhost, sqlite_url: str
+) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
+    old = start("services.api", **settings, SMS_API_KEYS=OLD_KEY)
+    both = start("services.api", **settings, SMS_API_KEYS=f"{NEW_KEY},{OLD_KEY}")
+    given = [
+        post(api, Idempotency_Key="k", Authorization=f"Bearer {key}").json()["batch_id"]
+        for api, key in ((old, OLD_KEY), (both, NEW_KEY), (both, OLD_KEY))
+    ]
+    assert len(set(given)) == 1
+
+
+def test_a_batch_that_the_version_before_accepted_under_a_key_is_not_accepted_again(
+    start: Start, vhost: Vhost, sqlite_url: str
+) -> None:
+    principal = hashlib.sha256(OLD_KEY.encode()).hexdigest()  # the version before had one id for each API key
+    body = {"recipients": ["+8613800138000"], "content": "hello"}
+    fingerprint = prepare(json.dumps(body).encode(), JSON, 1).fingerprint
+    accepted = keyed_batch_id(principal, "k")
+    Books(sqlite_url).batch([State.SENT], id=accepted, fingerprint=fingerprint)
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
+    api = start("services.api", **settings, SMS_API_KEYS=f"{NEW_KEY},{OLD_KEY}")
+    for key in (NEW_KEY, OLD_KEY):
+        answer = post(api, Idempotency_Key="k", Authorization=f"Bearer {key}")
+        assert (answer.status_code, answer.json()["batch_id"]) == (202, accepted)
+    assert vhost.messages(BATCHES) == []
+    other = post(api, ["+8613900139000"], Idempotency_Key="k", Authorization=f"Bearer {NEW_KEY}")
+    assert other.status_code == 422

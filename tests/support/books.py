@@ -65,7 +65,7 @@ class Books:
         await database.close()
 
     async def _batch(self, states: Sequence[State], fields: dict[str, Any]) -> str:
-        database, batch_id = Database(self._url), new_batch_id(now_ms())
+        database, batch_id = Database(self._url), fields.get("id") or new_batch_id(now_ms())
         at_ms = now_ms() - AGE_MS
         is_finished = not LIVE_STATES.intersection(states)
         values = {

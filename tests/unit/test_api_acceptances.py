@@ -131,3 +131,12 @@ async def test_an_unexpected_failure_leaves_no_key_under_way() -> None:
         await ours.begin("b", MINE)
     with pytest.raises(RuntimeError):
         await ours.begin("b", MINE)
+
+
+async def test_a_batch_that_was_accepted_under_an_earlier_id_is_known_by_it() -> None:
+    cache = FakeCache()
+    await acceptances(cache).accepted("earlier", MINE, keyed=True)
+    assert await acceptances(cache).known_as("new", ["other", "earlier"]) == "earlier"
+    assert await acceptances(cache).known_as("new", ["other"]) == "new"
+    assert await acceptances(None, FakeLedger(VIEW)).known_as("new", ["earlier"]) == "earlier"
+    assert await acceptances(None, FakeLedger(is_down=True)).known_as("new", ["earlier"]) == "new"
