@@ -1,5 +1,6 @@
 """How many segments a text takes, by 3GPP TS 23.038 (alphabet) and TS 23.040 (concatenation)."""
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,6 +9,9 @@ _GSM_7 = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _GSM_7_EXTENSION = frozenset("\f^{}\\[~]|€")
+
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
 
 
 class Encoding(StrEnum):
@@ -24,6 +28,13 @@ class Segments:
     encoding: Encoding
     units: int
     segments: int
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing that a reader sees: blanks, line ends, formatting and filling characters."""
+    return all(
+        character.isspace() or character in _FILLERS or unicodedata.category(character) in _UNSEEN for character in text
+    )
 
 
 def count_segments(text: str) -> Segments:

@@ -115,4 +115,4 @@ def _meaning(request: BatchRequest) -> dict[str, Any]:
 def _wire_recipient(recipient: Any) -> Any:
     if isinstance(recipient, str):
         return recipient
-    return recipient if recipient.get("variables") else recipient["to"]
+    return recipient if "variables" in recipient else recipient["to"]

@@ -1,17 +1,17 @@
 """From a batch's recipients to the ledger's rows: numbers, duplicates, texts, segments; pure."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from string import Template
 
+from services.dispatcher.placeholders import FilledText, MissingVariable
 from shared.ledger.intake import NewRow
 from shared.messages import BatchMessage, WireRecipient
 from shared.phone import InvalidNumber, normalise
-from shared.segments import count_segments
+from shared.segments import count_segments, is_blank
 from shared.states import State
 
 _LONGEST_SHOWN = 64
 _LONGEST_TEXT = 10_000
+_EMPTY = "The text is empty, or nothing in it can be seen"
 _TOO_LONG = f"The text with its variables would be longer than {_LONGEST_TEXT} characters"
 
 
@@ -59,32 +59,40 @@ class _Composer:
     """Writes each recipient's text; a text that all share is counted once and kept with the batch, not with the row."""
 
     def __init__(self, content: str, variables: Mapping[str, str], *, has_variables: bool) -> None:
-        self._template = Template(content)
-        self._names = frozenset(self._template.get_identifiers()) if has_variables else frozenset[str]()
-        self._literal = not has_variables
-        self._variables = variables
-        named = (found["named"] or found["braced"] for found in Template.pattern.finditer(content))
-        self._uses = Counter(name for name in named if name)
-        self._length = len(content)
-        self._shared = NewRow("", State.PENDING, segments=count_segments(content).segments)
+        self._text, self._variables = FilledText(content), variables
+        # Nothing is to be filled then, but `$$` is a dollar all the same.
+        sent = content.replace("$$", "$")
+        self._shared = None if has_variables else _row("", sent, None if sent == content else sent)
 
     def __call__(self, number: str, own: Mapping[str, str] | None) -> NewRow:
-        if self._literal and self._length <= _LONGEST_TEXT:
-            return NewRow(number, State.PENDING, segments=self._shared.segments)
+        if self._shared is not None:
+            return NewRow(number, *self._shared[1:])
         variables = {**self._variables, **own} if own else self._variables
-        if missing := sorted(self._names - variables.keys()):
-            reason = f"No value for ${missing[0]}"
+        text = self._text.with_variables(variables, _LONGEST_TEXT)
+        if text is None:
+            return _too_long(number)
+        if isinstance(text, MissingVariable):
+            reason = f"No value for {text.shown}"
             return NewRow(number, State.INVALID, error_code="missing_variable", error_reason=reason)
-        # Reckoned before it is written: a few kilobytes of variables can make megabytes of text.
-        longest = self._length + sum(times * len(variables[name]) for name, times in self._uses.items())
-        if longest > _LONGEST_TEXT:
-            return NewRow(number, State.INVALID, error_code="text_too_long", error_reason=_TOO_LONG)
-        # safe_substitute leaves a lone $ as it is: a price is no mistake.
-        text = self._template.safe_substitute(variables).replace("\0", "")
-        return NewRow(number, State.PENDING, text=text, segments=count_segments(text).segments)
+        text = text.replace("\0", "")
+        return _row(number, text, text)
+
+
+def _row(number: str, sent: str, kept: str | None) -> NewRow:
+    """The row of a text; `kept` where it is not the batch's own."""
+    if is_blank(sent):
+        return NewRow(number, State.INVALID, error_code="empty_text", error_reason=_EMPTY)
+    if len(sent) > _LONGEST_TEXT:
+        return _too_long(number)
+    return NewRow(number, State.PENDING, kept, count_segments(sent).segments)
+
+
+def _too_long(number: str) -> NewRow:
+    return NewRow(number, State.INVALID, error_code="text_too_long", error_reason=_TOO_LONG)
 
 
 def _composer(batch: BatchMessage, content: str) -> _Composer:
-    personal = any(not isinstance(recipient, str) and recipient.get("variables") for recipient in batch.recipients)
+    # Variables that are there and empty say as well that the text is one to be filled.
+    personal = any(not isinstance(recipient, str) and "variables" in recipient for recipient in batch.recipients)
     has_variables = personal or bool(batch.variables) or batch.template_id is not None
     return _Composer(content, batch.variables, has_variables=has_variables)

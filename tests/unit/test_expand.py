@@ -53,7 +53,7 @@ recipients = st.one_of(
         optional={"variables": st.dictionaries(st.sampled_from(["name", "code"]), st.text(max_size=5))},
     ),
 )
-contents = st.sampled_from(["hello", "Dear $name", "${code} for $name, $5 off, $$", "你好 $name", ""])
+contents = st.sampled_from(["hello", "Dear $name", "${code} for $name, $5 off, $$", "你好 $name", "$$"])
 batches = st.builds(
     lambda some, variables, template_id: batch(*some, variables=variables, template_id=template_id),
     st.lists(recipients, min_size=1, max_size=12),
@@ -163,12 +163,12 @@ def test_a_template_without_variables_given_misses_them() -> None:
     assert rows("Dear $name", LI, template_id=1)[0].error_code == "missing_variable"
 
 
-@pytest.mark.parametrize("content", ["Dear $name", "$5 off", "$$", "100$", "${name"])
+@pytest.mark.parametrize("content", ["Dear $name", "$5 off", "100$", "${name"])
 def test_a_content_without_any_variables_is_literal(content: str) -> None:
     assert rows(content, LI) == [NewRow(f"+86{LI}", State.PENDING, segments=1)]
 
 
-@pytest.mark.parametrize("price", ["$5", "5$", "$ 5", "${5}", "$，"])
+@pytest.mark.parametrize("price", ["$5", "5$", "$ 5", "$，", "$50", "$19.90", "$1,000", "$1.5", "$0"])
 def test_a_dollar_that_names_nothing_stays_as_it_is(price: str) -> None:
     assert texts(f"Dear $name, {price} off", NAMED_LI) == [f"Dear Li, {price} off"]
 
@@ -186,3 +186,61 @@ def test_a_batch_that_cannot_be_sent_fails_every_recipient_in_order() -> None:
 
 def test_a_row_that_misses_a_variable_does_not_shut_out_a_later_one_that_has_it() -> None:
     assert [row.state for row in rows("Dear $name", LI, NAMED_LI)] == [State.INVALID, State.PENDING]
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "name", "rest"),
+    [
+        ("$姓名", "姓名", ""),
+        ("${姓名}", "姓名", ""),
+        ("${user.name}", "user.name", ""),
+        ("${first-name}", "first-name", ""),
+        ("${5}", "5", ""),
+        ("$1", "1", ""),
+        ("$prénom", "prénom", ""),
+        ("$姓名您好", "姓名", "您好"),
+        ("$name您好", "name", "您好"),
+    ],
+)
+def test_a_placeholder_of_any_letters_is_filled_or_ends_its_row(placeholder: str, name: str, rest: str) -> None:
+    filled, missing = rows(f"您好 {placeholder}", {"to": LI, "variables": {name: "Li"}}, {"to": WANG, "variables": {}})
+    assert (filled.state, filled.text) == (State.PENDING, f"您好 Li{rest}")
+    assert (missing.state, missing.error_code) == (State.INVALID, "missing_variable")
+
+
+@pytest.mark.parametrize("broken", ["${name", "${}", "${ name }", "${na me}"])
+def test_a_placeholder_that_can_name_nothing_ends_its_row(broken: str) -> None:
+    assert rows(f"Dear {broken}", NAMED_LI)[0].error_code == "missing_variable"
+
+
+def test_variables_that_are_given_and_empty_make_a_text_one_to_be_filled() -> None:
+    (row,) = rows("Hello $name", {"to": LI, "variables": {}})
+    assert (row.state, row.error_code) == (State.INVALID, "missing_variable")
+
+
+def test_single_digits_are_places_only_where_there_is_a_first_one() -> None:
+    assert rows("$1, your code is $2", NAMED_LI)[0].error_reason == "No value for $1"
+    assert texts("2 for $5, $name", NAMED_LI) == ["2 for $5, Li"]
+
+
+@pytest.mark.parametrize("content", ["$$", "$$5", "$$name", "a $$$$ b"])
+def test_two_dollars_are_one_with_and_without_variables(content: str) -> None:
+    (plain,), (filled,) = rows(content, LI), rows(content, NAMED_LI)
+    assert plain.text == filled.text == content.replace("$$", "$")
+
+
+def test_a_name_does_not_end_within_its_own_script() -> None:
+    assert rows("Dear $names", NAMED_LI)[0].error_reason == "No value for $names"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\r\n", "\u200b", "\ufeff\u2060 ", "\u3164", "\u00a0"])
+def test_a_text_in_which_nothing_can_be_seen_ends_its_row(blank: str) -> None:
+    (filled,) = rows("$text", {"to": LI, "variables": {"text": blank}})
+    (shared,) = rows(blank, LI)
+    for row in (filled, shared):
+        assert (row.state, row.error_code) == (State.INVALID, "empty_text")
+
+
+def test_a_text_is_not_put_together_where_it_would_be_too_long() -> None:
+    (row,) = rows("$a" * 5000, {"to": LI, "variables": {"a": "x" * 5000}})
+    assert row.error_code == "text_too_long"
