@@ -108,10 +108,14 @@ async def fed(ledger: Any, queue: Any, bound: int, until: Any) -> None:
     marker = Marker(ledger)
     feeder = Feeder(ledger, queue, marker, queue.depth, bound, "dispatcher")
     working = asyncio.gather(feeder.run(), marker.run())
-    async with asyncio.timeout(20):
-        while not until():
-            await asyncio.sleep(0.01)
-    working.cancel()
+    try:
+        async with asyncio.timeout(20):
+            while not until():
+                await asyncio.sleep(0.01)
+    finally:
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
 
 
 async def test_what_is_not_confirmed_is_published_again_and_what_is_not_marked_yet_is_not() -> None:
