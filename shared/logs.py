@@ -42,6 +42,7 @@ def configure(service: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for ours in ("services", "shared", "tools", "__main__"):
         logging.getLogger(ours).setLevel(level)
+    logging.getLogger("aiohttp.server").addFilter(_tell_no_request)
     # pika reports each failure again at every layer; our own layer logs each once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     structlog.configure(
@@ -50,6 +51,14 @@ def configure(service: str, level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=True,
     )
+
+
+def _tell_no_request(record: logging.LogRecord) -> bool:
+    """What aiohttp says of a request that it cannot parse quotes it, keys and texts: only the kind of error is kept."""
+    kind = record.exc_info[0] if record.exc_info else None
+    record.msg, record.args = f"request not answered: {kind.__name__ if kind else 'error'}", ()
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def mask_numbers(_logger: object, _method: str, event: Event) -> Mapping[str, Any]:

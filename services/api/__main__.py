@@ -27,8 +27,13 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     """Listen at once, connect in the background; at the stop finish the requests under way, then disconnect."""
     parts = build_parts(settings)
     # Of a body that was refused, two seconds more are read: time for the client to see the answer.
+    # Nothing is inflated, not even what nobody reads: `intake.media_type` refuses it.
     runner = web.AppRunner(
-        build_app(settings, parts, stop), access_log=None, lingering_time=2, shutdown_timeout=_FORCED_AFTER_S
+        build_app(settings, parts, stop),
+        access_log=None,
+        auto_decompress=False,
+        lingering_time=2,
+        shutdown_timeout=_FORCED_AFTER_S,
     )
     tasks = lifecycle.CriticalTasks()
     try:

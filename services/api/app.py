@@ -73,6 +73,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
         ]
     )
     app.on_response_prepare.append(mark_for_origin(settings.cors_origins))
+    app.on_response_prepare.append(_name_no_versions)
     checks = {
         "broker": lambda: parts.publisher.is_ready and parts.declaring.is_ready,
         "ledger": lambda: parts.ledger.is_ready,
@@ -82,6 +83,10 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
     app.add_routes(_routes(settings, parts, stop))
     app.add_routes(documentation_routes(settings))
     return app
+
+
+async def _name_no_versions(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "sms-batch"
 
 
 def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:

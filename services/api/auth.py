@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -51,7 +51,9 @@ def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middle
         request[PRINCIPAL] = _ANONYMOUS
         if digests and is_protected(request.path):
             request[PRINCIPAL] = _principal(request.headers.get("Authorization", ""), digests)
-        elif is_protected(request.path) and is_stranger(request.host, request.headers.get("Origin"), origins):
+        elif is_protected(request.path) and (
+            is_proxied(request.headers) or is_stranger(request.host, request.headers.get("Origin"), origins)
+        ):
             raise Problem(HTTPStatus.UNAUTHORIZED, _STRANGER, (), _CHALLENGE)
         return await handler(request)
 
@@ -61,6 +63,11 @@ def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middle
 def is_protected(path: str) -> bool:
     """Whether a path needs a key; health, metrics and documentation are open."""
     return path == "/send-sms" or path == "/v1" or path.startswith("/v1/")
+
+
+def is_proxied(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy passed the request on: whoever it is for is then not on this machine."""
+    return any(name.lower() in ("forwarded", "via") or name.lower().startswith("x-forwarded-") for name in headers)
 
 
 def is_stranger(host: str, origin: str | None, origins: Sequence[str]) -> bool:

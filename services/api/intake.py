@@ -148,7 +148,13 @@ def key_of_another_request() -> Problem:
 
 
 def media_type(request: web.Request, taken: Collection[str]) -> str:
-    """The media type of the request's body; Problem where it is none of those that are taken."""
+    """The media type of the request's body; Problem where it is none of those that are taken.
+
+    Nothing is inflated: a few kilobytes can become gigabytes.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        detail = "Send the body as it is, without a Content-Encoding"
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes_connection=True)
     if request.content_type not in taken or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(taken)} in UTF-8")
     return request.content_type

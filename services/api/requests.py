@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -23,12 +24,15 @@ from pydantic import (
 from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.problems import Flaw
+from shared.segments import is_blank
 from shared.states import State
 from shared.topology import Lane
 
 MAX_FLAWS = 20
 _MAX_VARIABLES = 100
 _MAX_MEMBERS = 20
+_LONGEST_NUMBER = 65
+"""One more than what the dispatcher takes for a number: what is cut here is no number there."""
 _MAX_BIGINT = 2**63 - 1
 _KINDS = ("number", "object")
 _SAFE_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][\w.\[\]-]{0,63}", re.ASCII)
@@ -40,12 +44,20 @@ NO_NUL = r"^[^\x00]*$"
 
 
 def _as_text(value: Any) -> Any:
-    """A JSON number as text; bool is an int to Python, but no text that anybody means."""
-    return str(value) if type(value) in (int, float) else value
+    """A whole JSON number as text; bool is an int to Python, but no text that anybody means.
+
+    A fraction or an exponent has lost how it was written, unless whoever read the JSON kept that (`preparing`).
+    """
+    if type(value) is float:
+        raise ValueError("Send a number with a fraction or an exponent as a string, or its digits change")
+    return str(value) if type(value) is int else value
 
 
 def _number_as_text(value: Any) -> Any:
-    return str(value) if type(value) is int else value
+    """Whatever was given in the place of a number, as a text: a bad one ends its own row, with the reason."""
+    if value is None or type(value) in (int, float):
+        value = "" if value is None else str(value)
+    return value[:_LONGEST_NUMBER].replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_NUL)]
@@ -66,8 +78,8 @@ def _not_too_many(value: Any) -> Any:
 Variables = Annotated[dict[Name, Value], BeforeValidator(_not_too_many), Field(max_length=_MAX_VARIABLES)]
 Number = Annotated[
     str,
-    BeforeValidator(_number_as_text, json_schema_input_type=str | int),
-    StringConstraints(min_length=1, max_length=64, pattern=NO_NUL),
+    BeforeValidator(_number_as_text, json_schema_input_type=str | float | None),
+    StringConstraints(max_length=_LONGEST_NUMBER),
 ]
 
 
@@ -86,6 +98,12 @@ Time = Annotated[
 ]
 
 
+def _is_seen(content: str) -> str:
+    if is_blank(content):
+        raise ValueError("There is nothing in it that can be seen")
+    return content
+
+
 class RecipientObject(TypedDict):
     """A recipient with variables of its own."""
 
@@ -98,7 +116,7 @@ class RecipientObject(TypedDict):
 def _kind(value: Any) -> str | None:
     if isinstance(value, dict):
         return "object" if len(value) <= _MAX_MEMBERS else None
-    return "number" if type(value) in (str, int) else None
+    return "number" if value is None or type(value) in (str, int, float) else None
 
 
 Recipient = Annotated[
@@ -106,7 +124,7 @@ Recipient = Annotated[
     Discriminator(
         _kind,
         custom_error_type="recipient",
-        custom_error_message="A recipient is a string, a whole number, or an object with `to`",
+        custom_error_message="A recipient is a string or an object with `to`",
     ),
 ]
 
@@ -130,7 +148,11 @@ class BatchRequest(_Schedule):
     """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
 
     recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
-    content: Annotated[str | None, StringConstraints(min_length=1, max_length=5000, pattern=NO_NUL)] = None
+    content: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=5000, pattern=NO_NUL), AfterValidator(_is_seen)]
+        | None,
+        Field(),
+    ] = None
     template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
     variables: Variables = Field(default_factory=dict)
     lane: Lane = Lane.BULK

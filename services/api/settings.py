@@ -10,6 +10,7 @@ from typing_extensions import Self
 from shared.settings import Settings
 
 _MIB = 1024 * 1024
+_SHORTEST_KEY = 16
 
 
 class ApiSettings(Settings):
@@ -35,6 +36,13 @@ class ApiSettings(Settings):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _has_a_key_where_one_is_meant(cls, keys: Any) -> Any:
+        if isinstance(keys, str) and keys.strip() and not any(key.strip() for key in keys.split(",")):
+            raise ValueError("give keys separated by commas: there is none between these")
+        return keys
+
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,6 +61,10 @@ class ApiSettings(Settings):
     def _open_only_on_loopback(self) -> Self:
         if not self.api_keys and not is_loopback(self.api_host):
             raise ValueError("SMS_API_KEYS: set one or more keys, or let SMS_API_HOST be a loopback address")
+        if not is_loopback(self.api_host) and any(len(key) < _SHORTEST_KEY for key in self.api_keys):
+            raise ValueError(
+                f"SMS_API_KEYS: a key that others than this machine may try has {_SHORTEST_KEY} characters"
+            )
         return self
 
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -137,7 +136,11 @@ class Feeder:
         metrics.RUNNING.set(len(self._fed))
         for fed in self._fed.values():
             if fed.batch.expires_at_ms is not None and fed.batch.expires_at_ms <= now:
-                await when_ledger_answers(partial(self._ledger.expire, fed.batch.batch_id, now))
+                await self._expire(fed.batch.batch_id, now)
+
+    async def _expire(self, batch_id: str, now: int) -> None:
+        if expired := await when_ledger_answers(lambda: self._ledger.expire(batch_id, now)):
+            log.warning("messages_expired", batch_id=batch_id, expired=expired)
 
     async def _feed_lane(self, lane: Lane) -> bool:
         """One turn of every batch of the lane, as far as there is room; whether to come again soon: something was

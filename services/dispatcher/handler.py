@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.lifecycle import CriticalTasks
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
+from shared.states import State
 from shared.topology import DeadLetterKey
 
 _CHUNK_ROWS = 2000
@@ -114,14 +116,18 @@ class BatchHandler:
         """Write what is missing; False where somebody else has written meanwhile."""
         rows = failed_rows(batch, *error) if error else expand(batch, progress.content or "", self._region)
         await asyncio.to_thread(_skip, rows, progress.rows_written)
+        invalid: Counter[str] = Counter()
         # In a thread: numbers of countries without a fast path take a tenth of a millisecond each.
         while chunk := await asyncio.to_thread(_next_chunk, rows):
             if not await self._write_chunk(batch.batch_id, progress, chunk):
                 return False
             crash_at("dispatcher.written")
             progress = progress.after(len(chunk))
+            invalid.update(row.error_code or "" for row in chunk if row.state is State.INVALID)
             metrics.ROWS.inc(len(chunk))
             self._wrote(batch.batch_id)
+        if invalid:
+            log.warning("messages_invalid", batch_id=batch.batch_id, invalid=invalid.total(), codes=dict(invalid))
         return True
 
     async def _write_chunk(self, batch_id: str, progress: Progress, chunk: list[NewRow]) -> bool:

@@ -11,6 +11,7 @@ from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
+from shared.error_log import EndedMessage, ErrorLog
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.recovery import RecoveryLedger, StillRow, UnsettledBatch
 from shared.ledger.waiting import when_ledger_answers
@@ -112,6 +113,7 @@ class Recovery:
         self._ledger, self._intake = ledgers
         self._publisher, self._watch, self._declare = publisher, watch, declare
         self._patience, self._dispatcher = patience, dispatcher
+        self._error_log = ErrorLog()
 
     async def run(self) -> None:
         """Look, and again, until cancelled."""
@@ -169,6 +171,9 @@ class Recovery:
             states = sorted({outcome.state for _row, outcome in moves})
             log.warning("numbers_recovered", batch_id=batch.batch_id, numbers=moved, now=", ".join(states))
             metrics.RECOVERED.inc(moved)
+            for row, outcome in moves:
+                message = EndedMessage(batch.batch_id, row.row, row.recipient, batch.provider, row.attempt)
+                self._error_log.note(message, outcome)
         return moved
 
     def _letter(self, batch: UnsettledBatch, row: StillRow, outcome: Outcome, now: int) -> Outgoing | None:

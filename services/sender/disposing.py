@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from services.sender import metrics
 from services.sender.follow_ups import FollowUps, recorded_outcome
-from services.sender.jobs import Job, Plan, Rules, first_of_each
+from services.sender.jobs import Job, Plan, Rules, ended_message, first_of_each
 from services.sender.unclaimed import Disposal, Step, dispose
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
+from shared.error_log import ErrorLog
 from shared.ledger.sending import Row, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.ledger.wanted import Key
@@ -19,9 +20,11 @@ from shared.states import BatchState, State
 class Disposer:
     """Moves the rows that have to move, publishes what follows, and acks."""
 
-    def __init__(self, ledger: SendingLedger, publisher: Publisher, follow_ups: FollowUps, rules: Rules) -> None:
+    def __init__(
+        self, ledger: SendingLedger, publisher: Publisher, follow_ups: FollowUps, rules: Rules, error_log: ErrorLog
+    ) -> None:
         self._ledger, self._publisher = ledger, publisher
-        self._follow_ups, self._rules = follow_ups, rules
+        self._follow_ups, self._rules, self._error_log = follow_ups, rules, error_log
 
     async def set_aside(self, jobs: Sequence[Job], outcome: Outcome) -> None:
         """Give the jobs' rows an outcome without a call, and settle by it."""
@@ -33,6 +36,7 @@ class Disposer:
         settlements = []
         for key, row in claims.ours.items():
             job = first[key]
+            self._error_log.note(ended_message(row), recorded_outcome(row))
             follow_up = self._follow_ups.after(job.message, job.delivery, row, recorded_outcome(row), now)
             settlements.append(Settlement(job.delivery, follow_up))
         await settle(settlements, self._publisher)
@@ -66,6 +70,9 @@ class Disposer:
         if not moves:
             return plans
         moved = await when_ledger_answers(lambda: self._ledger.move(list(moves.values()), now))
+        for key in moved:
+            row, outcome = moves[key]
+            self._error_log.note(ended_message(row), outcome)
         outcomes = {key: outcome for key, (_row, outcome) in moves.items()}
         return [_after_move(plan, outcomes, moved) for plan in plans]
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
+from shared.error_log import EndedMessage
 from shared.ledger.sending import Row
 from shared.ledger.wanted import Key
 from shared.messages import OutboundMessage
@@ -78,6 +79,11 @@ class Rules:
     def was_unclear(self, row: Row) -> bool:
         """Whether an earlier call may have been sent, so that no later failure proves the opposite."""
         return row.was_unclear and not self.provider_deduplicates
+
+
+def ended_message(row: Row) -> EndedMessage:
+    """A row as the error log has it."""
+    return EndedMessage(row.batch_id, row.row, row.recipient, row.provider, row.attempt)
 
 
 def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:

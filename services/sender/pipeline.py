@@ -12,7 +12,7 @@ from services.sender.calling import Calling
 from services.sender.disposing import Disposer
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway
-from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
+from services.sender.jobs import Claimed, Ended, Job, Rules, ended_message, first_of_each, in_parts
 from services.sender.pace import Pace
 from services.sender.provider import Provider
 from services.sender.suspects import poisoned, told_apart
@@ -22,6 +22,7 @@ from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.error_log import ENDED_BADLY, ErrorLog
 from shared.errors import UnreadableMessage
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
@@ -49,7 +50,8 @@ class Pipeline:
     ) -> None:
         self._ledger, self._publisher = ledger, publisher
         self._follow_ups, self._rules = follow_ups, rules
-        self._disposer = Disposer(ledger, publisher, follow_ups, rules)
+        self._error_log = ErrorLog()
+        self._disposer = Disposer(ledger, publisher, follow_ups, rules, self._error_log)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
@@ -88,6 +90,7 @@ class Pipeline:
         """Begin nothing more, and wait until all that has begun is recorded and settled."""
         self._closing = True
         await self._under_way.ended()
+        self._error_log.flush()
 
     async def _claiming(self) -> None:
         while True:
@@ -206,6 +209,9 @@ class Pipeline:
         crash_at("sender.recorded")
         for state, number in Counter(one.outcome.state for one in done).items():
             metrics.OUTCOMES.labels(state).inc(number)
+        for one in done:
+            if one.outcome.state in ENDED_BADLY:
+                self._error_log.note(ended_message(one.claimed.row), one.outcome)
         self._under_way.begin(self._settle(calls, now))
 
     async def _settle(self, calls: Sequence[Ended], now: int) -> None:

@@ -140,8 +140,8 @@ class FeedingLedger:
                 changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
                 await count(connection, changes, now_ms)
 
-    async def expire(self, batch_id: str, now_ms: int) -> None:
-        """End the pending rows of a batch whose expires_at has passed.
+    async def expire(self, batch_id: str, now_ms: int) -> int:
+        """End the pending rows of a batch whose expires_at has passed; how many.
 
         Not those that may have been sent: they go to a sender, who ends them as unclear.
         """
@@ -149,6 +149,7 @@ class FeedingLedger:
             expired = (await connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})).rowcount
             changes: Changes = Counter({(batch_id, State.PENDING): -expired, (batch_id, State.EXPIRED): expired})
             await count(connection, changes, now_ms)
+        return expired
 
 
 def by_attempt(rows: Iterable[PendingRow]) -> dict[int, list[int]]:

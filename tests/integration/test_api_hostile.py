@@ -1,5 +1,6 @@
 """Requests that are too large, too many or malformed: a problem document, bounded memory, others are answered."""
 
+import gzip
 import socket
 import threading
 import time
@@ -136,3 +137,39 @@ def test_a_slow_client_keeps_nobody_from_posting(api: ServiceProcess) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_nothing_is_inflated(api: ServiceProcess) -> None:
+    bomb = gzip.compress(b" " * 100 * MIB)
+    for encoding in ("gzip", "deflate", "br", "zstd", "gzip, identity"):
+        answer = send(api, "/v1/batches", bomb, JSON | {"Content-Encoding": encoding})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (415, "application/problem+json")
+    assert api.peak_memory_mib() < PEAK_MIB
+    before = api.peak_memory_mib()
+    for _ in range(20):
+        send(api, "/nowhere", bomb, JSON | {"Content-Encoding": "gzip"})
+    assert api.peak_memory_mib() < before + 20
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer the-secret-key\r\n\r\n",
+        b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-secret-key\x00\r\n\r\n",
+        b"the-secret-key +8613800138000 HTTP/1.1\r\n\r\n",
+        b"GET /v1/batches/the-secret-key HTTP/9\r\n\r\n",
+    ],
+)
+def test_nothing_of_a_request_that_cannot_be_parsed_is_logged(api: ServiceProcess, request_text: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as connection:
+        connection.sendall(request_text)
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 400") or answer.startswith(b"HTTP/1.0 400")
+    api.stop()
+    assert "the-secret-key" not in api.log
+    assert "138001" not in api.log
+
+
+def test_no_answer_names_a_version(api: ServiceProcess) -> None:
+    for path in ("/healthz", "/nowhere", "/v1/batches"):
+        assert get(api, path).headers["Server"] == "sms-batch"

@@ -71,6 +71,19 @@ def test_every_kind_of_answer_ends_as_the_table_says(
         assert bool(message["error_reason"]) == (state != "sent")
     calls = trio.provider_calls(batch_id)
     assert [calls[f"{batch_id}:{row}"] for row in range(len(expected))] == [a for _, a, _ in expected.values()]
+    ended_badly = {row for row, (state, _, _) in enumerate(expected.values()) if state != "sent"}
+    lines = [json.loads(line) for line in trio.logs().splitlines() if '"message_failed"' in line]
+    assert sorted(line["row"] for line in lines) == sorted(ended_badly)
+    for line in lines:
+        (state, attempts, code) = list(expected.values())[line["row"]]
+        assert (line["state"], line["attempt"], line["batch_id"], line["level"]) == (
+            state,
+            attempts,
+            batch_id,
+            "warning",
+        )
+        assert (code or line["code"]) == line["code"]
+        assert line["reason"]
 
 
 def test_a_dead_letter_says_why_and_shows_no_number_and_no_text(trio: Trio) -> None:
@@ -129,6 +142,8 @@ def test_a_batch_that_allows_it_is_sent_again_after_an_unclear_answer(trio: Trio
 def test_bad_numbers_and_repeated_ones_end_alone(trio: Trio) -> None:
     batch_id = trio.post(["13800138000", "+86 138-0013-8000", "12", "not a number", "008613800138001", 13800138002])
     assert trio.finished(batch_id) == {"sent": 3, "duplicate": 1, "invalid": 2}
+    (line,) = (json.loads(line) for line in trio.dispatcher.log.splitlines() if '"messages_invalid"' in line)
+    assert (line["batch_id"], line["invalid"], line["codes"]) == (batch_id, 2, {"invalid_number": 2})
     by_row = {message["row"]: message for message in trio.messages(batch_id)}
     assert by_row[2]["error_reason"]
     assert {call["to"] for call in trio.provider_texts(batch_id)} == {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.api.auth import is_stranger
+from services.api.auth import is_proxied, is_stranger
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,9 @@ def test_this_machine_and_known_origins_may_send(host: str, origin: str | None) 
 )
 def test_a_page_of_another_origin_may_not_make_this_machine_send(host: str, origin: str | None) -> None:
     assert is_stranger(host, origin, ["https://shop.example"])
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "Via"])
+def test_what_a_proxy_passed_on_is_a_strangers(name: str) -> None:
+    assert is_proxied({"Host": "localhost", name: "x"})
+    assert not is_proxied({"Host": "localhost", "User-Agent": "x"})

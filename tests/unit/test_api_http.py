@@ -1,7 +1,6 @@
 """The api's HTTP side without its broker and database: errors, keys, origins, documentation."""
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ BATCH = b'{"recipients": ["1"], "content": "x"}'
         ("POST", "/send-sms", {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 415),
         ("POST", "/v1/batches", {"Content-Type": "application/json; charset=gbk"}, BATCH, 415),
         ("POST", "/v1/batches", JSON, b"{", 400),
-        ("POST", "/v1/batches", {**JSON, "Content-Encoding": "gzip"}, b"no gzip", 400),
+        ("POST", "/v1/batches", {**JSON, "Content-Encoding": "gzip"}, b"no gzip", 415),
         ("POST", "/send-sms", FORM, b"mobiles=%ff", 400),
         ("POST", "/v1/batches", JSON, b"{}", 422),
         ("POST", "/v1/batches", {**JSON, "Idempotency-Key": ""}, BATCH, 422),
@@ -123,8 +122,6 @@ async def test_a_body_that_turns_out_too_large_is_refused(serve: Any) -> None:
             yield b" " * 10_000
 
     assert (await client.post("/v1/batches", headers=JSON, data=chunks())).status == 413
-    bomb = gzip.compress(b" " * 10_000_000)
-    assert (await client.post("/v1/batches", headers={**JSON, "Content-Encoding": "gzip"}, data=bomb)).status == 413
 
 
 async def test_a_key_opens_what_needs_one(serve: Any) -> None:

@@ -38,8 +38,18 @@ def test_without_keys_it_listens_nowhere_else(host: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("SMS_API_HOST", host)
     with pytest.raises(SettingsError, match="SMS_API_KEYS"):
         load(ApiSettings)
-    monkeypatch.setenv("SMS_API_KEYS", "a key")
+    monkeypatch.setenv("SMS_API_KEYS", "fifteen-letters")
+    with pytest.raises(SettingsError, match=r"SMS_API_KEYS.*16 characters"):
+        load(ApiSettings)
+    monkeypatch.setenv("SMS_API_KEYS", "sixteen--letters")
     assert load(ApiSettings).api_host == host
+
+
+@pytest.mark.parametrize("keys", [",", " , ", ",,"])
+def test_keys_that_are_none_are_a_mistake(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMS_API_KEYS", keys)
+    with pytest.raises(SettingsError, match="SMS_API_KEYS"):
+        load(ApiSettings)
 
 
 @pytest.mark.parametrize("origin", ["example.com", "https://example.com/", "ftp://example.com", "https://"])
