@@ -51,7 +51,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         settings.provider_deduplicates,
         settings.longest_hold_s,
     )
-    pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate)
+    pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s)
     follow_ups = FollowUps(settings.retry_tiers_s, name)
     pipeline = Pipeline(SendingLedger(database), (gateway, pace), publisher, follow_ups, rules)
     consumer = Consumer(
@@ -97,7 +97,9 @@ async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
 
 
 def _gateway(settings: SenderSettings) -> PlainHttpGateway:
-    codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
+    codes = CodeTable(
+        settings.provider_temporary_codes, settings.provider_permanent_codes, settings.provider_longest_pause_s
+    )
     poster = HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
     return PlainHttpGateway(poster, codes, settings.provider_max_recipients)
 

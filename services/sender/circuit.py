@@ -38,6 +38,10 @@ class Circuit:
         self.held_until_s = max(self.held_until_s, until_s)
         return not was_open
 
+    def release(self, now_s: float) -> None:
+        """Probe now: the pause is over for all senders."""
+        self.held_until_s = min(self.held_until_s, now_s)
+
     def record(self, result: CallResult, now_s: float, numbers: int = 1) -> bool:
         """Take the result of a call with so many numbers into account; whether the circuit opened or closed by it."""
         was_open = self.is_open

@@ -18,7 +18,7 @@ _NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 
 """Not taken, and another try may pass: by RFC 9110 and 8470, or (521 and on) a proxy never reached the origin."""
 _BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
 _SECONDS = re.compile(r"\s*[0-9]+\s*")
-_LONGEST_PAUSE_S = 24 * 3600.0
+_LONGEST_PAUSE_S = 300.0
 _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 
 
@@ -29,6 +29,8 @@ class CodeTable:
 
     temporary: frozenset[str] = frozenset()
     permanent: frozenset[str] = frozenset()
+    longest_pause_s: float = _LONGEST_PAUSE_S
+    """A provider that asks for a longer pause is probed after this one."""
 
     def is_temporary(self, code: str | None, status: int) -> bool:
         """Whether it was not taken, and may be later."""
@@ -63,7 +65,7 @@ def classify(
     if permanent:
         return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
     if status in _NOT_TAKEN or 300 <= status < 400 or temporary:
-        pause_s = retry_after_s(headers.get("Retry-After"), now)
+        pause_s = retry_after_s(headers.get("Retry-After"), now, codes.longest_pause_s)
         return CallResult(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
             retry_after_s=pause_s,
@@ -72,8 +74,8 @@ def classify(
     return CallResult(verdict, code or f"http_{status}", reason or _HTTP.format(status), status)
 
 
-def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3), a day at the longest.
+def retry_after_s(value: str | None, now: datetime, longest_s: float = _LONGEST_PAUSE_S) -> float | None:
+    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3), cut at `longest_s`.
 
     None where it cannot be read.
     """
@@ -83,7 +85,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         pause_s = float(value) if _SECONDS.fullmatch(value) else (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(0.0, pause_s), _LONGEST_PAUSE_S)
+    return min(max(0.0, pause_s), longest_s)
 
 
 def scrub(words: str, recipient: str, text: str) -> str:

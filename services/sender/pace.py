@@ -10,8 +10,8 @@ _SPAN_S = 0.25
 class Pace:
     """Reserves calls at the provider's rate; where there is none, all may be made at once."""
 
-    def __init__(self, gates: ProviderGates, provider: str, per_s: float | None) -> None:
-        self._gates, self._provider = gates, provider
+    def __init__(self, gates: ProviderGates, provider: str, per_s: float | None, longest_pause_s: float) -> None:
+        self._gates, self._provider, self._longest_pause_s = gates, provider, longest_pause_s
         self.most_at_once = None if per_s is None else max(1, int(per_s * _SPAN_S))
         """How many calls to reserve at a time; None for any number."""
         self.interval_s = 0.0 if per_s is None else 1 / per_s
@@ -26,6 +26,10 @@ class Pace:
     async def hold(self, pause_s: float) -> None:
         """Tell all senders that the provider wants a pause."""
         await when_ledger_answers(lambda: self._gates.hold(self._provider, pause_s))
+
+    async def shorten(self) -> None:
+        """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""
+        await when_ledger_answers(lambda: self._gates.shorten(self._provider, self._longest_pause_s))
 
     async def held_s(self) -> float:
         """How long the pause still lasts that any sender was told of."""

@@ -63,10 +63,15 @@ class Provider:
         return answer
 
     async def watch_gate(self) -> None:
-        """Pause when any sender was told to; until cancelled."""
+        """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
+        await self._pace.shorten()
+        was_held = False
         while True:
             if held_s := await self._pace.held_s():
                 self._note(changed=self.circuit.hold(time.monotonic() + held_s), reason=_ANOTHER)
+            elif was_held:
+                self.circuit.release(time.monotonic())
+            was_held = held_s > 0
             await asyncio.sleep(_LOOK_AT_GATE_EVERY_S)
 
     def _note(self, *, changed: bool, reason: str | None) -> None:

@@ -23,6 +23,8 @@ class SenderSettings(WorkerSettings):
     provider_permanent_codes: Annotated[frozenset[str], NoDecode] = frozenset()
     provider_rate: Annotated[FiniteFloat, Field(gt=0)] | None = None
     """Calls per second that all senders together make at the most; unset: as many as they can."""
+    provider_longest_pause_s: Annotated[FiniteFloat, Field(ge=1)] = 300
+    """The longest pause that is kept when the provider asks for one; then one call at a time probes it."""
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 250
     """Deliveries from each lane, and so provider calls, that one sender has in flight."""
     max_attempts: Annotated[int, Field(ge=1)] = 6

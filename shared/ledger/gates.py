@@ -17,8 +17,8 @@ class ProviderGates:
     def __init__(self, database: Database) -> None:
         self._database = database
         words = _SQLITE if database.is_sqlite else _POSTGRES
-        self._reserve, self._hold, self._held = (
-            text(statement.format(**words)) for statement in (_RESERVE, _HOLD, _HELD)
+        self._reserve, self._hold, self._held, self._shorten = (
+            text(statement.format(**words)) for statement in (_RESERVE, _HOLD, _HELD, _SHORTEN)
         )
 
     async def reserve(self, provider: str, calls: int, interval_s: float) -> float:
@@ -35,6 +35,12 @@ class ProviderGates:
         values = {"provider": provider, "pause_us": round(pause_s * _US)}
         async with self._database.writing() as connection:
             await connection.execute(self._hold, self._with_time(values))
+
+    async def shorten(self, provider: str, longest_s: float) -> bool:
+        """Let a pause end after this time at the latest, 0 for at once; whether a longer one was held."""
+        values = {"provider": provider, "longest_us": round(longest_s * _US)}
+        async with self._database.writing() as connection:
+            return bool((await connection.execute(self._shorten, self._with_time(values))).rowcount)
 
     async def held_s(self, provider: str) -> float:
         """How long the pause still lasts; 0 without one."""
@@ -56,5 +62,9 @@ _HOLD = """
     INSERT INTO provider_gates (provider, next_slot_us, held_until_us) VALUES (:provider, 0, {now_us} + :pause_us)
     ON CONFLICT (provider) DO UPDATE
        SET held_until_us = {greatest}(provider_gates.held_until_us, {now_us} + :pause_us)
+"""
+_SHORTEN = """
+    UPDATE provider_gates SET held_until_us = {now_us} + :longest_us
+    WHERE provider = :provider AND held_until_us > {now_us} + :longest_us
 """
 _HELD = "SELECT held_until_us - {now_us} FROM provider_gates WHERE provider = :provider"

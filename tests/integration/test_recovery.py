@@ -14,6 +14,7 @@ from shared.phone import mask
 from tests.conftest import Start
 from tests.integration.test_trio import numbers
 from tests.support.brokers import Vhost
+from tests.support.forking.process import outside_environment, run
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 
@@ -135,3 +136,27 @@ def test_five_senders_keep_one_rate(trio: Trio) -> None:
     at = sorted(datetime.fromisoformat(call["at"]) for call in answer.json()["calls"])
     # However late single calls are on a busy machine, all of them take as long as the rate says.
     assert (at[-1] - at[0]).total_seconds() >= 200 / 40 - 1
+
+
+async def test_a_pause_can_be_shortened_and_is_not_lengthened_by_it(database: Database) -> None:
+    gates = ProviderGates(database)
+    assert not await gates.shorten("default", 0)
+    await gates.hold("default", 86_400)
+    assert await gates.shorten("default", 300)
+    assert 200 < await gates.held_s("default") <= 300
+    assert not await gates.shorten("default", 600)
+    assert await gates.shorten("default", 0)
+    assert await gates.held_s("default") == 0
+
+
+def test_a_pause_of_a_day_is_kept_for_a_bounded_time_and_an_operator_ends_it(trio: Trio) -> None:
+    trio.settings["SMS_PROVIDER_LONGEST_PAUSE_S"] = "120"
+    trio.up(senders=2)
+    trio.misbehave("throttle", retry_after_s=86_400)
+    batch_id = trio.post(plain(40))
+    eventually(lambda: "retrying" in trio.batch(batch_id)["counts"])
+    trio.misbehave("accept")
+    held = run("tools.ctl", "provider", "resume", environment=outside_environment(**trio.settings), timeout_s=60)
+    assert (held.returncode, held.stdout) == (0, "default is called again\n")
+    other = trio.post(plain(40))
+    assert eventually(lambda: trio.batch(other)["status"] == "finished")

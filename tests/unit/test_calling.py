@@ -124,7 +124,7 @@ async def sent(
     """Send the rows to the end, each recorded once."""
     under_way, ended = UnderWay(), asyncio.Queue[Ended]()
     gateway, gates = PlayedGateway(answer, most), PlayedGates()
-    provider = Provider(gateway, Pace(gates, "played", per_s), under_way)  # type: ignore[arg-type]
+    provider = Provider(gateway, Pace(gates, "played", per_s, 300), under_way)  # type: ignore[arg-type]
     stage = Stage(gateway, gates, provider, under_way)
     recording = asyncio.create_task(record(ended, stage))
     calls = Calling(provider, RULES, under_way, ended).begin([claimed(row) for row in rows])

@@ -80,3 +80,10 @@ def test_a_pause_that_another_sender_was_told_of_holds_and_ends_with_a_probe_tha
     assert (circuit.is_open, circuit.wait_s(5)) == (True, 25)
     assert circuit.record(CallResult(Verdict.ACCEPTED), 31)
     assert not circuit.is_open
+
+
+def test_a_pause_that_is_lifted_lets_a_probe_through_at_once_and_keeps_the_circuit_open() -> None:
+    circuit = Circuit()
+    circuit.hold(300)
+    circuit.release(10)
+    assert (circuit.is_open, circuit.wait_s(10)) == (True, 0)

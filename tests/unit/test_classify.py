@@ -272,3 +272,9 @@ def test_no_reason_that_quotes_them_shows_the_number_or_the_text(
 @pytest.mark.parametrize("written", ["+86 138 0013 8000", "138-0013-8000"])
 def test_a_number_that_the_provider_spells_with_separators_is_masked_too(written: str) -> None:
     assert written not in scrub(f"No route to {written}", RECIPIENT, "hello")
+
+
+def test_a_pause_is_kept_up_to_a_bound() -> None:
+    assert answer(503, {}, "86400").retry_after_s == 300
+    codes = CodeTable(longest_pause_s=7)
+    assert classify(429, {"Retry-After": "60"}, b"", codes, NOW).retry_after_s == 7

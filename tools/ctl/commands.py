@@ -21,6 +21,7 @@ from tools.ctl.dead_letters import app as dead_letters_app
 from tools.ctl.doctor import doctor
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
+from tools.ctl.provider import app as provider_app
 from tools.ctl.recipients import read_recipients
 from tools.ctl.report import refusal, terminal
 from tools.ctl.resending import resend
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(templates_app, name="templates")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(unknown_app, name="unknown")
+app.add_typer(provider_app, name="provider")
 app.command()(audit)
 app.command()(doctor)
 for command in (pause, resume, cancel, resend):
