@@ -13,6 +13,7 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"  # the provider took it
     NOT_SENT = "not_sent"  # certainly not sent, and another try may succeed
+    ACCOUNT = "account"  # certainly not sent, for a reason about us: credentials, balance, permission
     REFUSED = "refused"  # certainly not sent, and no try will succeed
     UNCLEAR = "unclear"  # it may have been sent
 
@@ -64,8 +65,9 @@ def decide(
 ) -> Outcome:
     """The outcome of attempt number `attempt` (the first is 1).
 
-    An unclear result is held unless `may_resend` says that a second text is acceptable. A retry that would come after
-    `expires_at_ms` is not made. `retry_at_ms` is the earliest moment; the tier's jitter comes on top.
+    What is about our account fails no number, however often it is tried. An unclear result is held unless `may_resend`
+    says that a second text is acceptable. A retry that would come after `expires_at_ms` is not made. `retry_at_ms` is
+    the earliest moment; the tier's jitter comes on top.
     """
     match result.verdict:
         case Verdict.ACCEPTED:
@@ -74,9 +76,11 @@ def decide(
             return _ended(State.FAILED, result)
         case Verdict.UNCLEAR if not may_resend:
             return _ended(State.UNKNOWN, result)
-    if attempt >= policy.max_attempts:
+    is_ours_to_mend = result.verdict is Verdict.ACCOUNT
+    if attempt >= policy.max_attempts and not is_ours_to_mend:
         return _given_up(result, attempt)
-    retry_at_ms = now_ms + round(1000 * max(_backoff_s(attempt, policy) * (1 - JITTER), result.retry_after_s or 0))
+    backoff_s = _backoff_s(1 if is_ours_to_mend else attempt, policy)
+    retry_at_ms = now_ms + round(1000 * max(backoff_s * (1 - JITTER), result.retry_after_s or 0))
     if expires_at_ms is not None and retry_at_ms >= expires_at_ms:
         # A call that may have gone out must not end as one that did not.
         return _ended(State.UNKNOWN, result) if result.verdict is Verdict.UNCLEAR else expired(result)

@@ -217,7 +217,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def simulator(start: Start) -> ServiceProcess:
-    return start("tools.simulator", SMS_SIMULATOR_LATE_S="3")
+    return start("tools.simulator", SMS_SIMULATOR_LATE_S="9")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from shared.outcome import CallResult, Verdict
 
 _CALLS_IN_A_ROW, _NUMBERS_IN_A_ROW = 20, 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_LONGEST_ACCOUNT_PAUSE_S = 300.0
 
 
 @dataclass(slots=True)
@@ -14,7 +15,8 @@ class Circuit:
     at a time probes, after a pause.
 
     Times are of one monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double
-    from one second to thirty.
+    from one second to thirty. One call that is refused for our account opens it: none will be taken before somebody
+    mends that, and pauses double up to five minutes.
     """
 
     failures: int = 0
@@ -47,13 +49,16 @@ class Circuit:
         was_open = self.is_open
         if result.verdict is Verdict.UNCLEAR:
             return False  # says nothing of the provider: neither that it is there nor that it refuses
-        if result.verdict is not Verdict.NOT_SENT:
+        is_account = result.verdict is Verdict.ACCOUNT
+        if result.verdict is not Verdict.NOT_SENT and not is_account:
             self.failures, self.numbers, self.pause_s = 0, 0, 0.0
             return was_open
-        self.failures += 1
+        self.failures = max(self.failures + 1, _CALLS_IN_A_ROW if is_account else 0)
         self.numbers += numbers
         # Calls that were under way when it opened fail too; only a probe, made after the pause, lengthens it.
         if self.is_open and now_s >= self.held_until_s:
-            self.pause_s = min(max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+            self.pause_s = min(
+                max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_ACCOUNT_PAUSE_S if is_account else _LONGEST_PAUSE_S
+            )
             self.held_until_s = now_s + max(self.pause_s, result.retry_after_s or 0)
         return self.is_open and not was_open

@@ -16,6 +16,8 @@ from shared.phone import mask, mask_numbers_in
 _THROTTLED, _UNAVAILABLE = 429, 503
 _NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
 """Not taken, and another try may pass: by RFC 9110 and 8470, or (521 and on) a proxy never reached the origin."""
+_ABOUT_US = frozenset({401, 402, 403, 407})
+"""Credentials, balance, permission: about the account, not about the number (RFC 9110, sections 15.5.2 to 15.5.8)."""
 _BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
 _SECONDS = re.compile(r"\s*[0-9]+\s*")
 _LONGEST_PAUSE_S = 300.0
@@ -52,8 +54,8 @@ def classify(
     """The verdict on an answer. `conceal` takes out of the provider's own words what must not be shown.
 
     Accepted is a 2xx with a `message_id`. A 3xx, a status of `_NOT_TAKEN` and a temporary code are certainly not sent.
-    Any other 4xx and a permanent code are refused. Everything else may have been sent, and so may whatever says no and
-    names a message_id all the same.
+    401, 402, 403 and 407 are about the account. Any other 4xx and a permanent code are refused. Everything else may
+    have been sent, and so may whatever says no and names a message_id all the same.
     """
     content = read_object(body)
     code, reason = own_words(content, conceal)
@@ -70,6 +72,8 @@ def classify(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
             retry_after_s=pause_s,
         )  # fmt: skip
+    if status in _ABOUT_US:
+        return CallResult(Verdict.ACCOUNT, code or f"http_{status}", reason or _ACCOUNT.format(status), status)
     verdict = Verdict.REFUSED if 400 <= status < 500 else Verdict.UNCLEAR
     return CallResult(verdict, code or f"http_{status}", reason or _HTTP.format(status), status)
 
@@ -144,6 +148,7 @@ def not_understood(status: int, how: str) -> CallResult:
 
 
 _HTTP = "The provider answered with HTTP {}"
+_ACCOUNT = "The provider does not serve our account: HTTP {}"
 _SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The provider is not available"}
 
 

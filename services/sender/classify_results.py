@@ -22,7 +22,7 @@ from shared.outcome import CallResult, Verdict
 
 _TEMPORARY = frozenset({"throttled", "unavailable"})
 """The format's own codes: they say of one message what 429 and 503 say of a call."""
-_OF_ALL = frozenset({401, 404, 405, 407, 415})
+_OF_ALL = frozenset({404, 405, 415})
 
 
 def classify_results(
@@ -60,8 +60,7 @@ def classify_results(
 def may_be_of_one(whole: CallResult) -> bool:
     """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single one.
 
-    Some statuses are about the caller or the address. A 403 need not be: it may be about a text (RFC 9110, section
-    15.5.4).
+    Some statuses are about the address or the format.
     """
     return whole.verdict is Verdict.REFUSED and whole.status not in _OF_ALL
 

@@ -15,7 +15,7 @@ from services.sender.under_way import UnderWay
 from shared.outcome import CallResult, Verdict
 
 _LOOK_AT_GATE_EVERY_S = 0.5
-_MOST_TELLING_FIRST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.NOT_SENT, Verdict.UNCLEAR)
+_MOST_TELLING_FIRST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.ACCOUNT, Verdict.NOT_SENT, Verdict.UNCLEAR)
 
 log = structlog.get_logger()
 
@@ -57,8 +57,12 @@ class Provider:
         held_until_s = self.circuit.held_until_s
         changed = self.circuit.record(whole, time.monotonic(), len(messages))
         self._note(changed=changed, reason=whole.reason)
-        if whole.retry_after_s and self.circuit.held_until_s > held_until_s:
-            self._under_way.begin(self._pace.hold(whole.retry_after_s))
+        if self.circuit.held_until_s > held_until_s:
+            if whole.verdict is Verdict.ACCOUNT:
+                log.error("provider_held", cause="account", code=whole.code, reason=whole.reason)
+                self._under_way.begin(self._pace.hold(self.circuit.pause_s))
+            elif whole.retry_after_s:
+                self._under_way.begin(self._pace.hold(whole.retry_after_s))
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 

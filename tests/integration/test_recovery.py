@@ -160,3 +160,21 @@ def test_a_pause_of_a_day_is_kept_for_a_bounded_time_and_an_operator_ends_it(tri
     assert (held.returncode, held.stdout) == (0, "default is called again\n")
     other = trio.post(plain(40))
     assert eventually(lambda: trio.batch(other)["status"] == "finished")
+
+
+@pytest.mark.parametrize("mode", ["401", "402"])
+def test_a_refused_account_fails_nobody_and_all_goes_out_when_it_is_mended(trio: Trio, mode: str) -> None:
+    trio.settings |= {"SMS_RECOVER_AFTER_S": "600", "SMS_MAX_ATTEMPTS": "1", "SMS_PREFETCH": "50"}
+    trio.up(senders=2)
+    trio.misbehave("slow", delay_s=0.02)
+    batch_id = trio.post(plain(2000))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 100)
+    trio.misbehave(mode)
+    eventually(lambda: any("provider_held" in sender.log for sender in trio.senders))
+    calls = sum(trio.provider_calls(batch_id).values())
+    assert calls < 2000
+    trio.misbehave("accept")
+    environment = outside_environment(**trio.settings)
+    assert run("tools.ctl", "provider", "resume", environment=environment, timeout_s=60).returncode == 0
+    assert trio.finished(batch_id, 120) == {"sent": 2000}
+    assert set(trio.provider_accepted(batch_id).values()) == {1}

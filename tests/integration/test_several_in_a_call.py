@@ -94,7 +94,7 @@ def test_a_call_without_an_answer_that_says_more_leaves_all_its_numbers_unclear_
     trio: Trio, mode: str, code: str
 ) -> None:
     trio.up(senders=1)
-    trio.misbehave(mode, share=0.004, delay_s=5 if mode == "accept-late" else 0)
+    trio.misbehave(mode, share=0.004, delay_s=9 if mode == "accept-late" else 0)
     batch_id = trio.post(numbers(1000))
     counts = trio.finished(batch_id)
     assert counts.keys() == {"sent", "unknown"}

@@ -203,10 +203,10 @@ async def test_one_bad_number_that_a_call_is_refused_for_spoils_no_other(bad: in
     assert len(stage.gateway.calls) <= 15
 
 
-async def test_refused_credentials_are_not_asked_about_again_for_each_half() -> None:
-    unauthorized = CallResult(Verdict.REFUSED, "http_401", "Who are you?", 401)
+async def test_refused_credentials_fail_nobody_and_are_not_asked_about_again_for_each_half() -> None:
+    unauthorized = CallResult(Verdict.ACCOUNT, "http_401", "Who are you?", 401)
     stage = await sent([row(number) for number in range(100)], lambda _: unauthorized)
-    assert stage.states == {State.FAILED: 100}
+    assert stage.states == {State.RETRYING: 100}
     assert len(stage.gateway.calls) == 1
 
 

@@ -87,3 +87,16 @@ def test_a_pause_that_is_lifted_lets_a_probe_through_at_once_and_keeps_the_circu
     circuit.hold(300)
     circuit.release(10)
     assert (circuit.is_open, circuit.wait_s(10)) == (True, 0)
+
+
+def test_one_refusal_of_the_account_opens_it_and_pauses_grow_to_five_minutes() -> None:
+    revoked, circuit, now_s = CallResult(Verdict.ACCOUNT, "http_401"), Circuit(), 0.0
+    assert circuit.record(revoked, now_s)
+    pauses_s = []
+    for _ in range(11):
+        pauses_s.append(circuit.wait_s(now_s))
+        now_s += circuit.wait_s(now_s)
+        circuit.record(revoked, now_s)
+    assert pauses_s == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert circuit.record(CallResult(Verdict.ACCEPTED), now_s)
+    assert not circuit.is_open

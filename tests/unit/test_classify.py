@@ -59,7 +59,8 @@ def test_a_2xx_that_cannot_be_understood_is_unclear(status: int, content: object
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        *((status, Verdict.REFUSED) for status in (400, 401, 403, 404, 409, 413, 422, 499)),
+        *((status, Verdict.REFUSED) for status in (400, 404, 409, 413, 422, 499)),
+        *((status, Verdict.ACCOUNT) for status in (401, 402, 403, 407)),
         *((status, Verdict.NOT_SENT) for status in (301, 302, 307, 408, 421, 425, 429, 503, 521, 522, 523, 525, 526)),
         *((status, Verdict.UNCLEAR) for status in (500, 501, 502, 504, 520, 524, 527, 599)),
     ],
@@ -278,3 +279,9 @@ def test_a_pause_is_kept_up_to_a_bound() -> None:
     assert answer(503, {}, "86400").retry_after_s == 300
     codes = CodeTable(longest_pause_s=7)
     assert classify(429, {"Retry-After": "60"}, b"", codes, NOW).retry_after_s == 7
+
+
+def test_a_403_is_about_the_number_where_the_settings_say_so() -> None:
+    codes = CodeTable(permanent=frozenset({"http_403"}))
+    assert classify(403, {}, b"", codes, NOW).verdict is Verdict.REFUSED
+    assert classify(401, {}, b"", codes, NOW).verdict is Verdict.ACCOUNT

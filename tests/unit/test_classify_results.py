@@ -127,7 +127,8 @@ def test_a_2xx_without_results_may_have_sent_all(content: object) -> None:
 @pytest.mark.parametrize(
     ("status", "content", "verdict"),
     [
-        *((status, {}, Verdict.REFUSED) for status in (400, 401, 403, 404, 413, 422)),
+        *((status, {}, Verdict.REFUSED) for status in (400, 404, 413, 422)),
+        *((status, {}, Verdict.ACCOUNT) for status in (401, 402, 403, 407)),
         *((status, {}, Verdict.NOT_SENT) for status in (302, 408, 421, 425, 429, 503, 522)),
         *((status, {}, Verdict.UNCLEAR) for status in (500, 502, 504, 520)),
         (503, {"message_id": "p-1"}, Verdict.UNCLEAR),
@@ -166,7 +167,9 @@ def test_the_pause_that_the_provider_asks_for_is_kept_with_what_may_be_tried_aga
     assert whole.retry_after_s == 17
 
 
-@pytest.mark.parametrize(("status", "maybe"), [(400, True), (403, True), (413, True), (422, True), (401, False)])
+@pytest.mark.parametrize(
+    ("status", "maybe"), [(400, True), (413, True), (422, True), (401, False), (403, False), (404, False)]
+)
 def test_a_refusal_of_the_call_may_be_because_of_one_message_unless_it_is_about_the_caller(
     status: int, *, maybe: bool
 ) -> None:

@@ -32,7 +32,7 @@ async def test_a_message_that_ended_badly_is_one_line_without_its_number(state: 
     ]
 
 
-@pytest.mark.parametrize("state", set(State) - {State.FAILED, State.UNKNOWN, State.EXPIRED})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.FAILED, State.UNKNOWN, State.EXPIRED}))
 async def test_whatever_else_becomes_of_a_message_is_no_line(state: State) -> None:
     with capture_logs() as lines:
         ErrorLog().note(MESSAGE, Outcome(state))

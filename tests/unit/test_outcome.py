@@ -137,8 +137,8 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
     assert (outcome.state is State.RETRYING) == (outcome.retry_at_ms is not None)
     if outcome.retry_at_ms is None:
         return
-    assert attempt < max_attempts
-    assert verdict is Verdict.NOT_SENT or (verdict is Verdict.UNCLEAR and may_resend)
+    assert attempt < max_attempts or verdict is Verdict.ACCOUNT
+    assert verdict in (Verdict.NOT_SENT, Verdict.ACCOUNT) or (verdict is Verdict.UNCLEAR and may_resend)
     assert outcome.retry_at_ms >= NOW_MS + round(1000 * (retry_after_s or 0))
     assert expires_at_ms is None or outcome.retry_at_ms < expires_at_ms
 
@@ -165,3 +165,13 @@ def test_a_cancelled_number_that_may_have_been_sent_says_why_it_is_unclear() -> 
         "cancelled",
         "The batch was cancelled; an earlier attempt may have been sent",
     )
+
+
+def test_what_is_about_our_account_fails_no_number_however_often_it_was_tried() -> None:
+    result = CallResult(Verdict.ACCOUNT, "http_401", "Who are you?", 401)
+    for attempt in (1, 6, 60):
+        outcome = decide(
+            result, attempt=attempt, may_resend=False, expires_at_ms=None, now_ms=0, policy=RetryPolicy(4, (5, 30))
+        )
+        assert (outcome.state, outcome.code) == (State.RETRYING, "http_401")
+        assert (outcome.retry_at_ms or 0) <= 5000

@@ -18,6 +18,8 @@ class Behaviour(StrEnum):
     INTERNAL_ERROR = "500"
     UNAVAILABLE = "503"
     REFUSE = "refuse"
+    UNAUTHORIZED = "401"
+    NO_BALANCE = "402"
     ACCEPT_LATE = "accept-late"
     ACCEPT_RESET = "accept-reset"
     GARBAGE = "garbage"

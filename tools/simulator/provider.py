@@ -19,6 +19,8 @@ _REJECTIONS = {
     Behaviour.THROTTLE: (429, "throttled", "Too many messages, try again later."),
     Behaviour.INTERNAL_ERROR: (500, "internal_error", "Something went wrong."),
     Behaviour.UNAVAILABLE: (503, "unavailable", "The service is down for the moment."),
+    Behaviour.UNAUTHORIZED: (401, "key_revoked", "This key is not valid any more."),
+    Behaviour.NO_BALANCE: (402, "no_balance", "The balance is used up."),
     Behaviour.REFUSE: (400, "number_unreachable", "The number cannot receive messages."),
     Behaviour.SPOIL: (400, "bad_request", "The request has a number that is not possible."),
 }
