@@ -11,7 +11,7 @@ _LOST_PLUS = re.compile(r" ([1-9]\d{6,14})\s*", re.ASCII)
 """A form's `+8613800138000` whose plus was not encoded; or digits after a blank that somebody typed."""
 _PLAIN = re.compile(r"[+＋]?[\d\s().\-\u2010-\u2015\uff0d/]+")
 _INVISIBLE = frozenset({"Cf", "Mn", "Zl", "Zp"})
-_WRITTEN_AROUND = re.compile(r"(?:tel:|=?[\"'’‘“](?=[^\"'’]))", re.IGNORECASE)
+_WRITTEN_AROUND = re.compile(r"(?:tel:|=?[\"'’‘“`](?=[^\"'’]))", re.IGNORECASE)
 _ZEROS_OF_A_DECIMAL = re.compile(r"(?<=\d)[.,]0{1,2}(?=\s*$)")
 _GROUPED_BY_DOTS = re.compile(r"[+＋]?\(?\d{1,4}\)?(?:[\s.\-/()]+\d{1,5})*[\s.\-/()]+\d{2,5}[\s)]*")
 _DIGITS_BEHIND = re.compile(r".*\d{7,}[^\d+＋]+\d{1,2}\s*")
@@ -29,10 +29,13 @@ class InvalidNumber:
     """Why something is not a number that can be texted; without the digits."""
 
     reason: str
+    code: str = "invalid_number"
 
 
 _NOT_A_NUMBER = InvalidNumber("Not a phone number")
-_SPOILED = InvalidNumber("A spreadsheet's notation of a large number, digits are lost: format the column as text")
+_SPOILED = InvalidNumber(
+    "A spreadsheet's notation of a large number, digits are lost: format the column as text", "spreadsheet_notation"
+)
 _MORE_BEHIND = InvalidNumber("One or two digits behind a whole number: write it without them")
 _A_DOT = InvalidNumber("A dot that groups no digits: perhaps a decimal number from a spreadsheet")
 _UNKNOWN_COUNTRY = InvalidNumber("Unknown country calling code")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from services.dispatcher.placeholders import FilledText, MissingVariable
 from shared.ledger.intake import NewRow
 from shared.messages import BatchMessage, WireRecipient
 from shared.phone import InvalidNumber, normalise
+from shared.placeholders import FilledText, MissingVariable
 from shared.segments import count_segments, is_blank
 from shared.states import State
 
@@ -27,7 +27,7 @@ def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
         to, own = (recipient, None) if isinstance(recipient, str) else _parts(recipient)
         number = normalise(to, region)
         if isinstance(number, InvalidNumber):
-            yield NewRow(_shown(to), State.INVALID, error_code="invalid_number", error_reason=number.reason)
+            yield NewRow(_shown(to), State.INVALID, error_code=number.code, error_reason=number.reason)
         elif number in seen:
             yield NewRow(
                 number, State.DUPLICATE, error_code="duplicate", error_reason="An earlier row has the same number"

@@ -12,7 +12,7 @@ from tools.ctl.recipients import RecipientList, read_recipients
 
 
 def _given(text: str) -> RecipientList:
-    return read_recipients(text.encode())
+    return read_recipients(text)
 
 
 def _bodies(text: str, options: BatchOptions) -> list[Any]:

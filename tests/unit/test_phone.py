@@ -105,7 +105,10 @@ def test_eleven_digits_that_look_like_a_mainland_mobile_are_none_elsewhere() -> 
     ],
 )
 def test_what_cannot_be_a_number_says_why(typed: str, reason: str) -> None:
-    assert normalise(typed, "CN") == InvalidNumber(reason)
+    number = normalise(typed, "CN")
+    assert isinstance(number, InvalidNumber)
+    assert number.reason == reason
+    assert number.code == ("spreadsheet_notation" if "spreadsheet's" in reason else "invalid_number")
 
 
 @settings(deadline=None)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from string import Template
 from typing import Any, NamedTuple
 
 import orjson
 
 from shared.phone import normalise
+from shared.placeholders import FilledText
 from tools.ctl.errors import UsageError
 from tools.ctl.recipients import Recipient, RecipientList
 
@@ -67,11 +67,14 @@ def _wanted_variables(given: RecipientList, options: BatchOptions) -> Sequence[s
     """The columns that the text uses; all of them where a template, which is not known here, may use any."""
     if options.template_id is not None or options.content is None:
         return given.variables
-    names = Template(options.content).get_identifiers()
     # Without a single variable the api takes a text as it is: everybody would read "$name".
-    if missing := [name for name in names if name not in given.variables]:
-        raise UsageError(f"the text uses ${missing[0]}, and the file has no column of that name")
-    return names
+    names: dict[str, None] = {}
+    for placeholder in FilledText(options.content).placeholders:
+        name = next((one.name for one in placeholder.candidates if one.name in given.variables), None)
+        if name is None:
+            raise UsageError(f"the text uses {placeholder.shown}, and the file has no column of that name")
+        names[name] = None
+    return list(names)
 
 
 def _wire(recipient: Recipient, wanted: Sequence[str]) -> bytes:

@@ -19,10 +19,11 @@ from tools.ctl.broker import declare_all, differences
 from tools.ctl.control import cancel, pause, resume
 from tools.ctl.dead_letters import app as dead_letters_app
 from tools.ctl.doctor import doctor
+from tools.ctl.encodings import decode
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.provider import app as provider_app
-from tools.ctl.recipients import read_recipients
+from tools.ctl.recipients import RecipientList, read_recipients
 from tools.ctl.report import refusal, terminal
 from tools.ctl.resending import resend
 from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
@@ -76,13 +77,16 @@ def send(
         OnUnknown | None, typer.Option(help="For what may have been sent; hold where not given.")
     ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The key of an earlier try of the same command.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The file's encoding, where it is neither UTF-8 nor Chinese, such as cp1252.")
+    ] = None,
     follow: Follow = True,
 ) -> None:
     """Send a text to every recipient in a CSV file; the other columns are the recipients' variables."""
     if content is None and template is None:
         raise UsageError("give --content, --template, or both")
     options = BatchOptions(content, template, lane, reference, _time(send_at), _time(expires_at), on_unknown)
-    batches = _batches(file, options)
+    batches = _batches(file, options, encoding)
     console, api = terminal(), open_api()
     try:
         batch_ids = post_all(api, batches, _key(idempotency_key), console)
@@ -151,17 +155,26 @@ def topology(
     console.print(f"as it should be: {size}; bindings cannot be read over AMQP, smsctl topology declares them again")
 
 
-def _batches(file: Path, options: BatchOptions) -> list[BatchRequest]:
-    """The file's batches; what is left out of them is said."""
-    given = read_recipients(read_bytes(file))
+def _batches(file: Path, options: BatchOptions, encoding: str | None) -> list[BatchRequest]:
+    """The file's batches; what is left out of them is said, and how it was read where that was not plain UTF-8."""
+    text, used = decode(read_bytes(file), encoding)
+    given = read_recipients(text)
+    if used not in ("utf-8", "utf-8-sig"):
+        note(f"read as {used}; the first recipient's columns: {_first(given)}")
     if given.left_out:
         note(
-            f"columns left out, as no variable can have their name (letters, digits and _): {', '.join(given.left_out)}"
+            "columns left out, as no variable can have their name (letters, digits, _ . and -): "
+            f"{', '.join(given.left_out)}"
         )
     batches, left_out = build_requests(given, options, load_ctl_settings().default_region)
     if left_out:
         note(f"{left_out} rows are left out: an earlier one of the {len(batches)} batches has the number already")
     return batches
+
+
+def _first(given: RecipientList) -> str:
+    values = given.recipients[0].variables.values()
+    return ", ".join(value for value in values if value) or "none but the number"
 
 
 def _key(given: str | None) -> str | None:

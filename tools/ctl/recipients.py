@@ -1,4 +1,4 @@
-"""Recipients from the bytes of a CSV file: encoding, header, variables; pure."""
+"""Recipients from the text of a CSV file: header, variables; pure."""
 
 import csv
 import io
@@ -9,8 +9,10 @@ from typing import NamedTuple
 from tools.ctl.errors import UsageError
 
 NUMBER_COLUMNS = ("to", "mobile", "phone", "手机", "手机号", "手机号码")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_SPOILED = re.compile(r"\d+(\.\d+)?[Ee]\+?\d+|\d+\.0")
+_VARIABLE = re.compile(r"[^\W\d][\w.-]{0,63}")
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?(?:\r\n|\r|\n)", re.IGNORECASE)
+"""What Excel writes first where it names the separator itself."""
+_DELIMITERS = ",;\t，"
 _NO_VARIABLES: Mapping[str, str] = {}
 
 
@@ -41,25 +43,13 @@ class _Header(NamedTuple):
     variables: dict[str, int]
 
 
-def decode(content: bytes) -> str:
-    """A file's text: UTF-8 with or without a BOM, or GB18030, which Excel writes in China."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise UsageError("the file is neither UTF-8 nor GB18030 text: save it as CSV in UTF-8")
-
-
-def read_recipients(content: bytes) -> RecipientList:
+def read_recipients(text: str) -> RecipientList:
     """The recipients in their order; UsageError names the line that cannot be used.
 
     A header row names the column of the numbers (`NUMBER_COLUMNS`); every other column is a variable. A file of one
-    column needs no header. Whether a number is one is for the dispatcher to say, unless a spreadsheet spoiled it.
+    column needs no header. Whether a number is one is for the dispatcher to say, also where there is none in its cell.
     """
-    rows = _rows(decode(content))
+    rows = _rows(text)
     first = next(rows, None)
     if first is None:
         raise UsageError("the file has no recipients")
@@ -75,15 +65,19 @@ def read_recipients(content: bytes) -> RecipientList:
 
 def _rows(text: str) -> Iterator[_Row]:
     """The rows with anything in them."""
-    delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    line, named = 1, _SEPARATOR_LINE.match(text)
+    if named:
+        text, line = text[named.end() :], 2
+    first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
+    delimiter = named[1] if named else max(_DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    skipped = line - 1
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 yield _Row(line, stripped)
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
     except csv.Error as error:
         raise UsageError(f"line {line}: {error}") from None
 
@@ -120,10 +114,6 @@ def _recipient(row: _Row, header: _Header) -> Recipient:
     if len(cells) < max(header.number, *header.variables.values(), 0) + 1 or any(cells[width:]):
         raise UsageError(f"line {row.line}: {len(cells)} fields where the header has {width}")
     number = cells[header.number]
-    if not number:
-        raise UsageError(f"line {row.line}: no number")
-    if _SPOILED.fullmatch(number):
-        raise UsageError(f"line {row.line}: a spreadsheet made a decimal of the number: format the column as text")
     if not header.variables:
         return Recipient(row.line, number)
     return Recipient(row.line, number, {name: cells[index] for name, index in header.variables.items()})

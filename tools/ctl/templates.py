@@ -15,9 +15,9 @@ from shared.ledger.database import Database
 from shared.ledger.templates import Template, TemplateLedger
 from shared.segments import count_segments
 from shared.settings import Settings, load
+from tools.ctl.encodings import decode
 from tools.ctl.errors import UsageError
 from tools.ctl.files import read_bytes
-from tools.ctl.recipients import decode
 from tools.ctl.report import terminal
 
 LONGEST_CONTENT = 5000
@@ -52,7 +52,7 @@ def show() -> None:
 def _text(content: str | None, file: Path | None) -> str:
     if (content is None) == (file is None):
         raise UsageError("give the template's text or --file, one of them")
-    text = content if file is None else decode(read_bytes(file)).rstrip("\r\n")
+    text = content if file is None else decode(read_bytes(file)).text.rstrip("\r\n")
     if not text or len(text) > LONGEST_CONTENT:
         raise UsageError(f"a template has 1 to {LONGEST_CONTENT} characters")
     if not Text(text).is_valid():
