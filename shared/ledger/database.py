@@ -172,11 +172,14 @@ def _with_driver(url: str) -> URL:
 
 
 def _lose_what_is_stuck(context: ExceptionContext) -> None:
-    """Take a connection for lost that asyncpg cannot use any more.
+    """Take a connection for lost that asyncpg cannot use any more, or whose server takes no writes.
 
-    One that was cut in the middle of a COPY still has "another operation in progress" when it is rolled back.
+    One that was cut in the middle of a COPY still has "another operation in progress" when it is rolled back. After a
+    failover the old primary may be there still, read-only: a new connection finds whoever is primary now.
     """
-    if isinstance(context.original_exception.__cause__, asyncpg.InterfaceError):
+    original = context.original_exception
+    is_read_only = getattr(original, "sqlstate", None) == _READ_ONLY
+    if is_read_only or isinstance(original.__cause__, asyncpg.InterfaceError):
         context.is_disconnect = True
 
 
@@ -222,12 +225,14 @@ def _translation(error: DBAPIError) -> Exception:
     sqlstate = str(getattr(original, "sqlstate", None) or "")
     if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
         return LedgerRefused(_first_line(original))
-    if error.connection_invalidated or sqlstate[:2] in _PASSING or isinstance(error, OperationalError):
+    passes = sqlstate[:2] in _PASSING | _NOT_LET_IN
+    if error.connection_invalidated or passes or isinstance(error, OperationalError):
         return LedgerUnavailable(_first_line(original))
     return error
 
 
 _BAD_VALUE = "22"
+_READ_ONLY = "25006"
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """SQLSTATE classes: connection, read-only, rollback (deadlock), resources, not ready, operator, I/O."""
 _NOT_LET_IN = frozenset({"28", "3D"})
