@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable
+from shared.files import for_owner_only, make_for_owner_only
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
@@ -106,7 +107,7 @@ class Database:
     async def migrate(self) -> None:
         """Bring the tables to this version; safe while other services do the same."""
         if self.is_sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            make_for_owner_only(Path(self._url.database))  # SQLite gives its other files the same mode
             await asyncio.to_thread(_migrate_sqlite, Path(self._url.database))
             return
         async with self.writing() as connection:
@@ -252,7 +253,7 @@ def _migrate_sqlite(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+    with open(path, "w", opener=for_owner_only) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

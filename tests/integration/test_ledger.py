@@ -1,7 +1,10 @@
 """The ledger on both databases: what is written, claimed, recorded and counted, also by several at once."""
 
 import asyncio
+import os
 import re
+import stat
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -454,3 +457,19 @@ async def test_a_connection_that_cannot_even_be_rolled_back_is_a_ledger_that_is_
             await cut_off(database)
     assert await ReadingLedger(database).batches(1) == []
     await database.close()
+
+
+async def test_the_ledgers_files_are_their_owners_only_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{tmp_path}/new/ledger.sqlite3")
+        await database.migrate()
+        async with database.writing() as connection:
+            await connection.execute(text("DELETE FROM messages"))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+        await database.close()
+    finally:
+        os.umask(before)
+    assert len(modes) > 2
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700

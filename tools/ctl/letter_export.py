@@ -1,6 +1,7 @@
 """Dead letters as a file: a table, or a JSON object a line, with masked numbers."""
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TextIO
 
 import orjson
 
+from shared.files import for_owner_only
 from shared.letters.letter import Letter
 from tools.ctl.errors import UsageError
 
@@ -21,6 +23,18 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+_MASKED_NUMBER = re.compile(r"\+?[0-9*]+")
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _disarmed(value: str | int | None) -> str | int | None:
+    """A cell that a spreadsheet takes for a text: one that looks like a formula gets an apostrophe before it, unless it
+    is a masked number."""
+    if not isinstance(value, str) or not value.startswith(_BEGINS_A_FORMULA) or _MASKED_NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
 @contextmanager
 def opened_for_writing(file: Path) -> Iterator[TextIO]:
     """The file, or standard output for `-`; UsageError where it cannot be written."""
@@ -28,7 +42,7 @@ def opened_for_writing(file: Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        with file.open("w", encoding="utf-8", newline="") as stream:
+        with open(file, "w", encoding="utf-8", newline="", opener=for_owner_only) as stream:
             yield stream
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
@@ -65,6 +79,6 @@ def writer(stream: TextIO, form: Format) -> Callable[[Letter], None]:
         if rows is None:
             rows = csv.DictWriter(stream, fields)
             rows.writeheader()
-        rows.writerow(fields)
+        rows.writerow({name: _disarmed(value) for name, value in fields.items()})
 
     return put

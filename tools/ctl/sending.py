@@ -59,11 +59,14 @@ def follow_all(api: Watched, batch_ids: Sequence[str], console: Console) -> list
 
 
 def report(console: Console, ended: Sequence[Snapshot]) -> None:
-    """The counts of all batches together; CtlError where one of them did not go its whole way."""
-    print_counts(console, total([batch.counts for batch in ended]))
+    """The counts of all batches together; CtlError where one of them did not go its whole way, or nothing was valid."""
+    counts = total([batch.counts for batch in ended])
+    print_counts(console, counts)
     for batch in ended:
         if not batch.has_succeeded:
             raise CtlError(f"batch {batch.batch_id}: {batch.error_reason or batch.status}")
+    if counts and set(name for name, number in counts.items() if number) <= {"invalid", "duplicate"}:
+        raise CtlError("nothing was sent: no recipient was valid; smsctl status shows why")
 
 
 def show_status(api: Api, batch_id: str, console: Console) -> Snapshot:
