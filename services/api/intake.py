@@ -17,6 +17,7 @@ from services.api.bodies import Bodies
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
 from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
 from services.api.problems import Flaw, Problem, invalid
+from services.api.requests import check_schedule
 from services.api.views import links
 from services.api.wording import accepted_sentence
 from shared.amqp.messages import Outgoing
@@ -105,8 +106,7 @@ class Intake:
     async def _publish(self, batch_id: str, prepared: Prepared, mine: Acceptance, *, keyed: bool) -> None:
         is_confirmed = False
         try:
-            if prepared.expires_at_ms is not None and prepared.expires_at_ms <= mine.accepted_at_ms:
-                raise invalid(Flaw("/expires_at", "expires_at is in the past"))
+            check_schedule(prepared.send_at_ms, prepared.expires_at_ms, mine.accepted_at_ms)
             crash_at("api.publishing")
             await self._confirmed(_outgoing(batch_id, prepared, mine))
             crash_at("api.confirmed")

@@ -37,6 +37,7 @@ class Prepared:
 
     fingerprint: str
     recipients: int
+    send_at_ms: int | None
     expires_at_ms: int | None
     meaning: bytes
 
@@ -61,7 +62,8 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
     if len(meaning) > MAX_MESSAGE_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")
-    return Prepared(fingerprint_of(meaning), len(request.recipients), epoch_ms(request.expires_at), meaning)
+    schedule = epoch_ms(request.send_at), epoch_ms(request.expires_at)
+    return Prepared(fingerprint_of(meaning), len(request.recipients), *schedule, meaning)
 
 
 def fingerprint_of(meaning: bytes) -> str:

@@ -23,12 +23,13 @@ from pydantic import (
 )
 from typing_extensions import NotRequired, Self, TypedDict
 
-from services.api.problems import Flaw
+from services.api.problems import Flaw, invalid
 from shared.segments import is_blank
 from shared.states import State
 from shared.topology import Lane
 
 MAX_FLAWS = 20
+_LATE_AT_MOST_MS = 3600 * 1000
 _MAX_VARIABLES = 100
 _MAX_MEMBERS = 20
 _LONGEST_NUMBER = 65
@@ -221,6 +222,15 @@ def pointer(location: Sequence[int | str]) -> str:
 
 def _is_safe(part: int | str) -> bool:
     return isinstance(part, int) or _SAFE_NAME.fullmatch(part) is not None
+
+
+def check_schedule(send_at_ms: int | None, expires_at_ms: int | None, now_ms: int) -> None:
+    """Problem where a new batch could not go out any more, or was meant for another time: a time without its zone is
+    often hours off."""
+    if expires_at_ms is not None and expires_at_ms <= now_ms:
+        raise invalid(Flaw("/expires_at", "expires_at is in the past"))
+    if send_at_ms is not None and send_at_ms < now_ms - _LATE_AT_MOST_MS:
+        raise invalid(Flaw("/send_at", "send_at is more than an hour ago: check its offset, or leave it out"))
 
 
 def epoch_ms(time: datetime | None) -> int | None:

@@ -15,8 +15,8 @@ from services.api.intake import JSON_TYPE, accepted, idempotency_key, key_of_ano
 from services.api.ledger import Ledger
 from services.api.metrics import BATCHES_ACCEPTED, RECIPIENTS_ACCEPTED
 from services.api.preparing import fingerprint_of, read_json
-from services.api.problems import Flaw, Problem, invalid
-from services.api.requests import ResendRequest, epoch_ms, flaws
+from services.api.problems import Problem, invalid
+from services.api.requests import ResendRequest, check_schedule, epoch_ms, flaws
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import NothingToResend
@@ -67,8 +67,7 @@ class Resending:
     async def _resent(self, wanted: Resend, *, keyed: bool) -> Resent:
         if keyed and (view := await self._ledger.batch(wanted.new_id)):
             return Resent(view.fingerprint, view.recipients, is_new=False)
-        if wanted.expires_at_ms is not None and wanted.expires_at_ms <= now_ms():
-            raise invalid(Flaw("/expires_at", "expires_at is in the past"))
+        check_schedule(wanted.send_at_ms, wanted.expires_at_ms, now_ms())
         try:
             resent = await self._ledger.resend(wanted)
         except NothingToResend as error:
