@@ -27,6 +27,7 @@ class Provider:
         self._gateway, self._pace, self._under_way = gateway, pace, under_way
         self.circuit = Circuit()
         self._in_flight = 0
+        self._in_pause = False
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
         metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
         self.max_recipients = gateway.max_recipients
@@ -60,23 +61,28 @@ class Provider:
         if self.circuit.held_until_s > held_until_s:
             if whole.verdict is Verdict.ACCOUNT:
                 log.error("provider_held", cause="account", code=whole.code, reason=whole.reason)
-                self._under_way.begin(self._pace.hold(self.circuit.pause_s))
+                self._under_way.begin(self._hold_all(self.circuit.pause_s))
             elif whole.retry_after_s:
-                self._under_way.begin(self._pace.hold(whole.retry_after_s))
+                self._under_way.begin(self._hold_all(whole.retry_after_s))
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
     async def watch_gate(self) -> None:
         """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
         await self._pace.shorten()
-        was_held = False
         while True:
             if held_s := await self._pace.held_s():
                 self._note(changed=self.circuit.hold(time.monotonic() + held_s), reason=_ANOTHER)
-            elif was_held:
+                self._in_pause = True
+            elif self._in_pause:
                 self.circuit.release(time.monotonic())
-            was_held = held_s > 0
+                self._in_pause = False
             await asyncio.sleep(_LOOK_AT_GATE_EVERY_S)
+
+    async def _hold_all(self, pause_s: float) -> None:
+        """Have all senders pause; this one too looks from then on whether the pause was lifted."""
+        await self._pace.hold(pause_s)
+        self._in_pause = True
 
     def _note(self, *, changed: bool, reason: str | None) -> None:
         if changed:

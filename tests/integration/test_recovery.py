@@ -152,14 +152,23 @@ async def test_a_pause_can_be_shortened_and_is_not_lengthened_by_it(database: Da
 def test_a_pause_of_a_day_is_kept_for_a_bounded_time_and_an_operator_ends_it(trio: Trio) -> None:
     trio.settings["SMS_PROVIDER_LONGEST_PAUSE_S"] = "120"
     trio.up(senders=2)
+    environment = outside_environment(**trio.settings)
     trio.misbehave("throttle", retry_after_s=86_400)
     batch_id = trio.post(plain(40))
     eventually(lambda: "retrying" in trio.batch(batch_id)["counts"])
     trio.misbehave("accept")
-    held = run("tools.ctl", "provider", "resume", environment=outside_environment(**trio.settings), timeout_s=60)
-    assert (held.returncode, held.stdout) == (0, "default is called again\n")
     other = trio.post(plain(40))
-    assert eventually(lambda: trio.batch(other)["status"] == "finished")
+
+    def resumed() -> str:
+        return run("tools.ctl", "provider", "resume", environment=environment, timeout_s=60).stdout
+
+    assert eventually(lambda: resumed() == "default is called again\n")
+
+    def goes_out() -> bool:
+        resumed()  # again: an answer that was under way may have asked for the pause once more
+        return bool(trio.batch(other)["status"] == "finished")
+
+    assert eventually(goes_out, 90, 1)
 
 
 @pytest.mark.parametrize("mode", ["401", "402"])
