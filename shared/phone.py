@@ -12,7 +12,8 @@ _LOST_PLUS = re.compile(r" ([1-9]\d{6,14})\s*", re.ASCII)
 _PLAIN = re.compile(r"[+＋]?[\d\s().\-\u2010-\u2015\uff0d/]+")
 _INVISIBLE = frozenset({"Cf", "Mn", "Zl", "Zp"})
 _WRITTEN_AROUND = re.compile(r"(?:tel:|=?[\"'’‘“`](?=[^\"'’]))", re.IGNORECASE)
-_ZEROS_OF_A_DECIMAL = re.compile(r"(?<=\d)[.,]0{1,2}(?=\s*$)")
+_DECIMAL_ZEROS = re.compile(r"([+＋]?\d+)[.,]0{1,2}")
+"""One run of digits before the dot: `138.0013.80.00` is grouped, and its zeros are the number's."""
 _GROUPED_BY_DOTS = re.compile(r"[+＋]?\(?\d{1,4}\)?(?:[\s.\-/()]+\d{1,5})*[\s.\-/()]+\d{2,5}[\s)]*")
 _DIGITS_BEHIND = re.compile(r".*\d{7,}[^\d+＋]+\d{1,2}\s*")
 _SPREADSHEET = re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee][+-]?\d+")
@@ -74,7 +75,7 @@ def _after_a_blank(digits: str, region: str) -> str | InvalidNumber:
 def _can_be_texted(e164: str) -> bool:
     number = phonenumbers.parse(e164)
     if number.country_code == _CHINA:
-        return _MAINLAND_MOBILE.fullmatch(e164) is not None or phonenumbers.is_valid_number(number)
+        return _MAINLAND_MOBILE.fullmatch(e164) is not None  # landlines take no texts, and are dialled with a 0 here
     mobile = phonenumbers.PhoneNumberType.MOBILE
     return phonenumbers.is_possible_number_for_type(number, mobile) or phonenumbers.is_valid_number(number)
 
@@ -113,7 +114,8 @@ def _as_typed(written: str) -> str:
     raw = raw.strip()
     if found := _WRITTEN_AROUND.match(raw):
         raw = raw[found.end() :].rstrip("\"'’”").strip()
-    return _ZEROS_OF_A_DECIMAL.sub("", raw)
+    decimal = _DECIMAL_ZEROS.fullmatch(raw)
+    return decimal[1] if decimal else raw
 
 
 def _named(raw: str) -> InvalidNumber:

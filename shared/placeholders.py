@@ -11,6 +11,8 @@ _PLACEHOLDER = re.compile(
     r"|(?P<position>[1-9])(?![\d.,]?\d))"
 )
 _LONGEST_SHOWN = 20
+_LONGEST_NAME = 64
+"""The api's bound. A text in a script without blanks is one run of letters, and each of its beginnings a candidate."""
 
 
 class Candidate(NamedTuple):
@@ -102,7 +104,8 @@ def _parts(text: str) -> Iterator[str | Placeholder]:
 def _placeholder(one: re.Match[str]) -> Placeholder:
     if one["named"]:
         candidates = list(_names(one["named"]))
-        return Placeholder(candidates, f"${candidates[-1].name[:_LONGEST_SHOWN]}")
+        shown = candidates[-1].name if candidates else one["named"]
+        return Placeholder(candidates, f"${shown[:_LONGEST_SHOWN]}")
     if one["position"]:
         return Placeholder([Candidate(one["position"], "")], one[0])
     # Without its closing brace it names nothing, and is no text that anybody meant to send.
@@ -112,7 +115,8 @@ def _placeholder(one: re.Match[str]) -> Placeholder:
 
 def _names(run: str) -> Iterator[Candidate]:
     """The run of letters as a name, and each beginning of it that another script follows."""
-    yield Candidate(run, "")
-    for end in range(len(run) - 1, 0, -1):
+    if len(run) <= _LONGEST_NAME:
+        yield Candidate(run, "")
+    for end in range(min(len(run) - 1, _LONGEST_NAME), 0, -1):
         if not run[end].isascii():
             yield Candidate(run[:end], run[end:])

@@ -65,7 +65,8 @@ def classify(
     if has_id(content):
         return not_understood(status, "with a message_id in an answer that says no")
     if permanent:
-        return CallResult(Verdict.REFUSED, code, reason or f"The provider refused it with {code}", status)
+        shown = code or f"http_{status}"
+        return CallResult(Verdict.REFUSED, shown, reason or f"The provider refused it with {shown}", status)
     if status in _NOT_TAKEN or 300 <= status < 400 or temporary:
         pause_s = retry_after_s(headers.get("Retry-After"), now, codes.longest_pause_s)
         return CallResult(
@@ -134,11 +135,12 @@ def accepted_id(content: Mapping[str, Any]) -> str | None:
 
 
 def has_id(content: Mapping[str, Any]) -> bool:
-    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken."""
+    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken. 0 and false
+    are none."""
     provider_message_id = content.get("message_id")
     if isinstance(provider_message_id, str):
         return bool(provider_message_id.strip())
-    return provider_message_id is not None
+    return provider_message_id is not None and provider_message_id != 0
 
 
 def not_understood(status: int, how: str) -> CallResult:

@@ -107,7 +107,9 @@ def test_started_by_a_command_it_outlives_it_and_stop_leaves_no_process(tmp_path
 
 def _command(command: str, folder: Path, *options: str) -> str:
     arguments = [sys.executable, "-m", "tools.node", command, "--folder", str(folder), *options]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=90).stdout
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _processes_naming(folder: Path) -> list[str]:

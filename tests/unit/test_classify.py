@@ -285,3 +285,14 @@ def test_a_403_is_about_the_number_where_the_settings_say_so() -> None:
     codes = CodeTable(permanent=frozenset({"http_403"}))
     assert classify(403, {}, b"", codes, NOW).verdict is Verdict.REFUSED
     assert classify(401, {}, b"", codes, NOW).verdict is Verdict.ACCOUNT
+
+
+def test_a_permanent_status_without_a_code_is_its_own_code() -> None:
+    codes = CodeTable(permanent=frozenset({"http_403"}))
+    result = classify(403, {}, b"", codes, NOW)
+    assert (result.code, result.reason) == ("http_403", "The provider refused it with http_403")
+
+
+@pytest.mark.parametrize("none", [0, False, None, ""])
+def test_an_id_that_is_zero_or_false_is_none_in_an_answer_that_says_no(none: object) -> None:
+    assert answer(429, {"code": "throttled", "message_id": none}).verdict is Verdict.NOT_SENT

@@ -12,6 +12,7 @@ from services.dispatcher.expand import expand, failed_rows
 from shared.ledger.intake import NewRow
 from shared.messages import BatchMessage
 from shared.phone import normalise
+from shared.placeholders import FilledText
 from shared.segments import count_segments
 from shared.states import State
 
@@ -244,3 +245,13 @@ def test_a_text_in_which_nothing_can_be_seen_ends_its_row(blank: str) -> None:
 def test_a_text_is_not_put_together_where_it_would_be_too_long() -> None:
     (row,) = rows("$a" * 5000, {"to": LI, "variables": {"a": "x" * 5000}})
     assert row.error_code == "text_too_long"
+
+
+def test_a_name_is_looked_for_in_the_beginning_of_a_long_run_of_letters_only() -> None:
+    run = "您" * 4990
+    (row,) = rows(f"${run}", NAMED_LI)
+    assert (row.error_code, row.error_reason) == ("missing_variable", "No value for $您")
+    assert texts(f"$name{run}", NAMED_LI) == [f"Li{run}"]
+    assert rows("$" + "a" * 100, NAMED_LI)[0].error_reason == "No value for $" + "a" * 20
+    placeholder = FilledText(f"$name{run}").placeholders[0]
+    assert len(placeholder.candidates) <= 64

@@ -144,6 +144,26 @@ def test_free_ports_are_different_and_outside_the_range_of_outgoing_connections(
     assert all(ports.FIRST_PORT <= port <= ports.LAST_PORT < 32768 for port in found)
 
 
+def test_processes_that_choose_at_the_same_time_are_given_different_ports() -> None:
+    command = [sys.executable, "-c", "from tools.node.ports import free_ports; print(*free_ports(200))"]
+    choosing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    given = [port for process in choosing for port in process.communicate(timeout=30)[0].split()]
+    assert len(given) == len(set(given)) == 800
+
+
+@pytest.mark.parametrize("kept", ["", "7", "99999", "no port at all"])
+def test_a_port_given_last_that_makes_no_sense_is_passed_over(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    file = tmp_path / f"sms-batch-last-port-{os.getuid()}"
+    file.write_text(kept)
+    first, second = ports.free_ports(1)[0], ports.free_ports(1)[0]
+    assert ports.FIRST_PORT <= first <= ports.LAST_PORT
+    assert second != first
+    assert file.read_text() == str(second)
+
+
 def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
     scripts = _pretend_rabbitmq(tmp_path / "scripts")
     node = Node.with_free_ports(tmp_path / "node")

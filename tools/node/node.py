@@ -19,6 +19,7 @@ from tools.node.errors import NodeError, NotReadyError, PortTakenError
 KILL_TIMEOUT_S = 10.0
 APPEARS_WITHIN_S = 3.0
 STEADY_FOR_S = 0.3
+UNSEEN_FOR_S = 1.0
 
 
 class Node:
@@ -186,7 +187,7 @@ class Node:
 
     def _await_ready(self, timeout_s: float) -> None:
         # The server was detached: on a busy machine a moment passes before it is seen for the first time.
-        processes.wait_until(lambda: not self._ended(), APPEARS_WITHIN_S)
+        processes.wait_until(self._lives, APPEARS_WITHIN_S)
         if not processes.wait_until(lambda: self._ended() or self._answers_steadily(), timeout_s):
             self._give_up(f"RabbitMQ did not answer within {timeout_s:g} s")
         if self._ended():
@@ -200,8 +201,16 @@ class Node:
         return readiness.answers(self.config)
 
     def _ended(self) -> bool:
-        """Nothing is left that could become or be the broker; epmd alone is neither."""
-        return all(process.name == "epmd" for process in processes.of_folder(self.folder))
+        """Whether nothing that could become or be the broker was seen for a second.
+
+        While a process executes another program its environment reads as empty (execve, proc(5)): the server's script
+        does so several times, and one look in that moment finds nothing.
+        """
+        return not processes.wait_until(self._lives, UNSEEN_FOR_S)
+
+    def _lives(self) -> bool:
+        """Whether something is seen that could become or be the broker; epmd alone is neither."""
+        return any(process.name != "epmd" for process in processes.of_folder(self.folder))
 
     def _give_up(self, reason: str) -> None:
         said = files.last_words(self.config)
