@@ -8,7 +8,7 @@ from functools import partial
 
 from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
-from services.dispatcher.handler import BatchHandler, InHand, Ledgers
+from services.dispatcher.handler import BatchHandler, InHand, Ledgers, Rules
 from services.dispatcher.marking import Marker
 from services.dispatcher.recovery import Patience, QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
@@ -61,7 +61,11 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     feeder = Feeder(feeding, publisher, marker, watch.depth, settings.outbound_depth, name)
     intake = IntakeLedger(database)
     handler = BatchHandler(
-        Ledgers(intake, TemplateLedger(database)), publisher, settings.default_region, name, feeder.wake
+        Ledgers(intake, TemplateLedger(database)),
+        publisher,
+        Rules(settings.default_region, settings.max_batch_bytes),
+        name,
+        feeder.wake,
     )
     in_hand = InHand(handler, tasks)
     patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from shared.ledger.intake import NewRow
+from shared.ledger.intake import Content, NewRow
 from shared.messages import BatchMessage, WireRecipient
 from shared.phone import InvalidNumber, normalise
 from shared.placeholders import FilledText, MissingVariable
@@ -15,14 +15,22 @@ _EMPTY = "The text is empty, or nothing in it can be seen"
 _TOO_LONG = f"The text with its variables would be longer than {_LONGEST_TEXT} characters"
 
 
-def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
+def for_all(batch: BatchMessage, text: str) -> Content:
+    """The batch's text, and what of it goes to every number without variables of its own: that is kept once."""
+    row = _Composer(batch, Content(text, text))("", None)
+    return Content(text, row.text or text)
+
+
+def expand(batch: BatchMessage, content: Content, region: str, most_bytes: int) -> Iterator[NewRow]:
     """One row per recipient, in their order, the same at every call.
 
-    `content` is the text; where the batch names a template or gives variables, its `$name`s are replaced.
-    A bad number, a number seen before and a missing variable end their row, and no other.
+    Where the batch names a template or gives variables, the text's `$name`s are replaced. A bad number, a number seen
+    before, a missing variable, and a text of one's own that would make those of the batch longer than `most_bytes`
+    (UTF-8) end their row, and no other.
     """
     seen: set[str] = set()
-    compose = _composer(batch, content)
+    compose = _Composer(batch, content)
+    left = most_bytes
     for recipient in batch.recipients:
         to, own = (recipient, None) if isinstance(recipient, str) else _parts(recipient)
         number = normalise(to, region)
@@ -34,6 +42,8 @@ def expand(batch: BatchMessage, content: str, region: str) -> Iterator[NewRow]:
             )
         else:
             row = compose(number, own)
+            if row.text is not None:
+                row, left = _within(row, left, most_bytes)
             if row.state is State.PENDING:
                 seen.add(number)
             yield row
@@ -55,44 +65,46 @@ def _parts(recipient: WireRecipient) -> tuple[str, Mapping[str, str] | None]:
     return recipient["to"], recipient.get("variables")
 
 
-class _Composer:
-    """Writes each recipient's text; a text that all share is counted once and kept with the batch, not with the row."""
+def _within(row: NewRow, left: int, most_bytes: int) -> tuple[NewRow, int]:
+    """The row, or an invalid one where `left` bytes are too few for its text, and how many are left then."""
+    size = len((row.text or "").encode())
+    if size <= left:
+        return row, left - size
+    reason = f"The texts of the batch's numbers would take more than {most_bytes} bytes"
+    return NewRow(row.recipient, State.INVALID, error_code="batch_too_large", error_reason=reason), left
 
-    def __init__(self, content: str, variables: Mapping[str, str], *, has_variables: bool) -> None:
-        self._text, self._variables = FilledText(content), variables
-        # Nothing is to be filled then, but `$$` is a dollar all the same.
-        sent = content.replace("$$", "$")
-        self._shared = None if has_variables else _row("", sent, None if sent == content else sent)
+
+class _Composer:
+    """Writes each recipient's row with its text; what all share is made once."""
+
+    def __init__(self, batch: BatchMessage, content: Content) -> None:
+        self._text, self._variables, self._shared = FilledText(content.unfilled), batch.variables, content.sent
+        # Variables that are there and empty say as well that the text is one to be filled.
+        personal = any(not isinstance(recipient, str) and "variables" in recipient for recipient in batch.recipients)
+        has_variables = personal or bool(batch.variables) or batch.template_id is not None
+        # Nothing is to be filled without, but `$$` is a dollar all the same.
+        literal = content.unfilled.replace("$$", "$")
+        self._for_all = self._filled(batch.variables) if has_variables else self._row(literal)
 
     def __call__(self, number: str, own: Mapping[str, str] | None) -> NewRow:
-        if self._shared is not None:
-            return NewRow(number, *self._shared[1:])
-        variables = {**self._variables, **own} if own else self._variables
+        row = self._filled({**self._variables, **own}) if own else self._for_all
+        return NewRow(number, *row[1:])
+
+    def _filled(self, variables: Mapping[str, str]) -> NewRow:
         text = self._text.with_variables(variables, _LONGEST_TEXT)
         if text is None:
-            return _too_long(number)
+            return _invalid("text_too_long", _TOO_LONG)
         if isinstance(text, MissingVariable):
-            reason = f"No value for {text.shown}"
-            return NewRow(number, State.INVALID, error_code="missing_variable", error_reason=reason)
-        text = text.replace("\0", "")
-        return _row(number, text, text)
+            return _invalid("missing_variable", f"No value for {text.shown}")
+        return self._row(text.replace("\0", ""))
+
+    def _row(self, text: str) -> NewRow:
+        if is_blank(text):
+            return _invalid("empty_text", _EMPTY)
+        if len(text) > _LONGEST_TEXT:
+            return _invalid("text_too_long", _TOO_LONG)
+        return NewRow("", State.PENDING, None if text == self._shared else text, count_segments(text).segments)
 
 
-def _row(number: str, sent: str, kept: str | None) -> NewRow:
-    """The row of a text; `kept` where it is not the batch's own."""
-    if is_blank(sent):
-        return NewRow(number, State.INVALID, error_code="empty_text", error_reason=_EMPTY)
-    if len(sent) > _LONGEST_TEXT:
-        return _too_long(number)
-    return NewRow(number, State.PENDING, kept, count_segments(sent).segments)
-
-
-def _too_long(number: str) -> NewRow:
-    return NewRow(number, State.INVALID, error_code="text_too_long", error_reason=_TOO_LONG)
-
-
-def _composer(batch: BatchMessage, content: str) -> _Composer:
-    # Variables that are there and empty say as well that the text is one to be filled.
-    personal = any(not isinstance(recipient, str) and "variables" in recipient for recipient in batch.recipients)
-    has_variables = personal or bool(batch.variables) or batch.template_id is not None
-    return _Composer(content, batch.variables, has_variables=has_variables)
+def _invalid(code: str, reason: str) -> NewRow:
+    return NewRow("", State.INVALID, error_code=code, error_reason=reason)

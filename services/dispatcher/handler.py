@@ -11,7 +11,7 @@ from itertools import islice
 import structlog
 
 from services.dispatcher import metrics
-from services.dispatcher.expand import expand, failed_rows
+from services.dispatcher.expand import expand, failed_rows, for_all
 from shared.amqp.messages import Delivery, Outgoing
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
@@ -43,13 +43,21 @@ class Ledgers:
     templates: TemplateLedger
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How recipients are read: numbers without a plus as of `region` (ISO 3166), and at most so many bytes of texts."""
+
+    region: str
+    most_bytes: int
+
+
 class BatchHandler:
     """Handles batch messages, each to its settlement; `wrote` is called with a batch's id when it has new rows."""
 
     def __init__(
-        self, ledgers: Ledgers, publisher: Publisher, region: str, dispatcher: str, wrote: Callable[[str], None]
+        self, ledgers: Ledgers, publisher: Publisher, rules: Rules, dispatcher: str, wrote: Callable[[str], None]
     ) -> None:
-        self._ledgers, self._publisher, self._region = ledgers, publisher, region
+        self._ledgers, self._publisher, self._rules = ledgers, publisher, rules
         self._dispatcher, self._wrote = dispatcher, wrote
         self._one_suspect = asyncio.Lock()
 
@@ -98,7 +106,8 @@ class BatchHandler:
 
     async def _write(self, batch: BatchMessage) -> tuple[str, str] | None:
         """Write every row; the (code, reason) of a batch that cannot be sent as a whole."""
-        content = await when_ledger_answers(lambda: self._content(batch))
+        text = await when_ledger_answers(lambda: self._content(batch))
+        content = None if text is None else await asyncio.to_thread(for_all, batch, text)
         error = None if content is not None else _no_text(batch)
         while True:
             progress = await when_ledger_answers(partial(self._ledgers.intake.begin, batch, content, error))
@@ -114,7 +123,7 @@ class BatchHandler:
 
     async def _write_from(self, batch: BatchMessage, progress: Progress, error: tuple[str, str] | None) -> bool:
         """Write what is missing; False where somebody else has written meanwhile."""
-        rows = failed_rows(batch, *error) if error else expand(batch, progress.content or "", self._region)
+        rows = self._rows(batch, progress, error)
         await asyncio.to_thread(_skip, rows, progress.rows_written)
         invalid: Counter[str] = Counter()
         # In a thread: numbers of countries without a fast path take a tenth of a millisecond each.
@@ -129,6 +138,11 @@ class BatchHandler:
         if invalid:
             log.warning("messages_invalid", batch_id=batch.batch_id, invalid=invalid.total(), codes=dict(invalid))
         return True
+
+    def _rows(self, batch: BatchMessage, progress: Progress, error: tuple[str, str] | None) -> Iterator[NewRow]:
+        if error or progress.content is None:
+            return failed_rows(batch, *(error or _no_text(batch)))
+        return expand(batch, progress.content, self._rules.region, self._rules.most_bytes)
 
     async def _write_chunk(self, batch_id: str, progress: Progress, chunk: list[NewRow]) -> bool:
         return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, progress, chunk, now_ms()))

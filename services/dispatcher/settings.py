@@ -16,6 +16,9 @@ class DispatcherSettings(WorkerSettings):
     outbound_depth: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """How many messages may wait in each outbound queue: enough to keep senders busy, few enough for turns."""
 
+    max_batch_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """How many bytes of texts of their own the numbers of one batch may take in the ledger."""
+
     backlog_look_s: Annotated[FiniteFloat, Field(gt=0)] = 15
     """How often the gauges of what waits are brought up to date."""
 

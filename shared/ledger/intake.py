@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Row, Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,12 +32,20 @@ class NewRow(NamedTuple):
     error_reason: str | None = None
 
 
+class Content(NamedTuple):
+    """A batch's text: as it was before variables were filled in, and as it is `sent` to every number that has no text
+    of its own."""
+
+    unfilled: str
+    sent: str
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a batch is written, and the text and the error that it was begun with."""
 
     rows_written: int
-    content: str | None
+    content: Content | None
     error_code: str | None
 
     def after(self, rows: int) -> Self:
@@ -51,7 +59,7 @@ class IntakeLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, batch: BatchMessage, content: str | None, error: tuple[str, str] | None) -> Progress:
+    async def begin(self, batch: BatchMessage, content: Content | None, error: tuple[str, str] | None) -> Progress:
         """Write the batch's row, or find what an earlier delivery of the same message has written.
 
         All recipients count as pending until their rows are there. `error` is the (code, reason) of a batch that
@@ -69,9 +77,9 @@ class IntakeLedger:
                 raise BatchConflict(f"batch {batch.batch_id} was accepted before with another content")
             if found.error_code is not None and found.content is not None:
                 await _take_up_again(connection, batch.batch_id, found.recipients - found.rows_written)
-                return Progress(found.rows_written, found.content, None)
+                return Progress(found.rows_written, _content(found), None)
             if found.error_code is None or found.state == BatchState.CANCELLED:
-                return Progress(found.rows_written, found.content, found.error_code)
+                return Progress(found.rows_written, _content(found), found.error_code)
             # None of its numbers ever had a text, so none was given to anybody.
             await connection.execute(delete(messages).where(messages.c.batch_id == batch.batch_id))
             zero = {counter(state): 0 for state in State}
@@ -156,9 +164,16 @@ _FOUND = select(
     batches.c.recipients,
     batches.c.rows_written,
     batches.c.content,
+    batches.c.unfilled,
     batches.c.error_code,
     batches.c.state,
 )
+
+
+def _content(found: Row[*tuple[Any, ...]]) -> Content | None:
+    if found.content is None:
+        return None
+    return Content(found.content if found.unfilled is None else found.unfilled, found.content)
 
 
 async def _take_up_again(connection: AsyncConnection, batch_id: str, missing: int) -> None:
@@ -190,7 +205,7 @@ async def insert_new(connection: AsyncConnection, table: Table, values: dict[str
     return bool(result.rowcount)
 
 
-def _batch_values(batch: BatchMessage, content: str | None, error: tuple[str, str] | None) -> dict[str, Any]:
+def _batch_values(batch: BatchMessage, content: Content | None, error: tuple[str, str] | None) -> dict[str, Any]:
     scheduled = batch.send_at_ms is not None and batch.send_at_ms > batch.accepted_at_ms
     code, reason = error or (None, None)
     return {
@@ -202,7 +217,8 @@ def _batch_values(batch: BatchMessage, content: str | None, error: tuple[str, st
         "on_unknown": batch.on_unknown,
         "reference": batch.reference,
         "template_id": batch.template_id,
-        "content": content,
+        "content": content and content.sent,
+        "unfilled": content.unfilled if content and content.unfilled != content.sent else None,
         "accepted_at_ms": batch.accepted_at_ms,
         "send_at_ms": batch.send_at_ms,
         "expires_at_ms": batch.expires_at_ms,

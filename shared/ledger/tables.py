@@ -41,7 +41,8 @@ batches = Table(
     Column("on_unknown", Text, nullable=False),
     Column("reference", Text),
     Column("template_id", BigInteger),
-    Column("content", Text),
+    Column("content", Text),  # as it is sent to the numbers that have no text of their own
+    Column("unfilled", Text),  # the content before its variables were filled in, where that is another
     Column("accepted_at_ms", BigInteger, nullable=False),
     Column("send_at_ms", BigInteger),
     Column("expires_at_ms", BigInteger),

@@ -10,7 +10,7 @@ import requests
 
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
-from shared.ledger.intake import IntakeLedger, NewRow, Progress
+from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
 from shared.messages import BatchMessage
 from shared.states import State
 from tests.conftest import Start
@@ -43,7 +43,7 @@ def begin(database_url: str, batch_id: str, accepted_at_ms: int = 1_700_000_000_
     )
 
     async def write(ledger: IntakeLedger) -> None:
-        await ledger.begin(batch, "x", None)
+        await ledger.begin(batch, Content("x", "x"), None)
 
     in_ledger(database_url, write)
 

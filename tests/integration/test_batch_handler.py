@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from services.dispatcher.handler import BatchHandler, Ledgers
+from services.dispatcher.handler import BatchHandler, Ledgers, Rules
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
@@ -60,7 +60,8 @@ async def nothing() -> None:
 def handler(database: Database, intake: IntakeLedger) -> BatchHandler:
     # Nothing is published for a batch that can be sent, so the publisher needs no broker.
     publisher = Publisher("amqp://127.0.0.1:1/", "test", "test", nothing)
-    return BatchHandler(Ledgers(intake, TemplateLedger(database)), publisher, "CN", "test", lambda _batch_id: None)
+    ledgers = Ledgers(intake, TemplateLedger(database))
+    return BatchHandler(ledgers, publisher, Rules("CN", 1_000_000), "test", lambda _batch_id: None)
 
 
 def delivery(batch: BatchMessage, acked: list[str], name: str) -> Delivery:

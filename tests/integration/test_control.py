@@ -15,7 +15,7 @@ from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import BatchView, ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.sending import Recorded, SendingLedger
@@ -50,7 +50,7 @@ def rows_of(batch: BatchMessage) -> list[NewRow]:
 
 async def written(database: Database, batch: BatchMessage) -> BatchMessage:
     intake = IntakeLedger(database)
-    progress = await intake.begin(batch, "text", None)
+    progress = await intake.begin(batch, Content("text", "text"), None)
     assert await intake.write(batch.batch_id, progress, rows_of(batch), now_ms())
     return batch
 
@@ -180,7 +180,7 @@ async def test_more_rows_than_a_chunk_are_cancelled_and_no_other_batchs(database
 
 async def test_rows_that_are_written_after_the_cancel_are_written_as_cancelled(database: Database) -> None:
     batch, intake = a_batch(4), IntakeLedger(database)
-    progress = await intake.begin(batch, "text", None)
+    progress = await intake.begin(batch, Content("text", "text"), None)
     assert await intake.write(batch.batch_id, progress, rows_of(batch)[:2], now_ms())
     assert await ControlLedger(database).cancel(batch.batch_id) is BatchState.CANCELLED
     assert (await view(database, batch)).counts == {"pending": 2, "cancelled": 2}
@@ -195,7 +195,7 @@ async def test_a_cancelled_batch_that_failed_as_a_whole_is_not_begun_anew(databa
     batch, intake = a_batch(2), IntakeLedger(database)
     await intake.begin(batch, None, ("template_unknown", "There is no template 9"))
     await ControlLedger(database).cancel(batch.batch_id)
-    progress = await intake.begin(batch, "now there is one", None)
+    progress = await intake.begin(batch, Content("now there is one", "now there is one"), None)
     assert progress.content is None
     assert await intake.write(batch.batch_id, progress, rows_of(batch), now_ms())
     ended = await view(database, batch)

@@ -15,10 +15,11 @@ from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.feeding import MARK_QUEUED_AT_ONCE, FeedingLedger
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.sending_sql import CLAIM_AT_ONCE, SENT_AT_ONCE
+from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.wanted import KEYS, Key, at_once
 from shared.messages import BatchMessage
@@ -26,6 +27,10 @@ from shared.outcome import Outcome
 from shared.states import State
 
 pytestmark = pytest.mark.on_each
+
+
+KEPT = Content("kept $kind", "kept text")
+CHANGED = Content("another $kind, from a template that changed meanwhile", "another text")
 
 
 def a_batch(recipients: int, **fields: object) -> BatchMessage:
@@ -36,7 +41,7 @@ def a_batch(recipients: int, **fields: object) -> BatchMessage:
 
 async def written(database: Database, batch: BatchMessage) -> BatchMessage:
     intake = IntakeLedger(database)
-    progress = await intake.begin(batch, batch.content or "text", None)
+    progress = await intake.begin(batch, Content(text := batch.content or "text", text), None)
     rows = [NewRow(str(number), State.PENDING, segments=1) for number in batch.recipients]
     assert await intake.write(batch.batch_id, progress, rows, now_ms())
     return batch
@@ -195,12 +200,12 @@ async def test_a_batch_finishes_with_its_last_number_and_runs_again_when_one_is_
 async def test_writing_goes_on_where_a_crash_cut_it_off(database: Database) -> None:
     batch, intake = a_batch(4), IntakeLedger(database)
     rows = [NewRow(f"+8613800138{row:03d}", State.PENDING) for row in range(2)]
-    begun = await intake.begin(batch, "kept text", None)
+    begun = await intake.begin(batch, KEPT, None)
     assert begun.rows_written == 0
     assert await intake.write(batch.batch_id, begun, rows, now_ms())
     assert await counts(database, batch) == {"pending": 4}
-    progress = await intake.begin(batch, "another text, from a template that changed meanwhile", None)
-    assert (progress.rows_written, progress.content) == (2, "kept text")
+    progress = await intake.begin(batch, CHANGED, None)
+    assert (progress.rows_written, progress.content) == (2, KEPT)
     assert not await intake.write(batch.batch_id, begun, rows, now_ms())
     end = [NewRow("1", State.INVALID), NewRow("+8613800138000", State.DUPLICATE)]
     assert await intake.write(batch.batch_id, progress, end, now_ms())
@@ -209,9 +214,28 @@ async def test_writing_goes_on_where_a_crash_cut_it_off(database: Database) -> N
     )
 
 
+async def test_a_batch_that_the_version_before_began_goes_on_as_it_was_begun(database: Database) -> None:
+    batch, intake = a_batch(1), IntakeLedger(database)
+    await intake.begin(batch, KEPT, None)
+    async with database.writing() as connection:
+        before = {"content": "kept $kind", "unfilled": None}
+        await connection.execute(batches.update().where(batches.c.id == batch.batch_id).values(before))
+    progress = await intake.begin(batch, KEPT, None)
+    assert progress.content == Content("kept $kind", "kept $kind")
+
+
+async def test_a_number_without_a_text_of_its_own_is_sent_what_all_are_sent(database: Database) -> None:
+    batch, intake = a_batch(2), IntakeLedger(database)
+    progress = await intake.begin(batch, KEPT, None)
+    rows = [NewRow("+8613800138000", State.PENDING), NewRow("+8613800138001", State.PENDING, "its own")]
+    assert await intake.write(batch.batch_id, progress, rows, now_ms())
+    claims = await SendingLedger(database).claim(attempts_of(batch), "me", now_ms())
+    assert [claims.ours[key].text for key in sorted(claims.ours)] == ["kept text", "its own"]
+
+
 async def test_a_batch_given_up_halfway_is_taken_up_where_it_stopped(database: Database) -> None:
     batch, intake = a_batch(4), IntakeLedger(database)
-    begun = await intake.begin(batch, "kept text", None)
+    begun = await intake.begin(batch, KEPT, None)
     rows = [NewRow(f"+8613800138{row:03d}", State.PENDING) for row in range(4)]
     assert await intake.write(batch.batch_id, begun, rows[:2], now_ms())
     for _ in range(2):
@@ -219,8 +243,8 @@ async def test_a_batch_given_up_halfway_is_taken_up_where_it_stopped(database: D
         assert await counts(database, batch) == {"pending": 2, "failed": 2}
     # Who was still at it, writes nothing any more.
     assert not await intake.write(batch.batch_id, begun.after(2), rows[2:], now_ms())
-    again = await intake.begin(batch, "another text", None)
-    assert (again.rows_written, again.content, again.error_code) == (2, "kept text", None)
+    again = await intake.begin(batch, CHANGED, None)
+    assert (again.rows_written, again.content, again.error_code) == (2, KEPT, None)
     assert await counts(database, batch) == {"pending": 4}
     assert await intake.write(batch.batch_id, again, rows[2:], now_ms())
     assert await counts(database, batch) == {"pending": 4} == await states(database, batch)
@@ -229,7 +253,9 @@ async def test_a_batch_given_up_halfway_is_taken_up_where_it_stopped(database: D
 async def test_two_requests_under_one_id_are_a_conflict(database: Database) -> None:
     batch = await written(database, a_batch(1))
     with pytest.raises(BatchConflict):
-        await IntakeLedger(database).begin(a_batch(1, batch_id=batch.batch_id, fingerprint="g"), "text", None)
+        await IntakeLedger(database).begin(
+            a_batch(1, batch_id=batch.batch_id, fingerprint="g"), Content("text", "text"), None
+        )
 
 
 async def test_a_batch_that_failed_as_a_whole_can_be_begun_anew(database: Database) -> None:
@@ -240,7 +266,7 @@ async def test_a_batch_that_failed_as_a_whole_can_be_begun_anew(database: Databa
     view = await ReadingLedger(database).batch(batch.batch_id)
     assert view is not None
     assert (view.status, view.counts, view.error_code) == ("finished", {"failed": 2}, "template_unknown")
-    assert (await intake.begin(batch, "now there is one", None)).rows_written == 0
+    assert (await intake.begin(batch, Content("now there is one", "now there is one"), None)).rows_written == 0
     assert await counts(database, batch) == {"pending": 2}
     assert await states(database, batch) == {}
 

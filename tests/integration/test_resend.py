@@ -21,7 +21,7 @@ from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
-from shared.ledger.intake import IntakeLedger, NewRow
+from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
@@ -60,7 +60,7 @@ async def ended(
     """A batch whose numbers have each come into these states by a call."""
     batch = a_batch(len(states), **fields)
     intake, sending = IntakeLedger(database), SendingLedger(database)
-    progress = await intake.begin(batch, "for $all", None)
+    progress = await intake.begin(batch, Content("for $all", "for $all"), None)
     rows = [NewRow(number, State.PENDING, segments=1) for number in numbers(len(states))]
     rows = [row._replace(text=text, segments=2) for row, text in zip(rows, texts, strict=True)] if texts else rows
     assert await intake.write(batch.batch_id, progress, rows, now_ms())
@@ -281,12 +281,12 @@ async def test_numbers_that_never_had_a_text_or_a_row_are_not_sent_again(databas
     failed = [NewRow(number, State.FAILED, error_code="template_unknown") for number in numbers(2)]
     assert await intake.write(textless.batch_id, progress, failed, now_ms())
     assert "never had a text" in await reason(database, of(textless))
-    await intake.begin(lost, "text", None)
+    await intake.begin(lost, Content("text", "text"), None)
     await intake.give_up(lost.batch_id, "batch_message_lost", "The broker lost it", now_ms())
     assert (await view(database, lost.batch_id)).counts == {"failed": 3}
     assert "3 of its numbers failed before they came into the ledger" in await reason(database, of(lost))
     # Its message may still turn up: then it is written to the end, and every number has its one text from there.
-    assert (await intake.begin(lost, "text", None)).rows_written == 0
+    assert (await intake.begin(lost, Content("text", "text"), None)).rows_written == 0
     assert (await view(database, lost.batch_id)).counts == {"pending": 3}
 
 

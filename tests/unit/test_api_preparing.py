@@ -11,6 +11,7 @@ from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source,
 from services.api.problems import Problem
 from services.api.requests import check_schedule
 from services.dispatcher.expand import expand
+from shared.ledger.intake import Content
 from shared.messages import BATCH_TYPE, read_batch
 from shared.states import State
 from shared.topology import Lane
@@ -163,7 +164,7 @@ def test_any_json_is_prepared_or_a_problem(value: Any) -> None:
 def test_one_bad_recipient_ends_its_own_row_and_no_other(bad: object) -> None:
     body = orjson.dumps({"recipients": ["13800138000", bad], "content": "x"})
     batch = read_batch(BATCH_TYPE, prepare(body, JSON, 100).message(BATCH_ID, 1))
-    good, invalid = expand(batch, "x", "CN")
+    good, invalid = expand(batch, Content("x", "x"), "CN", 1000)
     assert (good.state, invalid.state) == (State.PENDING, State.INVALID)
     assert invalid.error_code in ("invalid_number", "spreadsheet_notation")
     assert invalid.error_reason
@@ -172,7 +173,10 @@ def test_one_bad_recipient_ends_its_own_row_and_no_other(bad: object) -> None:
 def test_a_decimal_of_a_number_is_the_number() -> None:
     body = b'{"recipients": [13800138000.0, 13900139000.00], "content": "x"}'
     batch = read_batch(BATCH_TYPE, prepare(body, JSON, 100).message(BATCH_ID, 1))
-    assert [row.recipient for row in expand(batch, "x", "CN")] == ["+8613800138000", "+8613900139000"]
+    assert [row.recipient for row in expand(batch, Content("x", "x"), "CN", 1000)] == [
+        "+8613800138000",
+        "+8613900139000",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from services.dispatcher.expand import expand
 from shared.ids import new_batch_id
+from shared.ledger.intake import Content
 from shared.messages import BatchMessage
 from tools.ctl.encodings import decode
 from tools.ctl.errors import UsageError
@@ -99,7 +100,7 @@ def _sent(content: bytes, encoding: str | None = None) -> list[tuple[str, str | 
     batch = BatchMessage.model_validate(
         {"batch_id": new_batch_id(0), "fingerprint": "f", "accepted_at_ms": 1, "recipients": recipients}
     )
-    return [(row.error_code or row.recipient, row.text) for row in expand(batch, "$name", "CN")]
+    return [(row.error_code or row.recipient, row.text) for row in expand(batch, Content("$name", "$name"), "CN", 1000)]
 
 
 LI, WU = ("+8613800138000", "Li"), ("+8613800138001", "Wu")

@@ -1,6 +1,7 @@
 """From a batch's recipients to rows: one each, in order, and the same at every call."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.dispatcher.expand import expand, failed_rows
-from shared.ledger.intake import NewRow
+from services.dispatcher.expand import expand, failed_rows, for_all
+from shared.ledger.intake import Content, NewRow
 from shared.messages import BatchMessage
 from shared.phone import normalise
 from shared.placeholders import FilledText
@@ -38,12 +39,19 @@ def batch(*recipients: Any, **members: Any) -> BatchMessage:
     )
 
 
+def expanded(some: BatchMessage, content: str, most_bytes: int = 1_000_000) -> Iterator[NewRow]:
+    return expand(some, for_all(some, content), "CN", most_bytes)
+
+
 def rows(content: str, *recipients: Any, **members: Any) -> list[NewRow]:
-    return list(expand(batch(*recipients, **members), content, "CN"))
+    return list(expanded(batch(*recipients, **members), content))
 
 
 def texts(content: str, *recipients: Any, **members: Any) -> list[str | None]:
-    return [row.text for row in rows(content, *recipients, **members)]
+    """What goes to each number; None where nothing does."""
+    shared = for_all(batch(*recipients, **members), content).sent
+    found = rows(content, *recipients, **members)
+    return [(row.text or shared) if row.state is State.PENDING else row.text for row in found]
 
 
 numbers = st.sampled_from([LI, WANG, f"+86{LI}", f"0086 {WANG}", "+1 650 253 0000", "hello", "", "110"])
@@ -68,20 +76,20 @@ batches = st.builds(
 def test_there_is_one_row_per_recipient_in_their_order(some: BatchMessage, content: str) -> None:
     given_numbers = [item if isinstance(item, str) else item["to"] for item in some.recipients]
     expected = [number if isinstance(number := normalise(to, "CN"), str) else to for to in given_numbers]
-    assert [row.recipient for row in expand(some, content, "CN")] == expected
+    assert [row.recipient for row in expanded(some, content)] == expected
 
 
 @settings(deadline=None, max_examples=200)
 @given(some=batches, content=contents, done=st.integers(0, 15))
 def test_going_on_after_some_rows_gives_the_rest_of_the_same_rows(some: BatchMessage, content: str, done: int) -> None:
-    whole = list(expand(some, content, "CN"))
-    assert list(islice(expand(some, content, "CN"), done, None)) == whole[done:]
+    whole = list(expanded(some, content))
+    assert list(islice(expanded(some, content), done, None)) == whole[done:]
 
 
 @settings(deadline=None, max_examples=200)
 @given(some=batches, content=contents)
 def test_no_number_is_pending_twice_and_whatever_is_not_pending_says_why(some: BatchMessage, content: str) -> None:
-    found = list(expand(some, content, "CN"))
+    found = list(expanded(some, content))
     pending = Counter(row.recipient for row in found if row.state is State.PENDING)
     assert set(pending.values()) <= {1}
     assert {row.state for row in found} <= {State.PENDING, State.INVALID, State.DUPLICATE}
@@ -91,9 +99,9 @@ def test_no_number_is_pending_twice_and_whatever_is_not_pending_says_why(some: B
 @settings(deadline=None, max_examples=200)
 @given(some=batches, content=contents)
 def test_every_pending_row_has_the_segments_of_the_text_that_goes_out(some: BatchMessage, content: str) -> None:
-    for row in expand(some, content, "CN"):
+    for row in expanded(some, content):
         if row.state is State.PENDING:
-            sent = content if row.text is None else row.text
+            sent = for_all(some, content).sent if row.text is None else row.text
             assert row.segments == count_segments(sent).segments
 
 
@@ -226,8 +234,7 @@ def test_single_digits_are_places_only_where_there_is_a_first_one() -> None:
 
 @pytest.mark.parametrize("content", ["$$", "$$5", "$$name", "a $$$$ b"])
 def test_two_dollars_are_one_with_and_without_variables(content: str) -> None:
-    (plain,), (filled,) = rows(content, LI), rows(content, NAMED_LI)
-    assert plain.text == filled.text == content.replace("$$", "$")
+    assert texts(content, LI) == texts(content, NAMED_LI) == [content.replace("$$", "$")]
 
 
 def test_a_name_does_not_end_within_its_own_script() -> None:
@@ -255,3 +262,40 @@ def test_a_name_is_looked_for_in_the_beginning_of_a_long_run_of_letters_only() -
     assert rows("$" + "a" * 100, NAMED_LI)[0].error_reason == "No value for $" + "a" * 20
     placeholder = FilledText(f"$name{run}").placeholders[0]
     assert len(placeholder.candidates) <= 64
+
+
+def test_a_text_that_variables_make_the_same_for_all_is_kept_once() -> None:
+    variables = {"a": "x" * 4000}
+    assert for_all(batch(LI, WANG, variables=variables), "$a$a").sent == "x" * 8000
+    alike = rows("$a$a", LI, {"to": WANG, "variables": {"b": "1"}}, variables=variables)
+    assert alike == [NewRow(f"+86{number}", State.PENDING, segments=53) for number in (LI, WANG)]
+    assert for_all(batch(LI), "$$5").sent == "$5"
+    assert rows("$$5", LI) == [NewRow(f"+86{LI}", State.PENDING, segments=1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "variables"), [("$a$b", {"a": "x"}), ("$a$a", {"a": "x" * 9000}), ("$a", {"a": " "})]
+)
+def test_what_cannot_be_sent_to_all_is_kept_as_it_was_given(content: str, variables: dict[str, str]) -> None:
+    assert for_all(batch(LI, variables=variables), content) == Content(content, content)
+
+
+def test_the_texts_of_one_batch_take_no_more_bytes_than_it_may_have() -> None:
+    people = [{"to": f"1380013{row:04d}", "variables": {"name": "李" * 10}} for row in range(4)]
+    more = {"to": WANG, "variables": {"name": "Al"}}
+    content = "$name"
+    found = list(expanded(batch(*people, LI, more, variables={"name": "for all"}), content, most_bytes=95))
+    assert [row.error_code for row in found] == [None, None, None, "batch_too_large", None, None]
+    assert found[3].error_reason == "The texts of the batch's numbers would take more than 95 bytes"
+    assert sum(len((row.text or "").encode()) for row in found) == 92
+
+
+def test_a_number_whose_text_was_too_much_is_no_duplicate_later() -> None:
+    long, short = ({"to": LI, "variables": {"name": name}} for name in ("x" * 50, "y"))
+    assert [row.state for row in expanded(batch(long, short), "$name", most_bytes=10)] == [State.INVALID, State.PENDING]
+
+
+def test_a_batch_that_was_begun_with_its_text_unfilled_goes_on_with_it() -> None:
+    some = batch(LI, WANG, variables={"a": "x"})
+    as_before = Content("$a$$", "$a$$")
+    assert [row.text for row in expand(some, as_before, "CN", 100)] == ["x$", "x$"]
