@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 import requests
@@ -43,7 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The first process of a run holds the servers that all of its tests share."""
+    """The first process of a run holds the servers that all of its tests share.
+
+    Properties are tried with the same examples in each run; with `--matrix`, which looks for what nobody thought of,
+    with others every time.
+    """
+    hypothesis.settings.register_profile("same", derandomize=True)
+    if not config.getoption("--matrix"):
+        hypothesis.settings.load_profile("same")
     if not _is_worker(config):
         stack = ExitStack()
         config.stash[_SERVERS] = stack.enter_context(shared_servers.held())

@@ -117,12 +117,11 @@ def test_a_call_that_is_throttled_as_a_whole_waits_as_a_whole(trio: Trio) -> Non
 
 
 def test_the_calls_of_a_killed_sender_are_unclear_and_all_other_numbers_are_sent_once(trio: Trio) -> None:
-    trio.settings["SMS_PROVIDER_TIMEOUT_S"] = "3"
     trio.up()
-    trio.misbehave("slow", delay_s=0.5)
+    trio.misbehave("slow", delay_s=2.5)
     batch_id = trio.post(numbers(3000))
-    eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 500)
-    eventually(lambda: trio.batch(batch_id)["counts"].get("sending", 0) > 200)
+    # More than one sender can have in hand: both have calls under way, for seconds.
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sending", 0) > 250)
     trio.senders[0].kill()
     trio.senders[0].start()
     counts = trio.finished(batch_id, 120)
