@@ -1,33 +1,48 @@
-"""The circuit: while the provider as a whole is down or throttling, a sender holds still and burns no attempts."""
+"""The circuit: while the provider as a whole is down or throttling, a sender holds still: it burns no attempts, and
+does not make a whole batch unclear."""
 
 from dataclasses import dataclass
 
 from shared.outcome import CallResult, Verdict
 
 _CALLS_IN_A_ROW, _NUMBERS_IN_A_ROW = 20, 500
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-_LONGEST_ACCOUNT_PAUSE_S = 300.0
+_IN_A_ROW_FOR_DOUBT = 5
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSES_S = {
+    Verdict.NOT_SENT: 30.0,
+    Verdict.UNCLEAR: 120.0,  # such a probe costs a number
+    Verdict.ACCOUNT: 300.0,  # until somebody has paid, or mended a key
+}
 
 
 @dataclass(slots=True)
 class Circuit:
-    """Opens after many calls in a row that were certainly not sent, or fewer with many numbers in each; then one call
-    at a time probes, after a pause.
+    """Opens after many calls in a row that no number came through, or fewer with many numbers in each; then one call at
+    a time probes, after a pause.
 
-    Times are of one monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double
-    from one second to thirty. One call that is refused for our account opens it: none will be taken before somebody
-    mends that, and pauses double up to five minutes.
+    Certainly not sent or unclear, both count: a gateway that answers 502 to everything is down too. Times are of one
+    monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double from one second
+    on. One call that is refused for our account opens it: none will be taken before somebody mends that.
     """
 
     failures: int = 0
     numbers: int = 0
     pause_s: float = 0.0
     held_until_s: float = 0.0
+    has_answered: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether calls are held back, but for the probes."""
         return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing shows that the provider works: it has taken nothing yet, or some calls in a row failed.
+
+        What is called meanwhile is what an outage may cost.
+        """
+        return not self.has_answered or self.failures >= _IN_A_ROW_FOR_DOUBT
 
     def wait_s(self, now_s: float) -> float:
         """How long until the next probe may be made; 0 while the circuit is closed."""
@@ -47,18 +62,13 @@ class Circuit:
     def record(self, result: CallResult, now_s: float, numbers: int = 1) -> bool:
         """Take the result of a call with so many numbers into account; whether the circuit opened or closed by it."""
         was_open = self.is_open
-        if result.verdict is Verdict.UNCLEAR:
-            return False  # says nothing of the provider: neither that it is there nor that it refuses
-        is_account = result.verdict is Verdict.ACCOUNT
-        if result.verdict is not Verdict.NOT_SENT and not is_account:
-            self.failures, self.numbers, self.pause_s = 0, 0, 0.0
+        if result.verdict not in _LONGEST_PAUSES_S:
+            self.failures, self.numbers, self.pause_s, self.has_answered = 0, 0, 0.0, True
             return was_open
-        self.failures = max(self.failures + 1, _CALLS_IN_A_ROW if is_account else 0)
+        self.failures = max(self.failures + 1, _CALLS_IN_A_ROW if result.verdict is Verdict.ACCOUNT else 0)
         self.numbers += numbers
         # Calls that were under way when it opened fail too; only a probe, made after the pause, lengthens it.
         if self.is_open and now_s >= self.held_until_s:
-            self.pause_s = min(
-                max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_ACCOUNT_PAUSE_S if is_account else _LONGEST_PAUSE_S
-            )
+            self.pause_s = min(max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSES_S[result.verdict])
             self.held_until_s = now_s + max(self.pause_s, result.retry_after_s or 0)
         return self.is_open and not was_open

@@ -99,7 +99,13 @@ class Pipeline:
             if suspects:
                 self._suspects += suspects
                 self._suspects_came.set()
-            await self._send_when_possible(deliveries)
+            await self._while_in_doubt(await self._send_when_possible(deliveries))
+
+    async def _while_in_doubt(self, calls: Sequence[asyncio.Task[None]]) -> None:
+        """Claim no more before these calls end, or one shows that the provider works."""
+        pending = set(calls)
+        while pending and self._provider.circuit.is_doubtful:
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
     async def _isolating(self) -> None:
         """Handle suspects one at a time, in random order: `Delivery.is_suspect` says why."""

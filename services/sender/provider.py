@@ -15,6 +15,7 @@ from services.sender.under_way import UnderWay
 from shared.outcome import CallResult, Verdict
 
 _LOOK_AT_GATE_EVERY_S = 0.5
+_MOST_IN_DOUBT = 20
 _MOST_TELLING_FIRST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.ACCOUNT, Verdict.NOT_SENT, Verdict.UNCLEAR)
 
 log = structlog.get_logger()
@@ -36,6 +37,8 @@ class Provider:
 
     def most_numbers(self, most: int) -> int:
         """How many numbers to reserve calls for at a time, `most` at the most."""
+        if self.circuit.is_doubtful:
+            most = min(most, _MOST_IN_DOUBT)
         return min(most, (self._pace.most_at_once or most) * self.max_recipients)
 
     async def reserve(self, numbers: int) -> float:

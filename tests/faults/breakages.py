@@ -178,6 +178,18 @@ BREAKAGES = (
         "killed",
     ),
     Breakage(
+        "sender: unclear answers leave the circuit closed",
+        (
+            Edit(
+                "services/sender/circuit.py",
+                "        if result.verdict not in _LONGEST_PAUSES_S:\n",
+                "        if result.verdict is Verdict.UNCLEAR:\n            return False\n"
+                "        if result.verdict not in _LONGEST_PAUSES_S:\n",
+            ),
+        ),
+        (34,),
+    ),
+    Breakage(
         "sender: no rate, and no pause for all",
         (
             Edit(

@@ -85,6 +85,24 @@ def test_a_provider_that_is_down_costs_few_attempts_and_little_room_on_the_broke
     assert burned < 4 * len(trio.senders) * PREFETCH
 
 
+@pytest.mark.parametrize("mode", ["500", pytest.param("garbage", marks=pytest.mark.quick), "accept-reset"])
+@pytest.mark.scenario(34, "an outage in which every answer is unclear")
+def test_an_outage_of_unclear_answers_costs_some_dozens_and_not_the_batch(
+    trio: Trio, mode: str, fault: FaultRun
+) -> None:
+    trio.up()
+    trio.misbehave(mode)
+    batch_id = trio.post(plain_numbers(3000))
+    eventually(lambda: all("circuit_opened" in sender.log for sender in trio.senders))
+    trio.misbehave("accept")
+    fault.conserved(trio, [batch_id])
+    ends = ends_as(trio, batch_id)
+    assert ends.keys() == {"sent", "unknown"}
+    # Twenty each, the probes, and no more in hand before one number went through.
+    assert ends["unknown"] <= len(trio.senders) * 60
+    assert set(trio.provider_calls(batch_id).values()) == {1}
+
+
 @pytest.mark.parametrize(
     ("mode", "code"),
     [

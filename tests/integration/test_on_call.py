@@ -39,9 +39,9 @@ class Night:
     in_a_batch: int = 2
 
 
-QUIET = Night(120, 30, 200, 30, 20, 30, 5)
-LONG = Night(1200, 300, 800, 300, 200, 300, 100)
-"""More than three thousand dead letters."""
+QUIET = Night(120, 30, 200, 15, 15, 30, 5)
+LONG = Night(1700, 300, 800, 15, 15, 300, 100)
+"""More than three thousand dead letters; those that are unclear are fewer than open a sender's circuit."""
 
 
 @pytest.fixture
@@ -105,16 +105,14 @@ def test_a_night_on_call(trio: Trio, ctl: Ctl, tmp_path: Path, night: Night) -> 
     hopeless = trio.finished(in_vain)["failed"]
     assert hopeless
     trio.misbehave("accept")
-    late, cut_off = (
-        posted(trio, numbers(night.late, ending="9007")),
-        posted(trio, numbers(night.cut_off, ending="9008")),
-    )
+    late = posted(trio, numbers(night.late, ending="9007"))
     trio.misbehave("refuse")
     refused, to_resend = (
         posted(trio, numbers(night.unreachable)),
         posted(trio, numbers(night.for_another_batch, prefix="137")),
     )
     trio.misbehave("accept")
+    cut_off = posted(trio, numbers(night.cut_off, ending="9008"))
     without_template = [
         posted(trio, numbers(night.in_a_batch, prefix="136"), content=None, template_id=TEMPLATE)
         for _ in range(night.batches)

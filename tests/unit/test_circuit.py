@@ -67,10 +67,37 @@ def test_a_pause_that_the_provider_asks_for_is_kept() -> None:
     assert circuit.wait_s(0) == 90
 
 
-def test_an_unclear_call_neither_opens_nor_closes_it() -> None:
-    circuit = opened()
-    assert not circuit.record(CallResult(Verdict.UNCLEAR), 5)
+def test_twenty_unclear_calls_in_a_row_open_it_too_and_one_success_between_them_does_not_let_them() -> None:
+    circuit = Circuit()
+    unclear = CallResult(Verdict.UNCLEAR, "http_502")
+    for _ in range(3):
+        assert not any(circuit.record(unclear, 0) for _ in range(19))
+        circuit.record(CallResult(Verdict.ACCEPTED), 0)
+    assert [circuit.record(answer, 0) for answer in [unclear, DOWN] * 10] == [False] * 19 + [True]
+
+
+def test_a_provider_that_has_taken_nothing_yet_or_failed_five_times_in_a_row_is_doubtful() -> None:
+    circuit = Circuit()
+    assert circuit.is_doubtful
+    circuit.record(CallResult(Verdict.ACCEPTED), 0)
+    assert not circuit.is_doubtful
+    for _ in range(4):
+        circuit.record(CallResult(Verdict.UNCLEAR), 0)
+    assert not circuit.is_doubtful
+    circuit.record(DOWN, 0)
+    assert circuit.is_doubtful
+    circuit.record(CallResult(Verdict.REFUSED), 0)
+    assert not circuit.is_doubtful
+
+
+def test_an_unclear_probe_does_not_close_it_and_pauses_grow_to_two_minutes_since_each_costs_a_number() -> None:
+    circuit, now_s, pauses = opened(), 0.0, []
+    for _ in range(9):
+        pauses.append(circuit.wait_s(now_s))
+        now_s += pauses[-1]
+        assert not circuit.record(CallResult(Verdict.UNCLEAR), now_s)
     assert circuit.is_open
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 120, 120]
 
 
 def test_a_pause_that_another_sender_was_told_of_holds_and_ends_with_a_probe_that_passes() -> None:
