@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from shared.errors import SmsBatchError, TopologyMismatch
+from shared.errors import SettingsError, SmsBatchError, TopologyMismatch
 
 try:
     import uvloop
@@ -22,7 +22,8 @@ log = structlog.get_logger()
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]], *, collect_after: int | None = None) -> None:
-    """Run `main` with an event that SIGTERM or SIGINT sets; exit 0 when it returns, 1 with a line when it fails.
+    """Run `main` with an event that SIGTERM or SIGINT sets; exit 0 when it returns, 1 with a line when it
+    fails, 2 where a setting turns out to be wrong.
 
     `main` stops taking work once the event is set, drains what is in flight and returns. `collect_after` is how many
     objects are made between two looks for cycles among them, where Python's own 700 are too few.
@@ -51,6 +52,10 @@ async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except TopologyMismatch as error:
         log.critical("topology_mismatch", reason=str(error))
         return 1
+    except SettingsError as error:
+        # What showed only when it was used.
+        log.critical("bad_settings", reason=str(error))
+        return 2
     except (SmsBatchError, OSError) as error:
         log.critical("service_failed", reason=str(error), error=type(error).__name__)
         return 1

@@ -12,7 +12,9 @@ import structlog
 from shared.phone import mask_numbers_in
 
 _SHORTEST_NUMBER = 10**10
-_NUMBERS_BY_NATURE = frozenset({"timestamp", "batch_id", "message_id"})
+_NUMBERS_BY_NATURE = frozenset({"timestamp", "batch_id", "message_id", "connection", "node", "server"})
+"""What is no phone number whatever it looks like: a process's name has the host's (a container's id may be all digits)
+and the process's id."""
 
 Event = MutableMapping[str, Any]
 

@@ -18,7 +18,8 @@ _GROUPED_BY_DOTS = re.compile(r"[+＋]?\(?\d{1,4}\)?(?:[\s.\-/()]+\d{1,5})*[\s.\
 _DIGITS_BEHIND = re.compile(r".*\d{7,}[^\d+＋]+\d{1,2}\s*")
 _SPREADSHEET = re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee][+-]?\d+")
 _IN_TEXT = re.compile(
-    r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z?)"
+    r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z?"
+    r"|(?<![\d.+])(?:\d{1,3}\.){3}\d{1,3}:\d{1,5}(?!\d))"
     r"|(?P<number>\+?\d(?:[ ().-]?\d){7,17})"
 )
 _CHINA = 86
@@ -132,5 +133,5 @@ def mask(number: str) -> str:
 
 
 def mask_numbers_in(text: str) -> str:
-    """A text in which whatever may be a phone number is masked; batch ids and times stay."""
+    """A text in which whatever may be a phone number is masked; batch ids, times and `10.0.0.1:5432` stay."""
     return _IN_TEXT.sub(lambda found: found["id"] or mask(found["number"]), text)

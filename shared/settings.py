@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
-from pydantic import Field, FiniteFloat, SecretStr, ValidationError, field_validator
+from pydantic import Field, FiniteFloat, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.amqp.nodes import split_urls
 from shared.errors import SettingsError
+from shared.ledger.address import NO_URL, SCHEMES, PostgresAddress
 from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
@@ -27,8 +28,13 @@ class Settings(BaseSettings):
         env_prefix="SMS_", secrets_dir=_SECRETS if _SECRETS.is_dir() else None, extra="ignore", frozen=True
     )
 
+    # The passwords come first: a field is validated with those above it at hand.
+    amqp_password: SecretStr | None = None
+    """As it is, nothing encoded: the password of the user in each of SMS_AMQP_URL's URLs that has none."""
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
     """The broker, or the nodes of a cluster, separated by commas."""
+    database_password: SecretStr | None = None
+    """As it is, nothing encoded: the password of the user in SMS_DATABASE_URL, where the URL has none."""
     database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
     redis_url: SecretStr | None = None
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
@@ -56,15 +62,19 @@ class Settings(BaseSettings):
 
     @field_validator("amqp_url")
     @classmethod
-    def _are_amqp(cls, urls: SecretStr) -> SecretStr:
-        for url in split_urls(urls.get_secret_value()):
-            check_url(SecretStr(url), ("amqp://", "amqps://"))
-        return urls
+    def _are_amqp(cls, urls: SecretStr, info: ValidationInfo) -> SecretStr:
+        each = [_check_place(SecretStr(url), ("amqp://", "amqps://")) for url in split_urls(urls.get_secret_value())]
+        password = info.data.get("amqp_password")
+        return SecretStr(",".join(_with_password(url, password) for url in each)) if password else urls
 
     @field_validator("database_url")
     @classmethod
-    def _is_database(cls, url: SecretStr) -> SecretStr:
-        return check_url(url, ("sqlite:///", "postgresql://", "postgres://"))
+    def _is_database(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        if not url.get_secret_value().startswith(SCHEMES):
+            return check_url(url, ("sqlite:///", *SCHEMES))
+        PostgresAddress.of(url.get_secret_value())
+        password = info.data.get("database_password")
+        return SecretStr(_with_password(url, password)) if password else url
 
     @field_validator("redis_url", mode="before")
     @classmethod
@@ -74,7 +84,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        return url and check_url(url, ("redis://", "rediss://", "unix://"))
+        return url and _check_place(url, ("redis://", "rediss://", "unix://"))
 
 
 class WorkerSettings(Settings):
@@ -129,6 +139,16 @@ def _variable(location: Sequence[int | str]) -> str:
     return f"SMS_{str(location[0]).upper()}" if location else ""
 
 
+def _with_password(url: SecretStr, password: SecretStr) -> str:
+    parts = urlsplit(url.get_secret_value())
+    login, at, places = parts.netloc.rpartition("@")
+    named = {name for name, _value in parse_qsl(parts.query)}
+    if not login or ":" in login or named & {"password", "passfile"}:
+        return url.get_secret_value()
+    netloc = f"{login}:{quote(password.get_secret_value(), safe='')}{at}{places}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
 def check_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
     """The URL, where it has one of the schemes and can be taken apart; the ValueError quotes nothing of it."""
     value = url.get_secret_value()
@@ -140,5 +160,13 @@ def check_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
     except ValueError:
         port_is_good = False
     if not port_is_good:
-        raise ValueError("not a URL: check host and port, and percent-encode special characters in user and password")
+        raise ValueError(NO_URL)
+    return url
+
+
+def _check_place(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
+    """As `check_url`, of a server: with a slash in it, `12/34` as a password would be a port, and the user a host."""
+    parts = urlsplit(check_url(url, schemes).get_secret_value())
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" and "@" not in parts.netloc:
+        raise ValueError(NO_URL)
     return url

@@ -11,6 +11,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.places import place
+
 _TIMEOUT_S = 0.3
 _PAUSE_AFTER_FAILURE_S = 2.0
 
@@ -22,6 +24,7 @@ class Cache:
 
     def __init__(self, url: str | None) -> None:
         self._redis = None if url is None else _client(url)
+        self._server = url and place(url, 6379)
         self._not_before = 0.0
 
     async def get(self, key: str) -> bytes | None:
@@ -55,7 +58,7 @@ class Cache:
                 return await question(self._redis)
         except (RedisError, OSError, TimeoutError) as error:
             self._not_before = time.monotonic() + _PAUSE_AFTER_FAILURE_S
-            log.warning("redis_unavailable", reason=str(error) or type(error).__name__)
+            log.warning("redis_unavailable", server=self._server, reason=str(error) or type(error).__name__)
             return None
 
 

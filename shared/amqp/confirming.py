@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import aio_pika
 import structlog
@@ -54,7 +53,7 @@ class ConfirmingPublisher:
                 await self._one_connection()
                 pause_s = _FIRST_PAUSE_S
             except _LOST as error:
-                log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+                log.warning("broker_unreachable", connection=self._name, node=self._nodes.last, reason=describe(error))
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -98,7 +97,7 @@ class ConfirmingPublisher:
             self._session = session
             self._on_connected()
             await session.lost()
-            log.warning("broker_connection_lost", connection=self._name)
+            log.warning("broker_connection_lost", connection=self._name, node=self._nodes.last)
         finally:
             self._session = None
             await _close(connection)
@@ -108,11 +107,10 @@ class ConfirmingPublisher:
         *others, last = self._nodes.round()
         for url in others:
             try:
-                return await self._connect(url)
+                return await self._connect(self._nodes.trying(url))
             except _LOST as error:
-                host = urlsplit(url).hostname
-                log.warning("node_passed_over", connection=self._name, node=host, reason=describe(error))
-        return await self._connect(last)
+                log.warning("node_passed_over", connection=self._name, node=self._nodes.last, reason=describe(error))
+        return await self._connect(self._nodes.trying(last))
 
     async def _connect(self, url: str) -> AbstractConnection:
         return await aio_pika.connect(

@@ -11,7 +11,7 @@ import structlog
 from pika.channel import Channel
 
 from shared.amqp.link import UNREACHABLE, close_connection, describe, open_channel, open_connection, resolve
-from shared.amqp.nodes import Nodes
+from shared.amqp.nodes import Nodes, place, split_urls
 from shared.errors import TopologyMismatch
 from shared.topology import Topology
 
@@ -47,11 +47,12 @@ async def declare(urls: str, topology: Topology, timeout_s: float = _TIMEOUT_S) 
 
 async def declare_when_reachable(urls: str, topology: Topology, pause_s: float = 1.0) -> None:
     """Declare, waiting for the broker as long as it takes; TopologyMismatch as `declare` raises it."""
+    nodes = ", ".join(map(place, split_urls(urls)))
     while True:
         try:
             return await declare(urls, topology)
         except UNREACHABLE as error:
-            log.warning("waiting_for_broker", reason=describe(error))
+            log.warning("waiting_for_broker", node=nodes, reason=describe(error))
             await asyncio.sleep(pause_s)
 
 

@@ -74,7 +74,7 @@ class Link:
             try:
                 await self._one_connection()
             except UNREACHABLE as error:
-                log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+                log.warning("broker_unreachable", connection=self._name, node=self._nodes.last, reason=describe(error))
             if time.monotonic() - began_at_s > _SETTLED_S:
                 pause_s = _FIRST_PAUSE_S
             if not self._closing:
@@ -109,7 +109,7 @@ class Link:
             if connection.is_open:
                 connection.close()
         if not self._closing:
-            log.warning("broker_connection_lost", connection=self._name, reason=describe(reason))
+            log.warning("broker_connection_lost", connection=self._name, node=self._nodes.last, reason=describe(reason))
 
     def _fail_answers(self, closed: asyncio.Future[BaseException]) -> None:
         reason = ConnectionError("the connection was given up") if closed.cancelled() else closed.result()
@@ -134,13 +134,13 @@ async def open_connection(nodes: Nodes, name: str) -> tuple[AsyncioConnection, a
 
     What the last node said, one of `UNREACHABLE`, where none does.
     """
-    *others, last = (_parameters(url, name) for url in nodes.round())
-    for node in others:
+    *others, last = nodes.round()
+    for url in others:
         try:
-            return await _open(node)
+            return await _open(_parameters(nodes.trying(url), name))
         except UNREACHABLE as error:
-            log.warning("node_passed_over", connection=name, node=node.host, reason=describe(error))
-    return await _open(last)
+            log.warning("node_passed_over", connection=name, node=nodes.last, reason=describe(error))
+    return await _open(_parameters(nodes.trying(last), name))
 
 
 async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:

@@ -21,11 +21,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable
 from shared.files import for_owner_only, make_for_owner_only
+from shared.ledger.address import PostgresAddress
+from shared.ledger.connecting import Servers
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
 _SQLITE_BUSY_TIMEOUT_S = 30
-_CONNECT_TIMEOUT_S = 5
+_POSTGRES = "postgresql+asyncpg"
+_POOL_TIMEOUT_S = 5
 _COMMAND_TIMEOUT_S = 30
 _IDLE_TIMEOUT_MS = 10_000
 _PLAN_LIFETIME_S = 10
@@ -47,9 +50,10 @@ class Database:
     """Transactions on one database; every failure to reach it is a `LedgerUnavailable`."""
 
     def __init__(self, url: str) -> None:
-        self._url = _with_driver(url)
-        self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._reading, self._writing = self._sqlite_engines() if self.is_sqlite else self._postgres_engine()
+        self.is_sqlite = url.startswith("sqlite:")
+        # Of PostgreSQL's URL SQLAlchemy knows nothing: it would make each of libpq's parameters an argument of asyncpg.
+        self._url = make_url(url).set(drivername="sqlite+aiosqlite") if self.is_sqlite else URL.create(_POSTGRES)
+        self._reading, self._writing = self._sqlite_engines() if self.is_sqlite else self._postgres_engine(url)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -128,15 +132,15 @@ class Database:
         await self._reading.dispose()
         await self._writing.dispose()
 
-    def _postgres_engine(self) -> tuple[AsyncEngine, AsyncEngine]:
+    def _postgres_engine(self, url: str) -> tuple[AsyncEngine, AsyncEngine]:
         engine = create_async_engine(
             self._url,
             hide_parameters=True,  # an error's text must not quote numbers and texts
             pool_size=4,
             max_overflow=4,
-            pool_timeout=_CONNECT_TIMEOUT_S,
+            pool_timeout=_POOL_TIMEOUT_S,
             connect_args={
-                "timeout": _CONNECT_TIMEOUT_S,
+                "async_creator_fn": Servers(PostgresAddress.of(url)).connect,
                 "command_timeout": _COMMAND_TIMEOUT_S,
                 "max_cached_statement_lifetime": _PLAN_LIFETIME_S,
                 # A process that stands still in a transaction must not hold up all others with its locks.
@@ -165,11 +169,6 @@ class Database:
 def known_revisions() -> list[str]:
     """The versions of the tables that this code knows of, the newest (its own) first."""
     return [script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()]
-
-
-def _with_driver(url: str) -> URL:
-    parsed = make_url(url)
-    return parsed.set(drivername="sqlite+aiosqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+asyncpg")
 
 
 def _lose_what_is_stuck(context: ExceptionContext) -> None:

@@ -1,4 +1,4 @@
-"""What a look at a live system asks of the ledger: its clock, and what has ended badly of late."""
+"""What a look at a live system asks of the ledger: its clock, its connection, and what has ended badly of late."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +33,14 @@ class DiagnosisLedger:
             return None
         async with self._database.reading() as connection:
             return int((await connection.scalars(text("SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000"))).one())
+
+    async def is_encrypted(self) -> bool | None:
+        """Whether the server has this connection under TLS; None where the database is no server."""
+        if self._database.is_sqlite:
+            return None
+        query = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        async with self._database.reading() as connection:
+            return bool((await connection.scalars(query)).one())
 
     async def ended_badly(self, since_ms: int) -> Sequence[Ended]:
         """The numbers that became failed or unknown since then, the most frequent reason first.

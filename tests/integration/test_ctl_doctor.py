@@ -185,7 +185,7 @@ def test_a_redis_that_is_down_is_named(one_patient: Patient, tmp_path: Path) -> 
         assert one_patient.wrong() == []
         server.kill()
         (what,) = one_patient.wrong()
-        assert what.startswith("Redis cannot be reached: ")
+        assert what.startswith("Redis cannot be reached: 127.0.0.1:")
         server.start()
         assert one_patient.wrong() == []
 

@@ -31,15 +31,24 @@ class PrivatePostgres:
     the data then live in a folder of their own under the system's temporary one. `close` removes the data.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Choose port and password; nothing is started. Raises NotHere."""
+    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
+        """Choose port and password; nothing is started. With a certificate (and its key, in one file) it offers TLS.
+
+        Raises NotHere.
+        """
         self._binaries = _binaries()
         self._owner = _owner()
         self._folder = folder
+        self._certificate = certificate
         self._data: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._port = ports.free_ports(1)[0]
         self._password = secrets.token_hex(16)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._port
 
     @property
     def url(self) -> str:
@@ -116,7 +125,16 @@ class PrivatePostgres:
             self._initialise(data, password_file)
         finally:
             password_file.unlink()
+        if self._certificate:
+            self._copy(self._certificate, data / "server.pem")
         return data
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """For the server's eyes only: it refuses a key that others can read."""
+        target.touch(mode=0o600)
+        target.write_bytes(source.read_bytes())
+        if self._owner:
+            os.chown(target, self._owner.pw_uid, self._owner.pw_gid)
 
     def _initialise(self, data: Path, password_file: Path) -> None:
         options = ["-U", USER, "-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8", "--locale=C.UTF-8"]
@@ -133,6 +151,8 @@ class PrivatePostgres:
             "fsync": "off",  # survives our SIGKILL all the same, only not a crash of the machine
             "full_page_writes": "off",
         }
+        if self._certificate:
+            settings |= {"ssl": "on", "ssl_cert_file": "server.pem", "ssl_key_file": "server.pem"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
             self._server = self._popen([self._binaries / "postgres", "-D", self._data, *options], log)

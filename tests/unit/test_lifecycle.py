@@ -7,7 +7,7 @@ import signal
 import pytest
 import structlog
 
-from shared.errors import LedgerUnavailable, TopologyMismatch
+from shared.errors import LedgerUnavailable, SettingsError, TopologyMismatch
 from shared.lifecycle import CriticalTasks, run, stopped_within, within
 
 SOON_S = 20
@@ -38,6 +38,10 @@ def test_a_service_that_returns_ends_with_status_0() -> None:
 )
 def test_a_service_that_fails_says_why_and_ends_with_status_1(error: Exception, event: str) -> None:
     assert exit_status_of(error) == (1, [event])
+
+
+def test_a_setting_that_turns_out_to_be_wrong_ends_a_service_with_status_2() -> None:
+    assert exit_status_of(SettingsError("SMS_DATABASE_URL: no such certificate")) == (2, ["bad_settings"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

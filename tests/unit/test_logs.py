@@ -119,15 +119,27 @@ def test_what_looks_like_a_number_is_masked(text: str, shown: str) -> None:
         "0198c0de-0000-8000-8000-000000000000:7",
         "12345678-1234-8234-8234-123456789012",
         "2026-03-01T12:00:00.000000Z",
+        "PostgreSQL at 192.168.100.200:5432: refused",
     ],
 )
 def test_what_is_no_number_is_left(text: str) -> None:
     assert masked(text) == text
 
 
+@pytest.mark.parametrize("text", ["12.34.56.78", "+12.34.56.78:1", "138.001.38.000:123456", "1.38.00.13.80:00"])
+def test_a_number_that_is_grouped_by_dots_is_no_address(text: str) -> None:
+    assert masked(text) != text
+
+
 @pytest.mark.parametrize("key", ["timestamp", "batch_id", "message_id"])
 def test_ids_and_times_are_left_as_they_are(key: str) -> None:
     assert masked("12345678901", key) == "12345678901"
+
+
+@pytest.mark.parametrize("key", ["connection", "node", "server"])
+def test_names_of_processes_and_servers_are_left_as_they_are(key: str) -> None:
+    name = "sender@sender-1380013800/4194304-048213 publishes"
+    assert masked(name, key) == name
 
 
 @pytest.mark.parametrize("value", [7, 1.5, True, None])

@@ -2,6 +2,8 @@
 
 from itertools import islice
 
+import pytest
+
 from shared.amqp.nodes import Nodes, split_urls
 
 URLS = ("amqp://u:p@one:5672/", "amqp://u:p@two:5672/", "amqp://u:p@three:5672/")
@@ -29,6 +31,20 @@ def test_a_round_begins_after_the_node_that_was_tried_last() -> None:
     third, *others = nodes.round()
     assert {first, second, third} == set(URLS)
     assert others == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("amqp://u:secret@one:7/vhost", "one:7"),
+        ("amqp://u:secret@one", "one:5672"),
+        ("amqps://u:secret@one", "one:5671"),
+        ("amqp://u:s@cret@[::1]/", "[::1]:5672"),
+    ],
+)
+def test_the_node_that_is_tried_is_named_without_user_and_password(url: str, place: str) -> None:
+    nodes = Nodes(url)
+    assert (nodes.trying(url), nodes.last) == (url, place)
 
 
 def test_connections_spread_over_the_nodes() -> None:

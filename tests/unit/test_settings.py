@@ -185,6 +185,44 @@ def test_no_secret_is_shown_when_settings_are_printed(monkeypatch: pytest.Monkey
     assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
+ODD = "p@ss/w:o#r%d$ 密码"
+ENCODED = "p%40ss%2Fw%3Ao%23r%25d%24%20%E5%AF%86%E7%A0%81"
+
+
+def test_a_password_of_its_own_goes_into_each_url_that_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(
+        monkeypatch,
+        SMS_AMQP_URL="amqp://u@one:1/,amqps://u@two/vhost,amqp://u:own@three/,amqp://four/",
+        SMS_AMQP_PASSWORD=ODD,
+        SMS_DATABASE_URL="postgresql://u@one:1,two/db?sslmode=require",
+        SMS_DATABASE_PASSWORD=ODD,
+    )
+    urls = f"amqp://u:{ENCODED}@one:1/,amqps://u:{ENCODED}@two/vhost,amqp://u:own@three/,amqp://four/"
+    assert settings.amqp_url.get_secret_value() == urls
+    assert settings.database_url.get_secret_value() == f"postgresql://u:{ENCODED}@one:1,two/db?sslmode=require"
+    assert ODD not in f"{settings!r} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:own@h/db",
+        "postgresql://u@h/db?password=own",
+        "postgresql://u@h/db?passfile=/own",
+        "postgresql:///db",
+        "sqlite:////folder/ledger.sqlite3",
+    ],
+)
+def test_a_database_that_needs_no_other_password_keeps_its_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    settings = loaded(monkeypatch, SMS_DATABASE_URL=url, SMS_DATABASE_PASSWORD=ODD)
+    assert settings.database_url.get_secret_value() == url
+
+
+def test_without_a_password_of_its_own_every_url_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, SMS_AMQP_URL="amqp://u@one/", SMS_AMQP_PASSWORD="", SMS_DATABASE_PASSWORD="")
+    assert settings.amqp_url.get_secret_value() == "amqp://u@one/"
+
+
 def test_bad_settings_end_the_process_with_one_line_and_status_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +268,12 @@ def test_an_endless_time_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
         ("SMS_AMQP_URL", "amqp://user:secret@host:port/"),
         ("SMS_AMQP_URL", "amqp://user:secret@one/,amqp://user:secret@two:port/"),
         ("SMS_DATABASE_URL", "postgresql://user:secret@host:port/db"),
+        ("SMS_AMQP_URL", "amqp://user:12/secret@host/"),
+        ("SMS_AMQP_URL", "amqp://user:12#secret@host/"),
+        ("SMS_REDIS_URL", "redis://user:12/secret@host/"),
+        ("SMS_DATABASE_URL", "postgresql://user:12/secret@host/db"),
+        ("SMS_DATABASE_URL", "postgresql+psycopg://user:secret@host/db"),
+        ("SMS_DATABASE_URL", "postgresql://host/db?keepalives=1"),
         ("SMS_PROVIDER_URL", "http://[bad"),
         ("SMS_PROVIDER_URL", "http:///no-host"),
     ],

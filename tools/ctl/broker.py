@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from shared.amqp import nodes
 from shared.amqp.declare import declare, mismatch
 from shared.amqp.link import UNREACHABLE, describe, parameters
 from shared.amqp.nodes import split_urls
@@ -105,8 +106,7 @@ def unreachable(urls: str, error: Exception) -> CtlError:
 
 def place(url: str) -> str:
     """A node's address, without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5672}{parts.path}"
+    return f"{nodes.place(url)}{urlsplit(url).path}"
 
 
 def _reason(error: Exception) -> str:

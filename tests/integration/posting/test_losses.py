@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.poster import HttpPoster
@@ -21,8 +22,12 @@ async def test_a_port_that_nobody_listens_on_is_certainly_not_sent() -> None:
     with _held_port() as held:
         port = held.getsockname()[1]
         async with opened(f"http://user:secret@127.0.0.1:{port}/messages?key=secret") as poster:
-            result = await poster.post(b"{}")
-    _assert_not_connected(result, "ConnectionRefusedError")
+            with capture_logs() as lines:
+                results = [await poster.post(b"{}") for _ in range(3)]
+    for result in results:
+        _assert_not_connected(result, "ConnectionRefusedError")
+    said = {"event": "provider_unreachable", "log_level": "warning", "reason": "ConnectionRefusedError"}
+    assert lines == [{**said, "server": f"127.0.0.1:{port}"}]
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])

@@ -1,9 +1,7 @@
 """Over TLS, the provider's certificate must be one that the system trusts, and be the host's."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,28 +12,14 @@ from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_
 from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer
 from shared.outcome import CallResult, Verdict
-from tests.support.machine import missing
+from tests.support.certificates import self_signed
 from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, port_of, scripted
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that is its own authority, and its key in one file."""
-    if shutil.which("openssl") is None:
-        missing("no openssl on this machine")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=provider", "-addext", "subjectAltName=IP:127.0.0.1,DNS:provider.example"),
-            *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    both = folder / "both.pem"
-    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "certificate.pem").read_bytes())
-    return both
+    return self_signed(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1", "DNS:provider.example")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import requests
 
 from shared.amqp.link import UNREACHABLE, describe
 from shared.errors import SmsBatchError
-from tools.ctl.doctoring import clocks, queues, rights, server, work
+from tools.ctl.doctoring import clocks, encryption, queues, rights, server, work
 from tools.ctl.doctoring.findings import Finding, NotChecked, not_checked
 from tools.ctl.doctoring.parts import PARTS, Condition, Part
 from tools.ctl.doctoring.system import System
@@ -44,6 +44,8 @@ CHECKS = (
     Check("the number of dead letters", (Part.BROKER,), work.look_at_letters),
     Check("whether dead letters grow", (Part.LEDGER,), work.look_at_ends),
     Check("ledger and queues", (Part.BROKER, Part.LEDGER), work.look_for_standing_still),
+    Check("encryption", (), encryption.look_at_urls),
+    Check("the database's encryption", (Part.LEDGER,), encryption.look_at_database),
     Check("the database's clock", (Part.LEDGER,), clocks.look_at_databases_clock),
     Check("RabbitMQ's clock", (Part.MANAGEMENT,), clocks.look_at_brokers_clock),
     Check("the api's clock", (Part.API,), clocks.look_at_apis_clock),

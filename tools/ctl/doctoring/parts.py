@@ -10,6 +10,7 @@ import requests
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.database import known_revisions
+from shared.places import place
 from tools.ctl.api import is_loopback
 from tools.ctl.doctoring.amqp import NodeThere, nodes
 from tools.ctl.doctoring.findings import Finding, NotChecked, hint
@@ -18,6 +19,7 @@ from tools.ctl.doctoring.system import System
 
 _TIMEOUT_S = (3, 5)
 _REDIS_TIMEOUT_S = 3
+_REDIS_PORT = 6379
 
 
 class Part(StrEnum):
@@ -100,7 +102,7 @@ def redis_server(system: System) -> Condition:
             client.ping()
     except redis.RedisError as error:
         todo = "check SMS_REDIS_URL; without Redis all goes on, with more work for the database"
-        return Condition((Finding(f"Redis cannot be reached: {error}", todo),))
+        return Condition((Finding(f"Redis cannot be reached: {place(system.redis_url, _REDIS_PORT)}: {error}", todo),))
     return Condition()
 
 

@@ -49,8 +49,13 @@ class Address:
         """The whole request that posts this body."""
         return b"%b%d\r\n\r\n%b" % (self.head, len(body), body)
 
+    @property
+    def place(self) -> str:
+        """Host and port, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __repr__(self) -> str:
-        return f"Address({self.host}:{self.port})"
+        return f"Address({self.place})"
 
 
 def _head(url: URL) -> bytes:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import structlog
+
 from services.sender.gateways.http1.address import Address
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
@@ -9,6 +11,10 @@ from services.sender.gateways.http1.idle import IdleConnections
 from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer, not_answered, not_connected
 from shared.outcome import CallResult
+
+_SAID_EVERY_S = 10
+
+log = structlog.get_logger()
 
 
 class HttpPoster:
@@ -23,6 +29,7 @@ class HttpPoster:
         self._too_late = not_answered(timeout_s)
         self._idle = IdleConnections()
         self._dialer: Dialer | None = None
+        self._silent_until_s = 0.0
 
     async def open(self) -> None:
         """Read the certificates; connections are made when they are needed."""
@@ -45,10 +52,18 @@ class HttpPoster:
         try:
             connection = self._idle.take() or await self._connected(self._dialer)
         except (OSError, ValueError, RuntimeError) as error:
+            self._say_unreachable(error)
             return not_connected(error)
         result = await connection.call(self._address.request(body), deadline_s, self._too_late)
         self._idle.put(connection)
         return result
+
+    def _say_unreachable(self, error: Exception) -> None:
+        """Log where nobody was reached, now and then; a message's own reason, which clients see, does not name it."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._silent_until_s:
+            log.warning("provider_unreachable", server=self._address.place, reason=type(error).__name__)
+            self._silent_until_s = now_s + _SAID_EVERY_S
 
     async def _connected(self, dialer: Dialer) -> Connection:
         connection = Connection(self._idle.discard)
