@@ -41,8 +41,8 @@ def about_database(url: str, *, is_encrypted: bool | None) -> list[Finding]:
 def plain(part: str, host: str, addresses: Iterable[str], todo: str) -> Finding | None:
     """What is to be said of a plain connection to a host with these addresses: nothing on this machine, a hint in a
     private network (compose's is one), and beyond it that it is wrong."""
-    numbers = [ipaddress.ip_address(address) for address in addresses]
-    if all(number.is_loopback for number in numbers):
+    numbers = [ipaddress.ip_address(address) for address in addresses if not _is_of_this_machine(address)]
+    if not numbers:
         return None
     what = f"the connections to {part} at {host} are not encrypted"
     if any(number.is_global for number in numbers):
@@ -69,6 +69,17 @@ def _addresses(host: str) -> list[str]:
         return [str(found[4][0]).partition("%")[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
     except OSError:
         return []
+
+
+def _is_of_this_machine(address: str) -> bool:
+    """Loopback, or another address of its own, as on the bridge to Docker: only those can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 async def _is_encrypted(system: System) -> bool | None:
