@@ -40,8 +40,9 @@ class Compose:
         self._files = ["docker-compose.yml", *map(str, overrides)]
         self._env_file = folder / "compose.env"
         values = {
-            "SMS_RABBITMQ_PASSWORD": secrets.token_hex(24),
-            "SMS_POSTGRES_PASSWORD": secrets.token_hex(24),
+            # As somebody may choose them; in single quotes Compose takes them as they are.
+            "SMS_RABBITMQ_PASSWORD": f"'{secrets.token_hex(8)}@/:#%$x {secrets.token_hex(8)}'",
+            "SMS_POSTGRES_PASSWORD": f"'{secrets.token_hex(8)}/@:%2F#$y {secrets.token_hex(8)}'",
             "SMS_API_KEYS": self.api_key,
             "SMS_API_PORT": api_port,
             "SMS_MANAGEMENT_PORT": management_port,

@@ -1,7 +1,6 @@
 """The commands of smsctl, but for the templates."""
 
 import re
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +28,7 @@ from tools.ctl.resending import resend
 from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.templates import app as templates_app
+from tools.ctl.times import known_zone, read_time, shown
 from tools.ctl.unknown import app as unknown_app
 
 app = typer.Typer(
@@ -71,8 +71,16 @@ def send(
     ] = None,
     lane: Annotated[Lane | None, typer.Option(help="Which queue; bulk where not given.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own name for the batch.")] = None,
-    send_at: Annotated[str | None, typer.Option(help="When to begin, as 2030-01-31T08:00 (local time).")] = None,
+    send_at: Annotated[
+        str | None, typer.Option(help="When to begin, as 2030-01-31T08:00+08:00, or without the offset.")
+    ] = None,
     expires_at: Annotated[str | None, typer.Option(help="When to give up what is not sent by then.")] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Of times without an offset, such as Asia/Shanghai; SMS_ZONE's or this machine's if not given."
+        ),
+    ] = None,
     on_unknown: Annotated[
         OnUnknown | None, typer.Option(help="For what may have been sent; hold where not given.")
     ] = None,
@@ -85,7 +93,8 @@ def send(
     """Send a text to every recipient in a CSV file; the other columns are the recipients' variables."""
     if content is None and template is None:
         raise UsageError("give --content, --template, or both")
-    options = BatchOptions(content, template, lane, reference, _time(send_at), _time(expires_at), on_unknown)
+    times = (_time("send-at", send_at, zone), _time("expires-at", expires_at, zone))
+    options = BatchOptions(content, template, lane, reference, *times, on_unknown)
     batches = _batches(file, options, encoding)
     console, api = terminal(), open_api()
     try:
@@ -183,14 +192,17 @@ def _key(given: str | None) -> str | None:
     return given
 
 
-def _time(text: str | None) -> str | None:
-    """A time as the contract wants it; without an offset it is local."""
+def _time(option: str, text: str | None, zone: str | None) -> str | None:
+    """A time as the contract wants it; before anything is sent it is shown as it is understood."""
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone().isoformat()
-    except ValueError:
-        raise UsageError(f"not a time: {text!r}; write it as 2030-01-31T08:00 or 2030-01-31T08:00:00+08:00") from None
+        its_zone = known_zone(zone) if zone else load_ctl_settings().zone
+    except ValueError as error:
+        raise UsageError(f"--zone: {error}") from None
+    when = read_time(text, its_zone)
+    note(f"{option}: {shown(when)}")
+    return when.isoformat()
 
 
 def _explained(recipients: int) -> Table:

@@ -1,13 +1,15 @@
 """smsctl's settings: where the api is, and the key to it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
+from tools.ctl.times import known_zone
 
 _SECRETS = Path("/run/secrets")
 
@@ -23,6 +25,14 @@ class CtlSettings(BaseSettings):
     api_key: SecretStr | None = None
     default_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] = "CN"
     """The dispatcher's: in a file of several batches, repeated numbers are found by it."""
+
+    zone: ZoneInfo | None = None
+    """Of times that are typed without an offset; unset, they are this machine's local ones."""
+
+    @field_validator("zone", mode="before")
+    @classmethod
+    def _is_known(cls, name: Any) -> Any:
+        return known_zone(name) if isinstance(name, str) and name else None
 
     @field_validator("api_url")
     @classmethod
