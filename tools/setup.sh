@@ -106,8 +106,23 @@ cookie() {
   say "Wrote a cookie for a RabbitMQ cluster to .env"
 }
 
+# Passwords and keys that Compose does not take as they stand there. It is only said: a system that runs has them so.
+doubtful() {
+  local line name why
+  while IFS= read -r line; do
+    name=${line%%=*}
+    case ${line#*=} in
+      "'"*) continue ;;
+      *'$'*) why='what follows a $ is the name of a variable for docker compose' ;;
+      *[[:blank:]]#*) why='docker compose ends the value before the #' ;;
+      *) continue ;;
+    esac
+    say "warning: $name in .env: $why. In single quotes it is taken as it is: $name='...'"
+  done < <(grep -E '^SMS_(RABBITMQ_PASSWORD|RABBITMQ_COOKIE|POSTGRES_PASSWORD|API_KEYS?)=' .env)
+}
+
 env_file() {
-  if [ -e .env ]; then cookie; return; fi
+  if [ -e .env ]; then cookie; doubtful; return; fi
   if [ -n "$(volumes)" ]; then
     die "docker has data of an earlier run, whose passwords were in a .env that is gone. Bring it back, or delete the data: make clean"
   fi

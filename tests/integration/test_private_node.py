@@ -26,7 +26,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node.with_free_ports(tmp_path_factory.mktemp("node"))
+    node = Node.with_free_ports(tmp_path_factory.mktemp("node") / "短信 批次")
     try:
         node.start()
         yield node

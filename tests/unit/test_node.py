@@ -51,6 +51,37 @@ def test_the_administrator_is_the_generated_user() -> None:
     assert (settings["default_user"], settings["default_pass"]) == ("sms", "made-up")
 
 
+def test_a_folder_that_rabbitmq_cannot_name_is_known_to_it_by_a_link(tmp_path: Path) -> None:
+    config = replace(CONFIG, folder=tmp_path / "短信 批次")
+    paths = [value for value in config.server_environment("/usr/bin").values() if "/mnesia" in value]
+    assert paths == [str(config.known_as / "mnesia")]
+    files.link(config)
+    files.link(config)  # as a later start does
+    try:
+        assert str(config.known_as).isascii()
+        assert config.known_as.readlink() == config.folder
+    finally:
+        files.unlink(config)
+    assert not config.known_as.is_symlink()
+
+
+def test_a_link_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    config = replace(CONFIG, folder=tmp_path / "短信 批次")
+    config.known_as.symlink_to(tmp_path)
+    try:
+        with pytest.raises(NodeError, match="is somebody else's"):
+            files.link(config)
+    finally:
+        config.known_as.unlink()
+
+
+@pytest.mark.parametrize("folder", ["/srv/with blanks", "/srv/é"])
+def test_a_folder_that_rabbitmq_can_name_needs_no_link(folder: str) -> None:
+    config = replace(CONFIG, folder=Path(folder))
+    assert config.known_as == config.folder
+    files.link(config)
+
+
 def test_every_path_the_server_is_given_is_in_its_folder() -> None:
     environment = CONFIG.server_environment("/usr/bin")
     paths = {name: value for name, value in environment.items() if value.startswith("/") and name != "PATH"}

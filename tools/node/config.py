@@ -14,6 +14,7 @@ ADVANCED_CONFIG = "[].\n"
 # RabbitMQ's default is 512 MiB per log file, kept until all of it is consumed.
 WAL_MAX_SIZE_BYTES = 64 * 1024 * 1024
 LOOPBACK_DISTRIBUTION = "-kernel inet_dist_use_interface {127,0,0,1}"
+_LINKS = Path("/tmp")  # noqa: S108 - whose link it is, is looked at before it is used
 PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
@@ -55,7 +56,23 @@ class NodeConfig:
     @property
     def name(self) -> str:
         """The Erlang node's name: one per folder, on a host that resolves everywhere."""
-        return f"sms-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}@localhost"
+        return f"sms-{self._digest}@localhost"
+
+    @property
+    def known_as(self) -> Path:
+        """The folder as RabbitMQ is told of it: a symbolic link to it where its path has characters beyond Latin-1.
+
+        RabbitMQ formats paths with Erlang's `~s`, which takes none of them: it ends as it starts (seen on 3.10.8).
+        """
+        try:
+            str(self.folder).encode("latin-1")
+        except UnicodeEncodeError:
+            return _LINKS / f"sms-node-{self._digest}"
+        return self.folder
+
+    @property
+    def _digest(self) -> str:
+        return hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
 
     @property
     def log_file(self) -> Path:
@@ -99,7 +116,7 @@ class NodeConfig:
         return {
             "PATH": path,
             "LANG": "C.UTF-8",
-            "HOME": str(self.folder / "home"),
+            "HOME": str(self.known_as / "home"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_CTL_ERL_ARGS": LOOPBACK_DISTRIBUTION,
@@ -115,16 +132,16 @@ class NodeConfig:
             "RABBITMQ_NODE_PORT": str(self.amqp_port),
             "RABBITMQ_DIST_PORT": str(self.dist_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": LOOPBACK_DISTRIBUTION,
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
-            "RABBITMQ_CONFIG_FILES": str(self.folder / "conf.d"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
-            "RABBITMQ_FEATURE_FLAGS_FILE": str(self.folder / "feature_flags"),
-            "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.folder / "plugins-expand"),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
-            "RABBITMQ_PID_FILE": str(self.folder / "node.pid"),
-            "ERL_CRASH_DUMP": str(self.folder / "log" / "erl_crash.dump"),
+            "RABBITMQ_CONFIG_FILE": str(self.known_as / "rabbitmq.conf"),
+            "RABBITMQ_CONFIG_FILES": str(self.known_as / "conf.d"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.known_as / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.known_as / "enabled_plugins"),
+            "RABBITMQ_FEATURE_FLAGS_FILE": str(self.known_as / "feature_flags"),
+            "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.known_as / "plugins-expand"),
+            "RABBITMQ_MNESIA_BASE": str(self.known_as / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.known_as / "log"),
+            "RABBITMQ_PID_FILE": str(self.known_as / "node.pid"),
+            "ERL_CRASH_DUMP": str(self.known_as / "log" / "erl_crash.dump"),
             # The script then becomes the Erlang VM instead of staying beside it as a shell.
             "RUNNING_UNDER_SYSTEMD": "true",
         }

@@ -25,6 +25,24 @@ def write(config: NodeConfig) -> None:
         _write_private(config.folder / name, text)
 
 
+def link(config: NodeConfig) -> None:
+    """See to the link that RabbitMQ knows the folder by, where it needs one; a NodeError where somebody else has it."""
+    if config.known_as == config.folder:
+        return
+    try:
+        config.known_as.symlink_to(config.folder)
+    except FileExistsError:
+        is_ours = config.known_as.is_symlink() and config.known_as.lstat().st_uid == os.getuid()
+        if not is_ours or config.known_as.readlink() != config.folder:
+            raise NodeError(f"{config.known_as} is somebody else's: remove it, or use another folder") from None
+
+
+def unlink(config: NodeConfig) -> None:
+    """Remove the link."""
+    if config.known_as != config.folder and config.known_as.is_symlink():
+        config.known_as.unlink()
+
+
 def read(folder: Path) -> dict[str, Any]:
     """The values kept in node.json; raises NodeError when there is none or it is not JSON."""
     try:

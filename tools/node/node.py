@@ -111,6 +111,7 @@ class Node:
         """
         server = (scripts or install.scripts_folder()) / "rabbitmq-server"
         with self._lock():
+            files.link(self.config)
             if not self.running():
                 self._end_processes()
                 self._require_free_ports()
@@ -129,6 +130,7 @@ class Node:
             processes.send(self._broker(), signal.SIGTERM)
             processes.wait_until(lambda: not self.running(), timeout_s)
             self._end_processes()
+            files.unlink(self.config)
 
     def kill(self) -> None:
         """End the Erlang VM with SIGKILL, as a crash would; `start` brings the node back with the same data.
