@@ -96,7 +96,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         install.scripts_folder()
     except NotInstalledError as error:
         missing(str(error))
-    local = Local(tmp_path_factory.mktemp("local") / "run")
+    local = Local(tmp_path_factory.mktemp("local") / "短信 run")
     try:
         local.up("--senders", "2")
         yield local
@@ -127,9 +127,10 @@ def test_up_again_starts_what_died_and_leaves_the_rest_alone(local: Local) -> No
     assert local.run("status").returncode == 0
 
 
-def test_the_folder_and_the_exports_are_for_their_owner_only(local: Local) -> None:
-    assert local.folder.stat().st_mode & 0o077 == 0
-    assert (local.folder / "env").stat().st_mode & 0o077 == 0
+def test_the_folder_and_everything_in_it_is_for_its_owner_only(local: Local) -> None:
+    everything = [local.folder, *(path for path in local.folder.rglob("*") if not path.is_symlink())]
+    assert {local.folder / "env", local.folder / "ledger.sqlite3"} <= set(everything)
+    assert [path for path in everything if path.stat().st_mode & 0o077] == []
 
 
 def test_another_port_while_it_runs_is_refused_with_the_reason(local: Local) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from shared.files import for_owner_only
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _START_TIME = 0, 19  # fields of /proc/<pid>/stat after the name in brackets
 _POLL_S = 0.05
@@ -36,8 +38,8 @@ class Started:
 
 def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, ready_url: str) -> Started:
     """Start a process that outlives this one and its terminal; its output is appended to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(log, "ab", opener=for_owner_only) as output:
         child = subprocess.Popen(
             command,
             env=dict(environment),

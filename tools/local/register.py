@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from shared.files import for_owner_only
 from tools.local.errors import LocalError
 from tools.local.processes import Started
 
@@ -25,14 +26,15 @@ class Register:
     def write(self, processes: Mapping[str, Started]) -> None:
         """Keep these and forget all others."""
         draft = self._file.with_suffix(".new")
-        draft.write_text(json.dumps({name: asdict(process) for name, process in processes.items()}, indent=2) + "\n")
+        with open(draft, "w", opener=for_owner_only) as file:
+            file.write(json.dumps({name: asdict(process) for name, process in processes.items()}, indent=2) + "\n")
         draft.replace(self._file)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One `up` or `down` at a time."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._folder / "local.lock").open("w") as lock:
+        with open(self._folder / "local.lock", "w", opener=for_owner_only) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

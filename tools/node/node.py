@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from shared.files import for_owner_only
 from tools.node import files, install, ports, processes, readiness
 from tools.node.config import NodeConfig
 from tools.node.errors import NodeError, NotReadyError, PortTakenError
@@ -175,7 +176,7 @@ class Node:
 
     def _spawn(self, server: Path) -> None:
         """Detach through setsid --fork: no terminal reaches the server, and no zombie stays with us when it ends."""
-        with self.config.startup_log.open("wb") as log:
+        with open(self.config.startup_log, "wb", opener=for_owner_only) as log:
             subprocess.run(
                 ["setsid", "--fork", str(server)],
                 env=self.config.server_environment(_path()),
@@ -231,7 +232,7 @@ class Node:
     def _lock(self) -> Iterator[None]:
         """One start or stop at a time, across processes."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / "node.lock").open("w") as lock:
+        with open(self.folder / "node.lock", "w", opener=for_owner_only) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
