@@ -101,6 +101,7 @@ def test_redis_that_is_not_there_changes_nothing(start: Start, vhost: Vhost, sql
     assert first.status_code == again.status_code == 202
     assert first.json() == again.json()
     assert get(api, first.headers["Location"]).json()["counts"] == {"pending": 1}
+    assert '"server":"127.0.0.1:1"' in api.log
 
 
 def test_it_listens_before_it_has_a_broker_and_says_503_until_then(start: Start, sqlite_url: str) -> None:

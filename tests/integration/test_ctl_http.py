@@ -173,6 +173,18 @@ async def test_a_file_is_posted_and_followed_to_its_end(
     assert re.search(r"total\W+2\b", said.out)
 
 
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [({"invalid": 1, "duplicate": 1}, 1), ({"invalid": 2}, 1), ({"invalid": 1, "failed": 1}, 0), ({"cancelled": 2}, 0)],
+)
+async def test_a_file_without_a_single_valid_recipient_is_an_error(
+    stub: StubApi, numbers: str, capsys: pytest.CaptureFixture[str], counts: dict[str, int], status: int
+) -> None:
+    stub.streams = [[{**FINISHED, "counts": counts}]]
+    assert await smsctl("send", numbers, "--content", "hello") == status
+    assert ("nothing was sent: no recipient was valid" in capsys.readouterr().err) == (status == 1)
+
+
 async def test_recipients_come_from_standard_input(stub: StubApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("手机号,name\n13800138000,王五\n".encode("gb18030"))))
     assert await smsctl("send", "-", "--content", "您好 $name", "--no-follow") == 0
