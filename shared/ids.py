@@ -6,9 +6,11 @@ finds misprints; it is no secret, and knowing an id gives no right.
 """
 
 import hashlib
+import re
 import secrets
 import uuid
 
+_SPELLINGS = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}(?:\1[0-9a-f]{4}){2}\1[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CHECK_MASK = 0xFFFF_FFFF
 _VERSION_8 = 8 << 76
 _VARIANT = 0b10 << 62
@@ -32,6 +34,12 @@ def is_ours(batch_id: str) -> bool:
     except ValueError:
         return False
     return str(value) == batch_id and value.int & _CHECK_MASK == _check(value.int & ~_CHECK_MASK)
+
+
+def known_spelling(text: str) -> str | None:
+    """One of our ids from a spelling of it, in capitals too or without its dashes; None for anything else."""
+    batch_id = str(uuid.UUID(text)) if _SPELLINGS.fullmatch(text) else ""
+    return batch_id if is_ours(batch_id) else None
 
 
 def _assemble(payload: int) -> str:

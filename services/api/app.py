@@ -103,6 +103,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     return [
         web.post("/v1/batches", intake.post_batch),
         web.post("/send-sms", intake.send_sms),
+        web.post("/send-sms/", intake.send_sms),
         web.get("/v1/batches", batches.list_batches),
         web.get(one, batches.show_batch),
         web.get(f"{one}/messages", batches.list_messages),

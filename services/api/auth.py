@@ -62,7 +62,7 @@ def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middle
 
 def is_protected(path: str) -> bool:
     """Whether a path needs a key; health, metrics and documentation are open."""
-    return path == "/send-sms" or path == "/v1" or path.startswith("/v1/")
+    return path.rstrip("/") == "/send-sms" or path == "/v1" or path.startswith("/v1/")
 
 
 def is_proxied(headers: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ from services.api.ledger import Ledger
 from services.api.pages import cursor, document, limit, next_cursor, page
 from services.api.problems import Flaw, Problem, invalid
 from services.api.views import Shown, accepted_shown, batch_shown, is_final, message_shown
-from shared.ids import is_ours
+from shared.ids import is_ours, known_spelling
 from shared.states import State
 
 _LIVE_TTL_MS, _FINAL_TTL_MS = 500, 5000
@@ -53,7 +53,8 @@ class Batches:
 
     async def find(self, batch_id: str) -> Shown:
         """The batch as it stands, at most half a second old; 404 where no api has given the id out."""
-        kept = await self._cache.get(_key(known_form(batch_id)))
+        batch_id = known_form(batch_id)
+        kept = await self._cache.get(_key(batch_id))
         if kept is not None and (cached := _read(kept)) is not None:
             return cached
         return await self.fresh(batch_id)
@@ -78,10 +79,11 @@ def _read(kept: bytes) -> Shown | None:
 
 
 def known_form(batch_id: str) -> str:
-    """The id; 404 where no api has given it out."""
-    if not is_ours(batch_id):
+    """The id as it was given out, whatever its spelling; 404 where no api has given it out."""
+    known = known_spelling(batch_id)
+    if known is None:
         raise Problem(HTTPStatus.NOT_FOUND, "There is no batch with this id.")
-    return batch_id
+    return known
 
 
 def _state(request: web.Request) -> State | None:

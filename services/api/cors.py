@@ -8,9 +8,14 @@ from aiohttp.typedefs import Handler, Middleware
 OnPrepare = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 _EXPOSED = "Location, Retry-After, Link"
+_TAKEN = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
+    # Not read here, but what pages of many frameworks send with every request.
+    *("X-Requested-With", "X-CSRF-Token", "traceparent", "tracestate"),
+)
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID",
+    "Access-Control-Allow-Headers": ", ".join(_TAKEN),
     "Access-Control-Max-Age": "600",
 }
 

@@ -18,7 +18,7 @@ from services.api.preparing import read_json
 from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import epoch_ms, flaws
 from services.api.views import Shown, attempt_shown, failed_group_shown, failed_shown
-from shared.ids import is_ours
+from shared.ids import is_ours, known_spelling
 from shared.ledger.letters import FailedFilter
 from shared.letters.handling import Letters, Limits, Tally
 from shared.letters.letter import Selection
@@ -119,8 +119,8 @@ class DeadLetters:
 
 
 def _filter(request: web.Request) -> FailedFilter:
-    batch_id = request.query.get("batch_id")
-    if batch_id is not None and not is_ours(batch_id):
+    batch_id = None
+    if (given := request.query.get("batch_id")) is not None and (batch_id := known_spelling(given)) is None:
         raise invalid(Flaw("/batch_id", "batch_id must be a batch's id"))
     code, provider = (_word(request, name) for name in ("code", "provider"))
     return FailedFilter(batch_id, code, provider)

@@ -15,7 +15,8 @@ from services.api.access import BATCH_ID
 from services.api.auth import KeyedIds
 from services.api.bodies import Bodies
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
-from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
+from services.api.multipart import boundary_of
+from services.api.preparing import JSON, JSON_LIKE_FORM, Prepared, Source, multipart_form, prepare, urlencoded_form
 from services.api.problems import Flaw, Problem, invalid
 from services.api.requests import check_schedule
 from services.api.views import links
@@ -30,7 +31,7 @@ from shared.states import BatchState
 from shared.topology import BATCHES
 
 JSON_TYPE = "application/json"
-_FORM_TYPE = "application/x-www-form-urlencoded"
+_URLENCODED, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 
 
 class Publisher(Protocol):
@@ -70,14 +71,15 @@ class Intake:
 
     async def post_batch(self, request: web.Request) -> web.Response:
         """JSON as the contract has it."""
-        return await self._accept(request, {JSON_TYPE: JSON})
+        media_type(request, [JSON_TYPE])
+        return await self._accept(request, JSON)
 
     async def send_sms(self, request: web.Request) -> web.Response:
-        """What a jQuery form sends, or JSON with the same names."""
-        return await self._accept(request, {_FORM_TYPE: FORM, JSON_TYPE: JSON_LIKE_FORM})
+        """What a jQuery form sends, or any other form, or JSON with the same names."""
+        return await self._accept(request, _source(request))
 
-    async def _accept(self, request: web.Request, sources: dict[str, Source]) -> web.Response:
-        key, source = idempotency_key(request), sources[media_type(request, sources)]
+    async def _accept(self, request: web.Request, source: Source) -> web.Response:
+        key = idempotency_key(request)
         async with self._bodies.place(request):
             body = await self._bodies.read(request)
             parse = partial(prepare, source=source, max_recipients=self._limits.max_recipients)
@@ -155,9 +157,20 @@ def media_type(request: web.Request, taken: Collection[str]) -> str:
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         detail = "Send the body as it is, without a Content-Encoding"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes_connection=True)
-    if request.content_type not in taken or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(taken)} in UTF-8")
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type not in taken or (request.content_type == JSON_TYPE and charset not in ("utf-8", "utf8")):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(taken)}; JSON in UTF-8")
     return request.content_type
+
+
+def _source(request: web.Request) -> Source:
+    """How the body of a `POST /send-sms` is read."""
+    match media_type(request, [_URLENCODED, _MULTIPART, JSON_TYPE]):
+        case "application/x-www-form-urlencoded":
+            return urlencoded_form(request.charset)
+        case "multipart/form-data":
+            return multipart_form(boundary_of(request.headers["Content-Type"]), request.charset)
+    return JSON_LIKE_FORM
 
 
 def _outgoing(batch_id: str, prepared: Prepared, mine: Acceptance) -> Outgoing:

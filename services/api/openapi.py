@@ -105,13 +105,15 @@ def _send_sms(max_recipients: int) -> Schema:
             "schema": form,
             "encoding": {"mobiles[]": {"style": "form", "explode": True}},
         },
+        "multipart/form-data": {"schema": form},
         "application/json": {"schema": schema("SendSms")},
     }
     return {
         "operationId": "sendSms",
         "summary": "Accept a batch from a form",
-        "description": "What jQuery's `$.ajax` sends. The numbers may come as `mobiles[]`, `mobiles` or `mobiles[0]`, "
-        "also several in one field with commas or line ends between them.",
+        "description": "What jQuery's `$.ajax` or a `FormData` sends. The numbers may come as `mobiles[]`, `mobiles` "
+        "or `mobiles[0]`, also several in one field with commas or line ends between them. A form is read in UTF-8, or "
+        "in GB18030, GBK or GB2312 where its Content-Type or its `_charset_` field says so.",
         "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
         "requestBody": {"required": True, "content": content},
         "responses": _accepted("The broker has the batch"),

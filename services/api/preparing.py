@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
-from services.api.forms import members_of_form, members_of_json
+from services.api.forms import members_of_form, members_of_json, members_of_multipart
 from services.api.problems import Flaw, Problem, invalid, malformed
 from services.api.requests import BatchRequest, epoch_ms, flaws, unknown_members
 
@@ -106,8 +107,17 @@ def _json_like_form(body: bytes, max_recipients: int) -> Any:
 
 
 JSON = Source(_json, "recipients")
-FORM = Source(members_of_form, "mobiles")
 JSON_LIKE_FORM = Source(_json_like_form, "mobiles")
+
+
+def urlencoded_form(charset: str | None) -> Source:
+    """A form as browsers and jQuery send it, in the charset of its Content-Type where that names one."""
+    return Source(partial(members_of_form, charset=charset), "mobiles")
+
+
+def multipart_form(boundary: bytes, charset: str | None) -> Source:
+    """A form as `fetch` sends a FormData, or a browser one with a file field."""
+    return Source(partial(members_of_multipart, boundary=boundary, charset=charset), "mobiles")
 
 
 def _too_many(recipients: Any, max_recipients: int) -> bool:

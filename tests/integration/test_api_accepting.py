@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pika
 import pytest
@@ -55,6 +55,21 @@ def test_a_form_and_json_that_mean_the_same_are_one_batch_under_one_key(api: Ser
     assert by_form.status_code == by_json.status_code == 202
     assert by_form.json() == by_json.json()
     assert len(vhost.messages(BATCHES)) == 1
+
+
+def test_a_form_with_a_file_and_one_in_gbk_are_the_same_batch(api: ServiceProcess, vhost: Vhost) -> None:
+    headers, numbers = {"Idempotency-Key": "k"}, "13800138000\r\n13900139000\r\n"
+    url = f"{api.url}/send-sms/"
+    file = {"mobiles": ("numbers.txt", numbers, "text/plain")}
+    multipart = requests.post(url, files=file, data={"content": "你好"}, headers=headers, timeout=30)
+    form = urlencode({"mobiles": numbers, "content": "你好", "_charset_": "GBK"}, encoding="gbk")
+    type_of_form = {"Content-Type": "application/x-www-form-urlencoded"}
+    in_gbk = requests.post(url, data=form, headers=headers | type_of_form, timeout=30)
+    assert (multipart.status_code, in_gbk.status_code) == (202, 202)
+    assert multipart.json() == in_gbk.json()
+    (message,) = vhost.messages(BATCHES)
+    batch = read_batch(message["properties"]["type"], message["payload"].encode())
+    assert (batch.recipients, batch.content) == (["13800138000", "13900139000"], "你好")
 
 
 def test_the_same_key_fifty_times_at_once_is_one_batch(api: ServiceProcess, vhost: Vhost) -> None:

@@ -18,6 +18,8 @@ from tests.support.processes import ServiceProcess
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="mobiles[]"\r\n\r\n%b\r\n'
 MIB = 1024 * 1024
 PEAK_MIB = 350
 MEMBERS = b",".join(b'"m%d":[]' % number for number in range(500_000))
@@ -41,6 +43,9 @@ def test_a_hundred_thousand_recipients_as_json_and_as_a_form(api: ServiceProcess
     first = send(api, "/v1/batches", as_json, JSON | key)
     assert (first.status_code, first.json()["recipients"]) == (202, 100_000)
     assert send(api, "/send-sms", as_form, FORM | key).json() == first.json()
+    parts = b"".join(PART % number.encode() for number in HUNDRED_THOUSAND)
+    as_multipart = parts + PART.replace(b"mobiles[]", b"content") % b"x" + b"--x--"
+    assert send(api, "/send-sms", as_multipart, MULTIPART | key).json() == first.json()
     (message,) = vhost.messages(BATCHES)
     assert message["payload_bytes"] > 1_500_000
     assert api.peak_memory_mib() < 200
@@ -63,6 +68,12 @@ def test_a_hundred_thousand_recipients_as_json_and_as_a_form(api: ServiceProcess
         ("/send-sms", FORM, b"mobiles=" + b"12," * 4_900_000, 422),
         ("/send-sms", FORM, b"mobiles=" + b"%ff" * 500_000, 400),
         ("/send-sms", FORM, b"mobiles=" + b"%31" * 4_900_000, 422),
+        ("/send-sms", MULTIPART, b"\r\n--x" * 2_500_000, 422),
+        ("/send-sms", MULTIPART, PART % b"1" * 200_000, 422),
+        ("/send-sms", MULTIPART, PART % (b"12," * 4_900_000) + b"--x--", 422),
+        ("/send-sms", MULTIPART, PART.replace(b"mobiles[]", b"m" * 14_000_000) % b"1" + b"--x--", 400),
+        ("/send-sms", MULTIPART, b"--x\r\n" + b"A: b\r\n" * 2_000_000, 400),
+        ("/send-sms", MULTIPART, b"--x\r\nContent-Disposition: form-data" + b";a=\\" * 400 + b"\r\n\r\n\r\n--x--", 400),
         ("/send-sms", JSON, b'{"content":"x","mobiles":"' + b"12," * 1_500_000 + b'"}', 422),
         ("/v1/batches", JSON, b'{"content":"x","recipients":[' + b"[]," * 4_900_000 + b"1]}", 400),
         ("/v1/batches", JSON, b'{"content":"x","recipients":["1"],"variables":{' + MEMBERS + b"}}", 422),

@@ -68,7 +68,12 @@ BATCH = b'{"recipients": ["1"], "content": "x"}'
         ("GET", "/send-sms", {}, None, 405),
         ("POST", "/v1/batches", {}, BATCH, 415),
         ("POST", "/v1/batches", FORM, b"mobiles=1", 415),
-        ("POST", "/send-sms", {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 415),
+        ("POST", "/send-sms", {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 422),
+        ("POST", "/send-sms", {"Content-Type": "multipart/form-data"}, b"--x--", 400),
+        ("POST", "/send-sms", {"Content-Type": "application/x-www-form-urlencoded; charset=x"}, b"mobiles=1", 415),
+        ("POST", "/send-sms", {"Content-Type": "application/json; charset=gbk"}, b"{}", 415),
+        ("POST", "/v1/batches", {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 415),
+        ("POST", "/send-sms/", FORM, b"mobiles=1", 422),
         ("POST", "/v1/batches", {"Content-Type": "application/json; charset=gbk"}, BATCH, 415),
         ("POST", "/v1/batches", JSON, b"{", 400),
         ("POST", "/v1/batches", {**JSON, "Content-Encoding": "gzip"}, b"no gzip", 415),
@@ -106,6 +111,14 @@ async def test_a_batch_of_ours_that_is_not_written_yet_is_503_without_a_ledger(s
         await problem(answer)
 
 
+@pytest.mark.parametrize("spelling", [BATCH_ID.upper(), BATCH_ID.replace("-", ""), BATCH_ID.replace("-", "").upper()])
+@pytest.mark.parametrize("below", ["", "/messages", "/events", "/messages/0/attempts"])
+async def test_an_id_in_another_spelling_is_the_same_batch(serve: Any, spelling: str, below: str) -> None:
+    client = await serve()
+    assert (await client.get(f"/v1/batches/{spelling}{below}")).status == 503  # not 404
+    assert (await client.get(f"/v1/batches/{spelling[:-1]}0{below}")).status == 404
+
+
 async def test_a_body_that_says_it_is_too_large_is_refused_unread(serve: Any) -> None:
     client = await serve(SMS_MAX_BODY_BYTES="100000")
     answer = await client.post("/v1/batches", headers={**JSON, "Content-Length": "100001"}, data=b"")
@@ -126,7 +139,7 @@ async def test_a_body_that_turns_out_too_large_is_refused(serve: Any) -> None:
 
 async def test_a_key_opens_what_needs_one(serve: Any) -> None:
     client = await serve(**KEYED)
-    for path in ("/v1/batches", "/v1", "/v1/nowhere", "/send-sms"):
+    for path in ("/v1/batches", "/v1", "/v1/nowhere", "/send-sms", "/send-sms/"):
         answer = await client.get(path)
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -152,7 +165,8 @@ async def test_a_configured_origin_may_ask_and_read_errors_too(serve: Any) -> No
                                                        "Access-Control-Request-Headers": "authorization"})  # fmt: skip
     assert asked.status == 204
     assert asked.headers["Access-Control-Allow-Origin"] == "https://a.example"
-    assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    taken = asked.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "X-Requested-With", "X-CSRF-Token", "traceparent"} <= set(taken)
     refused = await client.post("/send-sms", headers=origin)
     assert refused.status == 401
     assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.preparing import FORM, JSON, JSON_LIKE_FORM, Prepared, Source, prepare
+from services.api.preparing import JSON, JSON_LIKE_FORM, Prepared, Source, prepare, urlencoded_form
 from services.api.problems import Problem
 from services.api.requests import check_schedule
 from services.dispatcher.expand import expand
@@ -16,6 +16,7 @@ from shared.messages import BATCH_TYPE, read_batch
 from shared.states import State
 from shared.topology import Lane
 
+FORM = urlencoded_form(None)
 BATCH_ID = "01a2046e-6e47-8d1b-9e30-50dba6bdcba2"
 WHOLE = {
     "recipients": ["+8613800138000", 13900139000, {"to": 13700137000, "variables": {"n": 1.5}}, {"to": "1"}],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shared.ids import is_ours, keyed_batch_id, new_batch_id
+from shared.ids import is_ours, keyed_batch_id, known_spelling, new_batch_id
 
 HEX = "0123456789abcdef"
 OURS = keyed_batch_id("principal", "key")
@@ -79,3 +79,17 @@ def test_anything_else_is_not_ours(other: str) -> None:
 def test_our_own_id_in_capitals_is_not_ours() -> None:
     assert OURS.upper() != OURS
     assert not is_ours(OURS.upper())
+
+
+@settings(deadline=None)
+@given(batch_id=ours)
+def test_an_id_is_known_in_capitals_and_without_its_dashes(batch_id: str) -> None:
+    bare = batch_id.replace("-", "")
+    assert {known_spelling(text) for text in (batch_id, batch_id.upper(), bare, bare.upper())} == {batch_id}
+
+
+@pytest.mark.parametrize(
+    "text", [f"{{{OURS}}}", f"urn:uuid:{OURS}", OURS.replace("-", "", 1), f"{OURS}\n", f" {OURS}", OURS[:-1] + "0", ""]
+)
+def test_what_is_only_like_an_id_is_not_known(text: str) -> None:
+    assert known_spelling(text) is None
