@@ -1,4 +1,4 @@
-"""JSON logs, one object a line, in which no full phone number appears."""
+"""JSON logs, one object a line of bounded length, in which no full phone number appears."""
 
 import json
 import logging
@@ -12,9 +12,15 @@ import structlog
 from shared.phone import mask_numbers_in
 
 _SHORTEST_NUMBER = 10**10
-_NUMBERS_BY_NATURE = frozenset({"timestamp", "batch_id", "message_id", "connection", "node", "server"})
+_NUMBERS_BY_NATURE = frozenset(
+    {"timestamp", "batch_id", "message_id", "connection", "node", "server", "client", "key_id"}
+)
 """What is no phone number whatever it looks like: a process's name has the host's (a container's id may be all digits)
 and the process's id."""
+_LONGEST_LINE, _LONGEST_WITH_TRACEBACK = 1024, 8192
+"""In bytes: a line may tell what somebody else wrote, of any length; a traceback is ours."""
+_TRACEBACK = "exception"
+_SHORTEST_CUT = 16
 
 Event = MutableMapping[str, Any]
 
@@ -82,8 +88,25 @@ def _masked(value: Any) -> Any:
 
 
 def _json(event: Any, **_options: Any) -> str:
+    most = _LONGEST_WITH_TRACEBACK if _TRACEBACK in event else _LONGEST_LINE
+    return _octets(shortened(event, most)).decode()
+
+
+def shortened(event: Mapping[str, Any], most: int) -> Mapping[str, Any]:
+    """The event so that its line has at most that many bytes: the longest texts are cut, a traceback at its begin."""
+    while (excess := len(_octets(event)) - most) > 0:
+        name = max(event, key=lambda name: len(str(event[name])))
+        text = str(event[name])
+        if len(text) <= _SHORTEST_CUT:
+            break
+        kept = max(len(text) - excess - len("…".encode()), len(text) // 2)
+        event = {**event, name: f"…{text[-kept:]}" if name == _TRACEBACK else f"{text[:kept]}…"}
+    return event
+
+
+def _octets(event: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # Lone surrogates, which orjson refuses: no line is lost for them.
-        return json.dumps(event, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
+        return json.dumps(event, default=str, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""One log line and one count per request; no query strings, no bodies."""
+"""One log line and one count per request; no paths, no query strings, no bodies, and of refusals only some lines."""
 
 import asyncio
 import time
@@ -9,12 +9,16 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from services.api.auth import key_id
 from services.api.metrics import REQUEST_SECONDS, REQUESTS
+from shared.ids import known_spelling
+from shared.sampling import Sampled
 
 BATCH_ID = web.RequestKey("batch_id", str)
 """Set where a request makes a batch, for its log line."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REFUSALS_A_SECOND = 20
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger()
@@ -48,6 +52,10 @@ class InFlight:
 def access_middleware(in_flight: InFlight) -> Middleware:
     """Log and count what the handlers below answer."""
 
+    refusals = Sampled(
+        _REFUSALS_A_SECOND, lambda status, more: log.info("requests_refused_more", status=status, more=more)
+    )
+
     @web.middleware
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun_s = time.perf_counter()
@@ -61,24 +69,28 @@ def access_middleware(in_flight: InFlight) -> Middleware:
                 status = error.status
                 raise
             finally:
-                _note(request, status, time.perf_counter() - begun_s)
+                _note(request, status, time.perf_counter() - begun_s, refusals)
 
     return access
 
 
-def _note(request: web.Request, status: int, seconds: float) -> None:
+def _note(request: web.Request, status: int, seconds: float, refusals: Sampled) -> None:
     route = route_of(request)
     REQUESTS.labels(route, request.method if request.method in _METHODS else "other", status).inc()
     REQUEST_SECONDS.labels(route).observe(seconds)
+    if 400 <= status < 499 and not refusals.admits(str(status)):
+        return
     note = log.debug if route in _QUIET else log.info
     note(
         "request",
         method=request.method,
         route=route,
-        batch_id=request.get(BATCH_ID) or request.match_info.get("batch_id"),
+        batch_id=request.get(BATCH_ID) or known_spelling(request.match_info.get("batch_id", "")),
         status=status,
         duration_ms=round(seconds * 1000, 1),
         bytes_in=request.content_length,
+        client=request.remote,
+        key_id=key_id(request),
     )
 
 

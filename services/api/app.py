@@ -20,7 +20,8 @@ from services.api.documentation import documentation_routes
 from services.api.events import Events
 from services.api.intake import Intake, Limits
 from services.api.ledger import Ledger
-from services.api.problems import problem_middleware
+from services.api.peers import Places
+from services.api.problems import SERVER, problem_middleware
 from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
@@ -86,7 +87,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
 
 
 async def _name_no_versions(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "sms-batch"
+    response.headers["Server"] = SERVER
 
 
 def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:
@@ -98,6 +99,8 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     intake = Intake(Bodies(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
     batches = Batches(parts.ledger, acceptances, parts.cache)
     control = Control(parts.ledger, batches)
+    # Streams leave half of the connections to others, and a key's leave half of the streams to other keys.
+    events = Events(batches, Places(settings.api_max_connections // 2, (settings.api_max_connections + 2) // 4), stop)
     dead_letters = DeadLetters(parts.ledger, parts.letters)
     one = "/v1/batches/{batch_id}"
     return [
@@ -107,7 +110,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get("/v1/batches", batches.list_batches),
         web.get(one, batches.show_batch),
         web.get(f"{one}/messages", batches.list_messages),
-        web.get(f"{one}/events", Events(batches, stop).stream, allow_head=False),
+        web.get(f"{one}/events", events.stream, allow_head=False),
         web.get(f"{one}/messages/{{row}}/attempts", dead_letters.list_attempts),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),

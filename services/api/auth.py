@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
+from services.api.peers import WrongKeys
 from services.api.problems import Problem
 from services.api.settings import is_loopback
 from shared.ids import keyed_batch_id
@@ -17,8 +19,11 @@ from shared.ids import keyed_batch_id
 PRINCIPAL = web.RequestKey("principal", str)
 """Whose request it is: a digest of the API key, or `anonymous`."""
 _ANONYMOUS, _OWNER = "anonymous", "owner"
+_KEY_ID_LENGTH = 8
 
+_KEY_WANTED = "Send an API key: Authorization: Bearer …"
 _STRANGER = "Without API keys, only this machine and the origins in SMS_CORS_ORIGINS may send"
+_TRY_LATER = {"Retry-After": "1"}
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sms-batch"'}
 
 
@@ -45,19 +50,35 @@ def auth_middleware(keys: Sequence[SecretStr], origins: Sequence[str]) -> Middle
     to be ours or one of `origins`.
     """
     digests = [_digest(key.get_secret_value()) for key in keys]
+    wrong_keys = WrongKeys()
+
+    def refusal(request: web.Request, detail: str) -> Problem:
+        # Only who is refused is counted: whoever has a key is let in, whatever others behind its address try.
+        if wrong_keys.are_too_many(request.remote or "", time.monotonic()):
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests without a right key", (), _TRY_LATER)
+        return Problem(HTTPStatus.UNAUTHORIZED, detail, (), _CHALLENGE)
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[PRINCIPAL] = _ANONYMOUS
         if digests and is_protected(request.path):
-            request[PRINCIPAL] = _principal(request.headers.get("Authorization", ""), digests)
+            principal = _principal(request.headers.get("Authorization", ""), digests)
+            if principal is None:
+                raise refusal(request, _KEY_WANTED)
+            request[PRINCIPAL] = principal
         elif is_protected(request.path) and (
             is_proxied(request.headers) or is_stranger(request.host, request.headers.get("Origin"), origins)
         ):
-            raise Problem(HTTPStatus.UNAUTHORIZED, _STRANGER, (), _CHALLENGE)
+            raise refusal(request, _STRANGER)
         return await handler(request)
 
     return authenticate
+
+
+def key_id(request: web.Request) -> str | None:
+    """The first digits of the SHA-256 of the request's key: enough to tell keys apart. None without a right key."""
+    principal = request.get(PRINCIPAL, _ANONYMOUS)
+    return None if principal == _ANONYMOUS else principal[:_KEY_ID_LENGTH]
 
 
 def is_protected(path: str) -> bool:
@@ -81,14 +102,12 @@ def is_stranger(host: str, origin: str | None, origins: Sequence[str]) -> bool:
     return origin is not None and origin != f"http://{host}" and origin not in origins and "*" not in origins
 
 
-def _principal(authorization: str, digests: Sequence[str]) -> str:
+def _principal(authorization: str, digests: Sequence[str]) -> str | None:
     scheme, _, key = authorization.partition(" ")
     given = _digest(key.strip())
     # Every key is compared, in constant time, so that the time tells nothing about them.
     matches = [hmac.compare_digest(given, digest) for digest in digests]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise Problem(HTTPStatus.UNAUTHORIZED, "Send an API key: Authorization: Bearer …", (), _CHALLENGE)
-    return given
+    return given if scheme.lower() == "bearer" and any(matches) else None
 
 
 def _digest(key: str) -> str:

@@ -14,8 +14,11 @@ _PROBLEMS = {
     413: "The body is too large",
     415: "Another media type than those above",
     422: "Something in the request is invalid; `errors` says where",
+    429: "Too many requests without a right key, or too many event streams; `Retry-After` says when to try again",
     503: "The broker or the ledger cannot be reached at the moment; `Retry-After` says when to try again",
 }
+
+_KEYED = (401, 429)
 
 _COMMANDS = {
     "pause": ("Begin no number any more, until the batch is resumed", "What is with the provider ends as it ends."),
@@ -125,7 +128,7 @@ def _list_batches() -> Schema:
         "operationId": "listBatches",
         "summary": "Batches, newest first",
         "parameters": [_limit(50, 200), _ref("parameters/cursor")],
-        "responses": {"200": _page("BatchList"), **_problems(401, 422, 503)},
+        "responses": {"200": _page("BatchList"), **_problems(*_KEYED, 422, 503)},
     }
 
 
@@ -133,7 +136,7 @@ def _show_batch() -> Schema:
     return {
         "operationId": "showBatch",
         "summary": "A batch and how far it is",
-        "responses": {"200": _json("The batch", "Batch"), **_problems(401, 404, 503)},
+        "responses": {"200": _json("The batch", "Batch"), **_problems(*_KEYED, 404, 503)},
     }
 
 
@@ -146,7 +149,7 @@ def _command(name: str) -> Schema:
         "operationId": f"{name}Batch",
         "summary": summary,
         "description": f"{description} The command may be repeated.",
-        "responses": {"200": _json("The batch after it", "Batch"), **_problems(401, 404, 503), "409": refused},
+        "responses": {"200": _json("The batch after it", "Batch"), **_problems(*_KEYED, 404, 503), "409": refused},
     }
 
 
@@ -172,7 +175,7 @@ def _list_messages() -> Schema:
         "operationId": "listMessages",
         "summary": "A batch's numbers, masked, in row order",
         "parameters": [state, _limit(100, 1000), _ref("parameters/cursor")],
-        "responses": {"200": _page("MessageList"), **_problems(401, 404, 422, 503)},
+        "responses": {"200": _page("MessageList"), **_problems(*_KEYED, 404, 422, 503)},
     }
 
 
@@ -180,7 +183,7 @@ def _list_attempts() -> Schema:
     return {
         "operationId": "listAttempts",
         "summary": "Each attempt of a number, in order",
-        "responses": {"200": _json("The attempts", "AttemptList"), **_problems(401, 404, 503)},
+        "responses": {"200": _json("The attempts", "AttemptList"), **_problems(*_KEYED, 404, 503)},
     }
 
 
@@ -191,7 +194,7 @@ def _list_failed() -> Schema:
         "description": "As the ledger has them, without those whose letters were thrown away, or that are sent again "
         "in another batch.",
         "parameters": [*_LETTER_FILTER, _limit(100, 1000), _ref("parameters/cursor")],
-        "responses": {"200": _page("DeadLetterList"), **_problems(401, 422, 503)},
+        "responses": {"200": _page("DeadLetterList"), **_problems(*_KEYED, 422, 503)},
     }
 
 
@@ -200,7 +203,7 @@ def _count_failed() -> Schema:
         "operationId": "countDeadLetters",
         "summary": "The numbers that failed, counted by code and provider, the most frequent first",
         "parameters": list(_LETTER_FILTER),
-        "responses": {"200": _json("The groups", "DeadLetterGroups"), **_problems(401, 422, 503)},
+        "responses": {"200": _json("The groups", "DeadLetterGroups"), **_problems(*_KEYED, 422, 503)},
     }
 
 
@@ -215,7 +218,7 @@ def _handle_letters(name: str) -> Schema:
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema(model)}}},
         "responses": {
             "200": _json("What came of them", "Handled"),
-            **_problems(400, 401, 408, 413, 415, 422, 503),
+            **_problems(400, *_KEYED, 408, 413, 415, 422, 503),
             "409": busy,
         },
     }
@@ -229,7 +232,7 @@ def _events() -> Schema:
         "operationId": "followBatch",
         "summary": "Server-sent events of a batch's counts, until all are final",
         "parameters": [last_event_id],
-        "responses": {"200": stream, "204": done, **_problems(401, 404, 503)},
+        "responses": {"200": stream, "204": done, **_problems(*_KEYED, 404, 503)},
     }
 
 
@@ -251,7 +254,7 @@ def _limit(default: int, greatest: int) -> Schema:
 def _accepted(kept: str) -> Schema:
     answer = _json(kept, "Accepted")
     answer["headers"] = {"Location": {"description": "Where the batch is", "schema": TEXT}}
-    return {"202": answer, **_problems(400, 401, 408, 409, 413, 415, 422, 503)}
+    return {"202": answer, **_problems(400, *_KEYED, 408, 409, 413, 415, 422, 503)}
 
 
 def _page(model: str) -> Schema:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 import structlog
@@ -13,6 +12,8 @@ from aiohttp.typedefs import Handler
 from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, QueueMissing
 
 CONTENT_TYPE = "application/problem+json"
+SERVER = "sms-batch"
+"""What the header Server says: no version of anything."""
 _RETRY_AFTER_S = 2
 _KEPT_HEADERS = ("Allow", "WWW-Authenticate", "Retry-After")
 
@@ -63,7 +64,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return problem_response(_from_aiohttp(request, error))
+        return problem_response(from_aiohttp(request, error))
     except PublishError as error:
         log.warning("batch_not_accepted", reason=str(error), error=type(error).__name__)
         return problem_response(unavailable("The broker did not confirm the batch; send it again with the same key."))
@@ -80,26 +81,46 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 def problem_response(problem: Problem) -> web.Response:
     """The document as a response."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.status.phrase,
-        "status": problem.status.value,
-        "detail": problem.detail,
-        "errors": [{"pointer": flaw.pointer, "detail": flaw.detail} for flaw in problem.flaws],
-    }
-    response = web.Response(
-        status=problem.status, body=orjson.dumps(body), headers={**problem.headers, "Content-Type": CONTENT_TYPE}
-    )
+    headers = {**problem.headers, "Content-Type": CONTENT_TYPE}
+    response = web.Response(status=problem.status, body=_document(problem), headers=headers)
     if problem.closes_connection:
         response.force_close()
     return response
 
 
-def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
+def raw_answer(problem: Problem) -> bytes:
+    """The whole answer, for a connection on which there is no request, and which is closed after it."""
+    body = _document(problem)
+    headers = {
+        **problem.headers,
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Server": SERVER,
+    }
+    lines = [f"HTTP/1.1 {problem.status.value} {problem.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _document(problem: Problem) -> bytes:
+    return orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": problem.status.phrase,
+            "status": problem.status.value,
+            "detail": problem.detail,
+            "errors": [{"pointer": flaw.pointer, "detail": flaw.detail} for flaw in problem.flaws],
+        }
+    )
+
+
+def from_aiohttp(request: web.BaseRequest, error: web.HTTPException) -> Problem:
+    """What aiohttp raises, without its text, which quotes the request."""
     status = HTTPStatus(error.status)
     details = {
         HTTPStatus.NOT_FOUND: "There is nothing at this path.",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"This path does not take {request.method}.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method; Allow says which it takes.",
+        HTTPStatus.EXPECTATION_FAILED: "Of Expect, only 100-continue is understood.",
     }
     headers = {name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers}
     return Problem(status, details.get(status, status.phrase), (), headers)

@@ -19,6 +19,8 @@ class ApiSettings(Settings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes any free port; the log names it."""
+    api_max_connections: Annotated[int, Field(ge=2)] = 1000
+    """Half of them at the most for one address; fewer where the process may not have so many files open."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Separated by commas. None is allowed only on loopback: then everybody there may use the api."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.logs import mask_numbers
+from shared.logs import mask_numbers, shortened
 
 NUMBER = "13800138000"
 PREAMBLE = "import logging, structlog\nfrom shared import logs\nlogs.configure('sender', 'INFO')\n"
@@ -131,7 +131,7 @@ def test_a_number_that_is_grouped_by_dots_is_no_address(text: str) -> None:
     assert masked(text) != text
 
 
-@pytest.mark.parametrize("key", ["timestamp", "batch_id", "message_id"])
+@pytest.mark.parametrize("key", ["timestamp", "batch_id", "message_id", "client", "key_id"])
 def test_ids_and_times_are_left_as_they_are(key: str) -> None:
     assert masked("12345678901", key) == "12345678901"
 
@@ -183,3 +183,28 @@ def test_a_number_inside_a_field_is_masked(value: object) -> None:
 def test_no_value_is_too_strange_to_be_logged(value: str) -> None:
     (line,) = logged(f"structlog.get_logger().info('event', value={value})")
     assert line["event"] == "event"
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "媒" * 5000, '"\\' * 3000, "\x01" * 2000])
+def test_a_line_has_a_kilobyte_at_the_most_and_keeps_what_is_short(text: str) -> None:
+    event = {"event": "request", "reason": text, "values": [text], "status": 404, "batch_id": "b" * 36}
+    short = shortened(event, 1024)
+    assert 512 < len(orjson.dumps(short)) <= 1024
+    assert (short["event"], short["status"], short["batch_id"]) == ("request", 404, "b" * 36)
+    assert text.startswith(short["reason"].removesuffix("…"))
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    short = shortened({"event": "request_failed", "exception": "x" * 20_000 + "ValueError: why"}, 8192)
+    assert len(orjson.dumps(short)) <= 8192
+    assert short["exception"].endswith("ValueError: why")
+
+
+def test_a_line_that_is_short_enough_is_left_as_it_is() -> None:
+    event = {"event": "e", "reason": "x" * 900, "nested": {"a": [1]}}
+    assert shortened(event, 1024) is event
+
+
+def test_what_a_process_logs_is_bounded() -> None:
+    (line,) = logged("structlog.get_logger().info('event', reason='x' * 5000)")
+    assert len(orjson.dumps(line)) <= 1024
