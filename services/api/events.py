@@ -35,8 +35,7 @@ class Events:
         An EventSource connects again whenever a stream ends. One that has the last event already is told with 204
         that nothing more will come.
         """
-        batch_id = request.match_info["batch_id"]
-        batch = await self._batches.find(batch_id)
+        batch = await self._batches.find(request.match_info["batch_id"])
         seen = request.headers.get("Last-Event-ID")
         if is_final(batch) and seen == event_id(batch):
             return web.Response(status=204)
@@ -45,15 +44,18 @@ class Events:
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "Too many event streams at once.", (), _TRY_LATER)
         try:
             async with sse_response(request, ping_interval=_PING_S, send_timeout=_SEND_TIMEOUT_S) as response:
-                await self._follow(response, batch_id, batch, seen)
+                await self._follow(request, response, batch, seen)
         finally:
             self._places.leave(who)
         return response
 
-    async def _follow(self, response: EventSourceResponse, batch_id: str, batch: Shown, seen: str | None) -> None:
+    async def _follow(
+        self, request: web.Request, response: EventSourceResponse, batch: Shown, seen: str | None
+    ) -> None:
         given_up_s = asyncio.get_running_loop().time() + self._unknown_s
         try:
-            while response.is_connected():
+            # The response notices only with its next ping that the client has gone.
+            while request.transport is not None and response.is_connected():
                 if (current := event_id(batch)) != seen:
                     await response.send(orjson.dumps(batch).decode(), id=current)
                     seen = current
@@ -61,13 +63,13 @@ class Events:
                     return
                 if _is_unknown(batch) and asyncio.get_running_loop().time() > given_up_s:
                     return  # the id may be made up; an EventSource that has it from a 202 connects again
-                batch = await self._again(batch_id, batch)
+                batch = await self._again(batch)
         except (ConnectionError, TimeoutError):
             return  # the client has gone
 
-    async def _again(self, batch_id: str, batch: Shown) -> Shown:
+    async def _again(self, batch: Shown) -> Shown:
         try:
-            return await self._batches.find(batch_id)
+            return await self._batches.find(batch["batch_id"])
         except LedgerUnavailable:
             return batch  # the next look may succeed
 

@@ -80,11 +80,9 @@ class Intake:
 
     async def _accept(self, request: web.Request, source: Source) -> web.Response:
         key = idempotency_key(request)
-        async with self._bodies.place(request):
-            body = await self._bodies.read(request)
+        async with self._bodies.held(request) as body:
             parse = partial(prepare, source=source, max_recipients=self._limits.max_recipients)
             prepared = await self._bodies.parse(body, parse)
-            del body
             accepted_at_ms = now_ms()
             batch_id = new_batch_id(accepted_at_ms) if key is None else await self._keyed_id(key)
             request[BATCH_ID] = batch_id

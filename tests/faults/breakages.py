@@ -289,7 +289,7 @@ BREAKAGES = (
                 "if request.content_length is not None and request.content_length > self._max_body_bytes:",
                 "if False:",
             ),
-            Edit("services/api/bodies.py", "if len(body) > self._max_body_bytes:", "if False:"),
+            Edit("services/api/bodies.py", "if len(body) + len(chunk) > self._max_body_bytes:", "if False:"),
         ),
         (30,),
     ),

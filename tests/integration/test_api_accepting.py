@@ -197,6 +197,63 @@ def test_a_number_given_to_the_api_is_in_no_log_line(api: ServiceProcess) -> Non
     assert "hello" not in api.log
 
 
+def test_a_request_line_names_client_key_and_batch_and_nothing_that_the_path_says(
+    start: Start, vhost: Vhost, sqlite_url: str
+) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
+    api = start("services.api", **settings, SMS_API_KEYS=NEW_KEY)
+    key = {"Authorization": f"Bearer {NEW_KEY}"}
+    batch_id = keyed_batch_id("principal", "key")
+    for path in (f"/v1/batches/{batch_id.upper()}", "/v1/batches/the-secret", "/the-secret", f"/v1/{'x' * 5000}"):
+        get(api, path, headers=key)
+    get(api, f"/v1/batches/{batch_id}", headers={"Authorization": "Bearer the-secret"})
+    assert api.stop() == 0
+    assert "the-secret" not in api.log
+    assert max(len(line) for line in api.log.splitlines()) <= 1024
+    lines = [line for line in map(json.loads, api.log.splitlines()) if line["event"] == "request"]
+    digest = hashlib.sha256(NEW_KEY.encode()).hexdigest()[:8]
+    assert [(line["status"], line["batch_id"], line["key_id"]) for line in lines] == [
+        (200, batch_id, digest),
+        (404, None, digest),
+        (404, None, None),
+        (404, None, digest),
+        (401, batch_id, None),
+    ]
+    assert {line["client"] for line in lines} == {"127.0.0.1"}
+
+
+def test_of_many_refusals_a_few_are_logged_and_the_others_counted(api: ServiceProcess) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: get(api, "/nowhere").status_code, range(200)))
+    assert post(api).status_code == 202
+    eventually(lambda: "requests_refused_more" in api.log)
+    assert api.stop() == 0
+    lines = [json.loads(line) for line in api.log.splitlines()]
+    written = [line for line in lines if line["event"] == "request" and line["status"] == 404]
+    more = sum(line["more"] for line in lines if line["event"] == "requests_refused_more")
+    assert len(written) + more == len(statuses) == 200
+    assert any(line["event"] == "request" and line["status"] == 202 for line in lines)
+
+
+def test_wrong_keys_are_slowed_down_and_a_right_one_from_the_same_address_is_served(
+    start: Start, vhost: Vhost, sqlite_url: str
+) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
+    api = start("services.api", **settings, SMS_API_KEYS=NEW_KEY)
+
+    def tried(number: int) -> requests.Response:
+        return get(api, "/v1/batches", headers={"Authorization": f"Bearer wrong-{number}"} if number % 2 else {})
+
+    with ThreadPoolExecutor(8) as pool:
+        wrong = pool.map(tried, range(300))
+        right = [post(api, Authorization=f"Bearer {NEW_KEY}").status_code for _ in range(20)]
+        answers = list(wrong)
+    assert set(right) == {202}
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert {answer.headers["Content-Type"] for answer in answers} == {"application/problem+json"}
+    assert all(answer.headers["Retry-After"] == "1" for answer in answers if answer.status_code == 429)
+
+
 def test_the_topology_that_the_api_declares_is_the_one_that_the_others_expect(
     vhost: Vhost, api: ServiceProcess
 ) -> None:

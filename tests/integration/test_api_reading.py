@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
 import pytest
 import requests
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from services.api.acceptances import Acceptances
+from services.api.auth import auth_middleware
+from services.api.batches import Batches
+from services.api.cache import Cache
+from services.api.events import Events
+from services.api.ledger import Ledger
+from services.api.peers import Places
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
@@ -148,6 +158,47 @@ def test_events_follow_the_counts_to_the_end_and_an_ended_stream_is_not_begun_ag
     assert get(api, place, headers={"Last-Event-ID": last_id}).status_code == 204
     with get(api, place, headers={"Last-Event-ID": "another"}, stream=True) as answer:
         assert [event_id for event_id, _ in events(answer)] == [last_id]
+
+
+def test_event_streams_of_a_key_are_bounded_and_an_ended_one_leaves_its_place(
+    start: Start, vhost: Vhost, sqlite_url: str
+) -> None:
+    settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
+    keys = ("the-first-key-of-the-tests", "the-other-key-of-the-tests")
+    api = start("services.api", **settings, SMS_API_MAX_CONNECTIONS="20", SMS_API_KEYS=",".join(keys))
+    place = f"/v1/batches/{new_batch_id(1)}/events"
+
+    def streamed(key: str) -> requests.Response:
+        return get(api, place, headers={"Authorization": f"Bearer {key}"}, stream=True)
+
+    with ExitStack() as stack:
+        streams = [stack.enter_context(streamed(keys[0])) for _ in range(5)]
+        assert {stream.status_code for stream in streams} == {200}
+        refused = stack.enter_context(streamed(keys[0]))
+        assert (refused.status_code, refused.headers["Content-Type"]) == (429, "application/problem+json")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert stack.enter_context(streamed(keys[1])).status_code == 200
+        streams[0].close()
+
+        def is_let_in() -> bool:
+            with streamed(keys[0]) as stream:
+                return stream.ok
+
+        eventually(is_let_in)
+
+
+async def test_a_stream_of_a_batch_that_stays_unknown_ends(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    ledger = Ledger(database)
+    await ledger.prepare()
+    batches = Batches(ledger, Acceptances(Cache(None), ledger, 1, 1), Cache(None))
+    app = web.Application(middlewares=[auth_middleware((), ())])
+    app.router.add_get("/{batch_id}", Events(batches, Places(1, 1), asyncio.Event(), unknown_s=0).stream)
+    async with TestClient(TestServer(app)) as client, asyncio.timeout(30):
+        answer = await client.get(f"/{new_batch_id(1)}")
+        assert answer.status == 200
+        assert (await answer.read()).count(b"data: ") == 1
+    await database.close()
 
 
 def test_sigterm_ends_event_streams_and_the_process(api: ServiceProcess) -> None:

@@ -11,7 +11,9 @@ import pytest
 from aiohttp import web
 
 from services.api.app import build_app, build_parts
+from services.api.bodies import Bodies, Times
 from services.api.connections import Door, Timeouts
+from services.api.problems import SERVER, problem_middleware
 from services.api.settings import ApiSettings
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -52,10 +54,10 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(door: Door) -> AsyncIterator[Callable[[], Any]]:
-    """An api behind a door; opens connections to it."""
+async def opened(door: Door, app: web.Application | None = None) -> AsyncIterator[Callable[[], Any]]:
+    """The api, or another application, behind a door; opens connections to it."""
     settings, stop = ApiSettings(), asyncio.Event()
-    runner = web.AppRunner(build_app(settings, build_parts(settings), stop), shutdown_timeout=1)
+    runner = web.AppRunner(app or build_app(settings, build_parts(settings), stop), shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None
     listening = await door.listen(runner.server, "127.0.0.1", 0)
@@ -212,3 +214,26 @@ async def test_what_cannot_be_read_is_a_problem_that_repeats_nothing(request_tex
         assert of_problem(answer) in statuses
         assert b"secret" not in answer[2].lower()
         assert "secret" not in str(answer[1]).lower()
+
+
+def bodies_app(bodies: Bodies) -> web.Application:
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(text=str(len(await bodies.read(request))))
+
+    app = web.Application(middlewares=[problem_middleware])
+    app.router.add_post("/v1/batches", read)
+    app.on_response_prepare.append(_as_the_api)
+    return app
+
+
+async def _as_the_api(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = SERVER
+
+
+async def test_a_body_that_takes_too_long_is_408_and_the_end() -> None:
+    async with opened(Door(10), bodies_app(Bodies(1000, Times(read_s=0.3)))) as connect:
+        client = await connect()
+        await client.says(POST + b"Content-Length: 2\r\n\r\n[")
+        _status, headers, _body = answer = await client.answer()
+        assert (of_problem(answer), headers["connection"]) == (408, "close")
+        assert await client.ended() == b""
