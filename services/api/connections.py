@@ -2,12 +2,14 @@
 
 import asyncio
 import resource
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 
 from services.api.peers import Places, network_of
 from services.api.problems import SERVER, Problem, from_aiohttp, problem_response, raw_answer, unavailable
@@ -16,6 +18,12 @@ from shared.sampling import Sampled
 _OTHER_FILES = 100
 """File descriptors for the broker, the database, Redis and what else a process has open."""
 _LINES_A_SECOND = 10
+_MOST_HEADERS = 64
+_MOST_HEADER_BYTES = 32 * 1024
+"""Of one request's header, and of the headers of the requests that wait behind one on its connection."""
+_TOO_LARGE = raw_answer(
+    Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The header has more than {_MOST_HEADER_BYTES} bytes.")
+)
 _LATE = raw_answer(Problem(HTTPStatus.REQUEST_TIMEOUT, "The request's header took too long."))
 _FULL = raw_answer(unavailable("Too many connections at once."))
 
@@ -66,11 +74,11 @@ def file_limit() -> int:
 class Connection(web.RequestHandler):
     """aiohttp's, with what it lacks: a time for the header, a place, and problem documents.
 
-    Of aiohttp's own state it reads whether the connection waits for a request (`_waiter`) and how many it has had
-    (`_request_count`).
+    Of aiohttp's own state it reads whether the connection waits for a request (`_waiter`), which one is being answered
+    (`_current_request`), which wait behind it (`_messages`) and how many there were (`_request_count`).
     """
 
-    __slots__ = ("_address", "_door", "_is_admitted", "_late", "_unread")
+    __slots__ = ("_address", "_door", "_header_bytes", "_is_admitted", "_late", "_unread")
 
     def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         # Nothing is inflated, not even what nobody reads: `intake.media_type` refuses it.
@@ -79,10 +87,11 @@ class Connection(web.RequestHandler):
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
             auto_decompress=False,
+            max_headers=_MOST_HEADERS,
             keepalive_timeout=door.timeouts.keep_alive_s,
             lingering_time=door.timeouts.lingering_s,
         )
-        self._door, self._address, self._is_admitted = door, "", False
+        self._door, self._address, self._is_admitted, self._header_bytes = door, "", False, 0
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -109,11 +118,22 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """The header's time begins with its first octet, on a new connection with the connection."""
+        # Not what ends a body that is being read: it is looked at before.
+        is_header = self._waits_for_a_request() or self._is_behind_a_request()
         requests = self._request_count
         super().data_received(data)
         if self._request_count > requests:
-            self._late = _cancelled(self._late)
-        elif data and self._late is None and self._waits_for_a_request():
+            self._late, self._header_bytes = _cancelled(self._late), 0
+            if self._messages and _size(self._messages) > _MOST_HEADER_BYTES:
+                self.force_close()
+        elif data and is_header:
+            self._part_of_header_received(len(data))
+
+    def _part_of_header_received(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > _MOST_HEADER_BYTES:
+            self._close_with(_TOO_LARGE)
+        elif self._late is None and self._waits_for_a_request():
             self._late = self._loop.call_later(self._door.timeouts.header_s, self._give_up)
 
     def pause_writing(self) -> None:
@@ -154,12 +174,24 @@ class Connection(web.RequestHandler):
     def _waits_for_a_request(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
+    def _is_behind_a_request(self) -> bool:
+        return self._current_request is not None and self._current_request.content.is_eof()
+
     def _give_up(self) -> None:
         self._late = None
-        if not self._waits_for_a_request() or self.transport is None:
-            return
-        self.transport.write(_LATE)
+        if self._waits_for_a_request():
+            self._close_with(_LATE)
+
+    def _close_with(self, answer: bytes) -> None:
+        if self.transport is not None and self._waits_for_a_request():
+            self.transport.write(answer)
         self.force_close()
+
+
+def _size(messages: Iterable[tuple[object, object]]) -> int:
+    """How many octets the headers of parsed requests have."""
+    parsed = (message for message, _ in messages if isinstance(message, RawRequestMessage))
+    return sum(len(name) + len(value) for message in parsed for name, value in message.raw_headers)
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

@@ -1,8 +1,10 @@
 """The whole system over the compose file, with five senders: a large batch, and kills in the middle of one."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -35,6 +37,17 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     folder = tmp_path_factory.mktemp("compose")
     with running_compose(folder, 5, SMS_RETRY_TIERS_S="0.5,1,2", SMS_PROVIDER_TIMEOUT_S="5") as compose:
         yield compose
+
+
+@pytest.mark.parametrize("files", [(), ("docker-compose.cluster.yml",)], ids=["one node", "cluster"])
+def test_each_of_our_services_has_a_limit_of_memory_and_of_processes(tmp_path: Path, files: tuple[str, ...]) -> None:
+    if not has_compose():
+        missing("no Docker engine with Compose on this machine")
+    compose = Compose(tmp_path, files, SMS_RABBITMQ_COOKIE="cookie")
+    services = json.loads(compose.run("--profile", "tools", "config", "--format", "json"))["services"]
+    for name in ("api", "dispatcher", "sender", "simulator", "smsctl"):
+        assert 256 * 2**20 <= int(services[name]["mem_limit"]) <= 2**30, name
+        assert 0 < int(services[name]["pids_limit"]) <= 1024, name
 
 
 def post(compose: Compose, prefix: int) -> str:
