@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     """As it is, nothing encoded: the password of the user in SMS_DATABASE_URL, where the URL has none."""
     database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
     redis_url: SecretStr | None = None
+    management_url: SecretStr | None = None
+    """RabbitMQ's management API: http or https, with user and password where they are others than in SMS_AMQP_URL.
+    Unset, it is the broker's host and the plugin's port; empty, there is none."""
+    policy_look_s: Annotated[FiniteFloat, Field(gt=0)] = 15
+    """How often the broker's policies are looked at: one that may lose messages is found so soon."""
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
     drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
         PostgresAddress.of(url.get_secret_value())
         password = info.data.get("database_password")
         return SecretStr(_with_password(url, password)) if password else url
+
+    @field_validator("management_url")
+    @classmethod
+    def _is_http_or_empty(cls, url: SecretStr | None) -> SecretStr | None:
+        return check_url(url, ("http://", "https://")) if url and url.get_secret_value() else url
 
     @field_validator("redis_url", mode="before")
     @classmethod

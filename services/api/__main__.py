@@ -35,6 +35,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         with closing(await _listen(runner, settings)):
             tasks.start(parts.publisher.run(), "publisher")
             tasks.start(parts.declaring.run(), "declaring")
+            tasks.start(parts.policies.run(), "policies")
             tasks.start(parts.ledger.prepare(), "migration")
             await tasks.wait(stop)
     finally:

@@ -18,7 +18,7 @@ from services.api.dead_letters import DeadLetters
 from services.api.declaring import Declaring
 from services.api.documentation import documentation_routes
 from services.api.events import Events
-from services.api.intake import Intake, Limits
+from services.api.intake import Broker, Intake, Limits
 from services.api.ledger import Ledger
 from services.api.peers import Places
 from services.api.problems import SERVER, problem_middleware
@@ -28,6 +28,7 @@ from shared.amqp.confirming import ConfirmingPublisher
 from shared.health import add_health_routes
 from shared.ledger.database import Database
 from shared.letters.handling import Letters
+from shared.policy_watch import PolicyWatch
 
 _NAME = "sms-api"
 _UNDER_WAY_MARGIN_S = 2
@@ -44,6 +45,7 @@ class Parts:
     cache: Cache
     in_flight: InFlight
     letters: Letters
+    policies: PolicyWatch
 
 
 def build_parts(settings: ApiSettings) -> Parts:
@@ -60,6 +62,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         cache=Cache(_revealed(settings.redis_url)),
         in_flight=InFlight(),
         letters=Letters(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
+        policies=PolicyWatch(settings),
     )
 
 
@@ -77,6 +80,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
     app.on_response_prepare.append(_name_no_versions)
     checks = {
         "broker": lambda: parts.publisher.is_ready and parts.declaring.is_ready,
+        "policies": lambda: parts.policies.lets_accept,
         "ledger": lambda: parts.ledger.is_ready,
         "running": lambda: not stop.is_set(),
     }
@@ -95,7 +99,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     acceptances = Acceptances(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
     limits = Limits(settings.max_recipients, settings.publish_timeout_s)
     keyed_ids = KeyedIds(settings.api_keys)
-    broker = (parts.publisher, parts.declaring)
+    broker = Broker(parts.publisher, parts.declaring, parts.policies)
     intake = Intake(Bodies(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
     batches = Batches(parts.ledger, acceptances, parts.cache)
     control = Control(parts.ledger, batches)

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from math import ceil
+from typing import NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
@@ -17,7 +18,7 @@ from services.api.bodies import Bodies
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
 from services.api.multipart import boundary_of
 from services.api.preparing import JSON, JSON_LIKE_FORM, Prepared, Source, multipart_form, prepare, urlencoded_form
-from services.api.problems import Flaw, Problem, invalid
+from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import check_schedule
 from services.api.views import links
 from services.api.wording import accepted_sentence
@@ -46,6 +47,26 @@ class Declaring(Protocol):
     def declare_again(self) -> None: ...
 
 
+class Policies(Protocol):
+    """Whoever looks at the broker's policies."""
+
+    every_s: float
+
+    @property
+    def lets_accept(self) -> bool: ...
+
+    @property
+    def refusal(self) -> str: ...
+
+
+class Broker(NamedTuple):
+    """The broker as intake needs it."""
+
+    publisher: Publisher
+    declaring: Declaring
+    policies: Policies
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a batch may be, and how long its publish may take."""
@@ -62,12 +83,11 @@ class Intake:
         bodies: Bodies,
         acceptances: Acceptances,
         keyed_ids: KeyedIds,
-        broker: tuple[Publisher, Declaring],
+        broker: Broker,
         limits: Limits,
     ) -> None:
         self._bodies, self._acceptances, self._keyed_ids = bodies, acceptances, keyed_ids
-        publisher, declaring = broker
-        self._publisher, self._declaring, self._limits = publisher, declaring, limits
+        self._broker, self._limits = broker, limits
 
     async def post_batch(self, request: web.Request) -> web.Response:
         """JSON as the contract has it."""
@@ -107,6 +127,7 @@ class Intake:
         is_confirmed = False
         try:
             check_schedule(prepared.send_at_ms, prepared.expires_at_ms, mine.accepted_at_ms)
+            self._refuse_what_policies_may_lose()
             crash_at("api.publishing")
             await self._confirmed(_outgoing(batch_id, prepared, mine))
             crash_at("api.confirmed")
@@ -122,14 +143,19 @@ class Intake:
         BATCHES_ACCEPTED.inc()
         RECIPIENTS_ACCEPTED.inc(prepared.recipients)
 
+    def _refuse_what_policies_may_lose(self) -> None:
+        policies = self._broker.policies
+        if not policies.lets_accept:
+            raise unavailable(f"Nothing is accepted at the moment: {policies.refusal}.", ceil(policies.every_s))
+
     async def _confirmed(self, outgoing: Outgoing) -> None:
         begun_s = time.perf_counter()
         try:
-            await self._publisher.publish(outgoing, self._limits.publish_timeout_s)
+            await self._broker.publisher.publish(outgoing, self._limits.publish_timeout_s)
         except PublishError as error:
             PUBLISHES_FAILED.labels(type(error).__name__).inc()
             if isinstance(error, Unroutable | Rejected):
-                self._declaring.declare_again()
+                self._broker.declaring.declare_again()
             raise
         PUBLISH_SECONDS.observe(time.perf_counter() - begun_s)
 

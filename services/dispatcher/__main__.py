@@ -22,6 +22,7 @@ from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
+from shared.policy_watch import PolicyWatch
 from shared.settings import load_or_exit
 from shared.topology import BATCHES
 
@@ -88,6 +89,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
             (marker.run(), "marker"),
             (recovery.run(), "recovery"),
             (backlog.run(), "backlog"),
+            (PolicyWatch(settings).run(), "policies"),
             (consumer.run(), "consumer"),
         ):
             tasks.start(work, task_name)

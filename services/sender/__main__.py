@@ -22,6 +22,7 @@ from shared.health import HealthServer
 from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
 from shared.ledger.sending import SendingLedger
+from shared.policy_watch import PolicyWatch
 from shared.settings import load_or_exit
 from shared.topology import Lane, outbound_queue
 
@@ -77,6 +78,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
             (publisher.run(), "publisher"),
             (pipeline.run(), "pipeline"),
             (consumer.run(), "consumer"),
+            (PolicyWatch(settings).run(), "policies"),
         ):
             tasks.start(work, task_name)
         await tasks.wait(stop)

@@ -17,7 +17,6 @@ from tools.ctl.doctoring.report import Report
 from tools.ctl.doctoring.rights import Permissions, lacking_by
 from tools.ctl.doctoring.server import NodeState, about_node, about_version
 from tools.ctl.doctoring.session import carried
-from tools.ctl.doctoring.settings import DoctorSettings
 from tools.ctl.doctoring.work import growing, held_up_by
 
 TOPOLOGY = build_topology([5, 30])
@@ -219,31 +218,3 @@ def test_a_finding_has_its_remedy_on_a_line_of_its_own() -> None:
         "2 batches",
         "0 messages",
     )
-
-
-@pytest.mark.parametrize(
-    ("amqp", "management", "where", "user"),
-    [
-        ("amqp://a:p@h/", None, "http://h:15672", "a"),
-        ("amqp://a:p@h:5673/,amqp://a:p@g/", None, "http://h:15672, http://g:15672", "a"),
-        ("amqp://a:p@[::1]/", None, "http://[::1]:15672", "a"),
-        ("amqp://a:p@h/", "https://m.example/rabbit/", "https://m.example/rabbit", "a"),
-        ("amqp://a:p@h/", "http://b:s%40t@m:1", "http://m:1", "b"),
-    ],
-)
-def test_the_management_api_is_found_by_its_setting_or_beside_the_broker(
-    amqp: str, management: str | None, where: str, user: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SMS_AMQP_URL", amqp)
-    monkeypatch.delenv("SMS_MANAGEMENT_URL", raising=False)
-    if management is not None:
-        monkeypatch.setenv("SMS_MANAGEMENT_URL", management)
-    settings = DoctorSettings()
-    found = settings.management()
-    assert found is not None
-    assert (found.where, found.user) == (where, user)
-
-
-def test_an_empty_management_setting_means_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SMS_MANAGEMENT_URL", "")
-    assert DoctorSettings().management() is None

@@ -1,5 +1,6 @@
 """The commands of smsctl, but for the templates."""
 
+import asyncio
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.console import Console
 from rich.table import Table
 
+from shared.management import NotAsked, management_api
+from shared.policy_watch import look_at_policies
 from shared.settings import Settings, load
 from shared.topology import Lane
 from tools.ctl import sample as sample_batch
@@ -18,6 +22,8 @@ from tools.ctl.broker import declare_all, differences
 from tools.ctl.control import cancel, pause, resume
 from tools.ctl.dead_letters import app as dead_letters_app
 from tools.ctl.doctor import doctor
+from tools.ctl.doctoring.findings import Kind, count, not_checked
+from tools.ctl.doctoring.policies import named
 from tools.ctl.encodings import decode
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
@@ -159,9 +165,24 @@ def topology(
     different = differences(urls, wanted)
     for sentence in different:
         console.print(sentence, soft_wrap=True)
+    harmful = _harmful_policies(settings, console)
     if different:
         raise CtlError(f"the broker differs in {len(different)} of {size}")
+    if harmful:
+        raise CtlError(f"the broker has {size} as they should be, and {harmful} that change what they do")
     console.print(f"as it should be: {size}; bindings cannot be read over AMQP, smsctl topology declares them again")
+
+
+def _harmful_policies(settings: Settings, console: Console) -> str:
+    """Say which policies change what the queues do; how many there are, nothing where there is none."""
+    try:
+        findings = named(asyncio.run(look_at_policies(management_api(settings), settings.topology)))
+    except NotAsked as error:
+        findings = [not_checked("policies", str(error))]
+    for finding in findings:
+        console.print(finding.lines, soft_wrap=True)
+    wrong = sum(finding.kind is Kind.WRONG for finding in findings)
+    return count(wrong, "policy", "policies") if wrong else ""
 
 
 def _batches(file: Path, options: BatchOptions, encoding: str | None) -> list[BatchRequest]:

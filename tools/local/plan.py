@@ -29,13 +29,17 @@ class Places:
     @property
     def shared(self) -> dict[str, str]:
         """The settings of every service."""
-        return {"SMS_AMQP_URL": self.amqp_url, "SMS_DATABASE_URL": f"sqlite:///{self.folder}/ledger.sqlite3"}
+        return {
+            "SMS_AMQP_URL": self.amqp_url,
+            "SMS_MANAGEMENT_URL": self.management_url,
+            "SMS_DATABASE_URL": f"sqlite:///{self.folder}/ledger.sqlite3",
+        }
 
     @property
     def for_smsctl(self) -> dict[str, str]:
         """What smsctl needs to find all this."""
         own = {"SMS_API_URL": self.api_url, "SMS_SIMULATOR_URL": self.simulator_url}
-        return own | {"SMS_MANAGEMENT_URL": self.management_url} | self.shared
+        return own | self.shared
 
 
 @dataclass(frozen=True)

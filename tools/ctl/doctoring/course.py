@@ -12,7 +12,7 @@ import requests
 
 from shared.amqp.link import UNREACHABLE, describe
 from shared.errors import SmsBatchError
-from tools.ctl.doctoring import clocks, encryption, queues, rights, server, work
+from tools.ctl.doctoring import clocks, encryption, policies, queues, rights, server, work
 from tools.ctl.doctoring.findings import Finding, NotChecked, not_checked
 from tools.ctl.doctoring.parts import PARTS, Condition, Part
 from tools.ctl.doctoring.system import System
@@ -35,6 +35,7 @@ CHECKS = (
     Check("exchanges and queues", (Part.BROKER,), queues.look_at_topology),
     Check("bindings", (Part.MANAGEMENT,), queues.look_at_bindings),
     Check("interrupted migrations", (Part.BROKER,), queues.look_for_leftovers),
+    Check("policies", (Part.MANAGEMENT,), policies.look_at_policies),
     Check("permissions", (Part.BROKER,), rights.look_at_rights),
     Check("RabbitMQ's version", (Part.BROKER,), server.look_at_versions),
     Check("deprecated features", (Part.MANAGEMENT,), server.look_at_deprecated_features),

@@ -10,11 +10,12 @@ import requests
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.database import known_revisions
+from shared.management import NotAllowed, NotAsked, Unanswered
 from shared.places import place
 from tools.ctl.api import is_loopback
 from tools.ctl.doctoring.amqp import NodeThere, nodes
 from tools.ctl.doctoring.findings import Finding, NotChecked, hint
-from tools.ctl.doctoring.management import Myself, NotAllowed, Unanswered
+from tools.ctl.doctoring.management import Myself
 from tools.ctl.doctoring.system import System
 
 _TIMEOUT_S = (3, 5)
@@ -58,7 +59,7 @@ def management(system: System) -> Condition:
         return Condition(
             (hint(str(error), f"rabbitmqctl set_user_tags {system.management.user} monitoring"),), str(error)
         )
-    except NotChecked as error:
+    except NotAsked as error:
         return Condition((), str(error))
     return Condition()
 

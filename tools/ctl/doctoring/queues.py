@@ -3,10 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from shared.errors import SmsBatchError
+from shared.management import NotAsked
 from shared.topology import Binding, Topology
 from tools.ctl.broker import Difference, compare, declare_all
 from tools.ctl.doctoring.amqp import Counts, queue_counts
-from tools.ctl.doctoring.findings import Finding, NotChecked, count, not_checked
+from tools.ctl.doctoring.findings import Finding, count, not_checked
 from tools.ctl.doctoring.management import BindingThere
 from tools.ctl.doctoring.migration import migrate, temporary
 from tools.ctl.doctoring.system import System
@@ -95,7 +96,7 @@ def _missing(system: System, declarable: Topology, different: Sequence[Differenc
     things = [each.sentence.removesuffix(" is missing") for each in different if each.is_missing]
     try:
         bindings = missing_bindings(declarable, system.management.bindings())
-    except NotChecked:
+    except NotAsked:
         bindings = []
     return [*things, *named(bindings)]
 

@@ -8,11 +8,11 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pydantic import BaseModel
 
+from shared.management import NotAsked, NotThere
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, Topology
 from tools.ctl.broker import compare
 from tools.ctl.doctoring.amqp import connected
 from tools.ctl.doctoring.findings import Finding, NotChecked
-from tools.ctl.doctoring.management import NotThere
 from tools.ctl.doctoring.system import System
 
 _PEEKED = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)
@@ -38,7 +38,7 @@ def look_at_rights(system: System) -> list[Finding]:
         lacking = lacking_by(_permissions(system, virtual_host), system.topology)
     except NotThere:
         lacking = {right: ["anything"] for right in Permissions.model_fields}
-    except NotChecked:
+    except NotAsked:
         lacking = _tried(system)
     return [_finding(system.user, virtual_host, right, names) for right, names in lacking.items() if names]
 

@@ -4,9 +4,9 @@ import re
 
 from pydantic import BaseModel
 
+from shared.management import NotThere
 from tools.ctl.doctoring.amqp import nodes
 from tools.ctl.doctoring.findings import Finding, NotChecked, hint
-from tools.ctl.doctoring.management import NotThere
 from tools.ctl.doctoring.system import System
 
 _OLDEST = (3, 10, 0)

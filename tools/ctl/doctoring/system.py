@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.ledger.database import Database
+from shared.management import NotAsked, management_api
+from shared.policy_watch import NOT_CONFIGURED
 from shared.topology import Topology
 from tools.ctl.doctoring.findings import NotChecked
 from tools.ctl.doctoring.management import Management
@@ -32,7 +34,7 @@ class System:
             urls=settings.amqp_url.get_secret_value(),
             user=settings.amqp_user,
             topology=settings.topology,
-            has_management=settings.management(),
+            has_management=None if (api := management_api(settings)) is None else Management(api),
             database_url=settings.database_url.get_secret_value(),
             redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
             api_url=api_url,
@@ -41,9 +43,9 @@ class System:
 
     @property
     def management(self) -> Management:
-        """The management API; NotChecked where there is none."""
+        """The management API; NotAsked where there is none."""
         if self.has_management is None:
-            raise NotChecked("no management API is configured (SMS_MANAGEMENT_URL is empty)")
+            raise NotAsked(NOT_CONFIGURED)
         return self.has_management
 
     @asynccontextmanager
