@@ -143,7 +143,7 @@ def _applied(queue: str, policies: Sequence[Policy], told: Told) -> list[Policy]
 def _effects(queue: Queue, applied: Sequence[Policy]) -> Iterator[tuple[Policy, Effect]]:
     """Each change by each policy, so that without those named none of it is left."""
     for policy in applied:
-        for key, value in policy.definition.items():
+        for key, value in sorted(policy.definition.items()):
             if key in _CHANGES and _CHANGES[key](queue, applied, key, value):
                 yield policy, Effect(queue.name, key, value, _may_lose(queue, key))
 

@@ -92,6 +92,29 @@ def test_bad_settings_are_one_line(one_patient: Patient) -> None:
         assert said.stderr.count("\n") == 1
 
 
+@pytest.mark.on_each
+def test_a_policy_that_changes_what_queues_do_is_named_with_the_commands_that_mend_it(patient: Patient) -> None:
+    broker, name = patient.vhost.broker, patient.vhost.name
+    for kind, command in (("policies", "policy"), ("operator-policies", "operator_policy")):
+        body = {"pattern": ".*", "definition": {"message-ttl": 1000, "expires": 3_600_000}, "apply-to": "queues"}
+        broker.api("PUT", f"{kind}/{name}/expiring", json=body)
+        status, said = patient.doctor()
+        (finding,) = said["findings"]
+        assert status == 1
+        assert finding["what"].startswith(f"{command.replace('_', ' ')} expiring (pattern .*) sets expires=3600000 on ")
+        assert "; message-ttl=1000 on sms.batches, " in finding["what"]
+        assert finding["todo"].startswith(f"rabbitmqctl clear_{command} -p {name} expiring ")
+        assert f"rabbitmqctl set_{command} -p {name} --priority 1 " in finding["todo"]
+        broker.api("DELETE", f"{kind}/{name}/expiring")
+        assert patient.wrong() == []
+
+
+def test_policies_that_cannot_be_asked_for_are_not_checked(one_patient: Patient) -> None:
+    one_patient.settings["SMS_MANAGEMENT_URL"] = ""
+    reason = "no management API is configured (SMS_MANAGEMENT_URL is empty)"
+    assert not_checked(one_patient)["policies"] == reason
+
+
 def test_a_node_that_cannot_be_reached_is_named_and_the_others_are_looked_at(one_patient: Patient) -> None:
     one_patient.settings["SMS_AMQP_URL"] = f"{one_patient.vhost.amqp_url},{NOWHERE}"
     (what,) = one_patient.wrong()

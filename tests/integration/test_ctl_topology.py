@@ -23,6 +23,7 @@ QUEUES = {
 @pytest.fixture(autouse=True)
 def settings(vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
+    monkeypatch.setenv("SMS_MANAGEMENT_URL", vhost.management_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS)
 
 
@@ -79,6 +80,34 @@ def test_a_check_names_what_is_missing_and_the_argument_that_differs(
     assert differing.startswith("queue sms.retry.1s on the broker has x-")
     assert missing == "queue sms.unknown is missing"
     assert _queues(vhost) == QUEUES - {"sms.unknown"}
+
+
+def test_a_check_names_a_policy_that_changes_what_queues_do_and_how_it_is_cleared(
+    vhost: Vhost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _topology() == 0
+    capsys.readouterr()
+    body = {"pattern": ".*", "definition": {"message-ttl": 1000}, "apply-to": "queues"}
+    vhost.broker.api("PUT", f"policies/{vhost.name}/expiring", json=body)
+    assert _topology("--check") == 1
+    said = capsys.readouterr()
+    what, todo = said.out.splitlines()
+    assert what.startswith("policy expiring (pattern .*) sets message-ttl=1000 on sms.batches, sms.outbound.priority")
+    assert todo.startswith(f"    rabbitmqctl clear_policy -p {vhost.name} expiring ")
+    assert said.err.endswith("as they should be, and 1 policy that changes what they do\n")
+    vhost.broker.api("DELETE", f"policies/{vhost.name}/expiring")
+    assert _topology("--check") == 0
+
+
+def test_a_check_without_the_management_api_says_that_policies_were_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _topology() == 0
+    monkeypatch.setenv("SMS_MANAGEMENT_URL", "")
+    capsys.readouterr()
+    assert _topology("--check") == 0
+    reason = "no management API is configured (SMS_MANAGEMENT_URL is empty)"
+    assert capsys.readouterr().out.startswith(f"not checked: policies, because {reason}\n")
 
 
 def test_a_queue_that_is_otherwise_is_one_line(vhost: Vhost, capsys: pytest.CaptureFixture[str]) -> None:

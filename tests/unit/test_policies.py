@@ -184,8 +184,8 @@ def test_the_commands_are_for_the_shell() -> None:
 def test_the_queues_of_one_change_are_said_together() -> None:
     (flaw,) = found(policy({"message-ttl": 7, "expires": 9}, r"^sms\.outbound\."))
     assert flaw.sentence == (
-        r"policy p (pattern ^sms\.outbound\.) sets message-ttl=7 on sms.outbound.priority, sms.outbound.bulk; "
-        "expires=9 on sms.outbound.priority, sms.outbound.bulk: accepted messages may be lost"
+        r"policy p (pattern ^sms\.outbound\.) sets expires=9 on sms.outbound.priority, sms.outbound.bulk; "
+        "message-ttl=7 on sms.outbound.priority, sms.outbound.bulk: accepted messages may be lost"
     )
 
 

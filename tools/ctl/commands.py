@@ -169,7 +169,7 @@ def topology(
     if different:
         raise CtlError(f"the broker differs in {len(different)} of {size}")
     if harmful:
-        raise CtlError(f"the broker has {size} as they should be, and {harmful} that change what they do")
+        raise CtlError(f"the broker has {size} as they should be, and {harmful} what they do")
     console.print(f"as it should be: {size}; bindings cannot be read over AMQP, smsctl topology declares them again")
 
 
@@ -182,7 +182,7 @@ def _harmful_policies(settings: Settings, console: Console) -> str:
     for finding in findings:
         console.print(finding.lines, soft_wrap=True)
     wrong = sum(finding.kind is Kind.WRONG for finding in findings)
-    return count(wrong, "policy", "policies") if wrong else ""
+    return count(wrong, "policy that changes", "policies that change") if wrong else ""
 
 
 def _batches(file: Path, options: BatchOptions, encoding: str | None) -> list[BatchRequest]:
