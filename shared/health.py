@@ -8,19 +8,27 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 log = structlog.get_logger()
 
-Check = Callable[[], bool]
+Check = Callable[[], bool | str]
+"""True, or what is wrong where a word for it is known, or False."""
 
 
 def add_health_routes(app: web.Application, checks: Mapping[str, Check]) -> None:
-    """Serve liveness, readiness (503 until every check holds, with each one's answer) and Prometheus metrics."""
+    """Serve liveness, readiness (503 until every check holds, with each one's answer and
+    the reasons that are known) and Prometheus metrics."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def readyz(_request: web.Request) -> web.Response:
         answers = {name: check() for name, check in checks.items()}
-        ready = all(answers.values())
-        body = {"status": "ready" if ready else "not ready", "checks": answers}
+        holding = {name: answer is True for name, answer in answers.items()}
+        ready = all(holding.values())
+        reasons = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
+        body = {
+            "status": "ready" if ready else "not ready",
+            "checks": holding,
+            **({"reasons": reasons} if reasons else {}),
+        }
         return web.json_response(body, status=200 if ready else 503)
 
     app.router.add_get("/healthz", healthz)

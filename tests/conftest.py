@@ -24,6 +24,7 @@ from tests.support.part_times import PartTimes
 from tests.support.postgres import PostgresServer
 from tests.support.private_postgres import PrivatePostgres
 from tests.support.processes import ServiceProcess
+from tests.support.wrong_clock import WrongClock
 
 Start = Callable[..., ServiceProcess]
 
@@ -221,6 +222,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start_one
     for process in started:
         process.end()
+
+
+@pytest.fixture
+def wrong_clock(tmp_path: Path) -> WrongClock:
+    """A clock that the test sets, for the processes that are started with it."""
+    try:
+        return WrongClock(tmp_path / "clock")
+    except NotHere as reason:
+        missing(str(reason))
 
 
 @pytest.fixture

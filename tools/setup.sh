@@ -151,6 +151,7 @@ has_compiler() { has cc || has gcc; }
 has_librabbitmq() { [ -e /usr/include/amqp.h ] || [ -e /usr/include/rabbitmq-c/amqp.h ]; }
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 has_nginx_lua() { compgen -G '/usr/lib/nginx/modules/ngx_http_lua_module.so' >/dev/null; }
+has_faketime() { compgen -G '/usr/lib*/*/faketime/libfaketimeMT.so.1' >/dev/null; }
 has_promtool() { has promtool || [ -x .run/bin/promtool ]; }
 
 packages_to_run() {
@@ -166,6 +167,7 @@ packages_to_test() {
   has redis-server || missing+=(redis-server)
   has_chromium || missing+=(chromium)
   has npm || missing+=(nodejs npm)
+  has_faketime || missing+=(libfaketime)
   if [ ${#missing[@]} -gt 0 ]; then
     if can_install; then
       install "tests run against the real ones" "${missing[@]}"

@@ -37,6 +37,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             tasks.start(parts.declaring.run(), "declaring")
             tasks.start(parts.policies.run(), "policies")
             tasks.start(parts.ledger.prepare(), "migration")
+            tasks.start(parts.clock.run(), "clock")
             await tasks.wait(stop)
     finally:
         stop.set()  # whatever the reason is: the event streams end

@@ -26,6 +26,7 @@ from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.health import add_health_routes
+from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.letters.handling import Letters
 from shared.policy_watch import PolicyWatch
@@ -46,6 +47,7 @@ class Parts:
     in_flight: InFlight
     letters: Letters
     policies: PolicyWatch
+    clock: LedgerClock
 
 
 def build_parts(settings: ApiSettings) -> Parts:
@@ -63,6 +65,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         in_flight=InFlight(),
         letters=Letters(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
         policies=PolicyWatch(settings),
+        clock=LedgerClock(database),
     )
 
 
@@ -82,6 +85,7 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
         "broker": lambda: parts.publisher.is_ready and parts.declaring.is_ready,
         "policies": lambda: parts.policies.lets_accept,
         "ledger": lambda: parts.ledger.is_ready,
+        "clock": parts.clock.check,
         "running": lambda: not stop.is_set(),
     }
     add_health_routes(app, checks)

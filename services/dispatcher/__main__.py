@@ -17,6 +17,7 @@ from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare_when_reachable
 from shared.amqp.publisher import Publisher
 from shared.health import HealthServer
+from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
@@ -45,6 +46,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     name = f"dispatcher@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
     amqp_url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value())
+    clock = LedgerClock(database, settings.lease_ms / 1000)
     declare = partial(declare_when_reachable, amqp_url, settings.topology)
     publisher = Publisher(amqp_url, f"{name} publishes", "sms-dispatcher", declare)
     tasks = lifecycle.CriticalTasks()
@@ -53,13 +55,14 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         [BATCHES],
         _BATCHES_AT_ONCE,
         lambda delivery: in_hand.take(delivery),
-        prepare=declare,
+        prepare=clock.before(declare),
         lost=lambda: in_hand.drop(),
     )
+    clock.went_wrong = consumer.give_back
     watch = QueueWatch(consumer.depth)
     feeding = FeedingLedger(database)
     marker = Marker(feeding)
-    feeder = Feeder(feeding, publisher, marker, watch.depth, settings.outbound_depth, name)
+    feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, name)
     intake = IntakeLedger(database)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)),
@@ -70,20 +73,21 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     )
     in_hand = InHand(handler, tasks)
     patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
-    recovery = Recovery((RecoveryLedger(database), intake), publisher, watch, declare, patience, name)
+    recovery = Recovery((RecoveryLedger(database), intake, clock), publisher, watch, declare, patience, name)
     backlog = Backlog(
         consumer.depth, [queue.name for queue in settings.topology.queues], feeding, settings.backlog_look_s
     )
     health = HealthServer(
         settings.health_host,
         settings.health_port,
-        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready},
+        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready, "clock": clock.check},
     )
     await health.start()
     try:
         if not await lifecycle.unless_stopped(stop, database.migrate_when_reachable()):
             return
         for work, task_name in (
+            (clock.run(), "clock"),
             (publisher.run(), "publisher"),
             (feeder.run(), "feeder"),
             (marker.run(), "marker"),

@@ -14,6 +14,7 @@ from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.errors import LedgerUnavailable
+from shared.ledger.clock import LedgerClock
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
@@ -67,9 +68,16 @@ class Feeder:
     """
 
     def __init__(
-        self, ledger: FeedingLedger, publisher: Publisher, marker: Marker, depth: Depth, bound: int, dispatcher: str
+        self,
+        ledger: tuple[FeedingLedger, LedgerClock],
+        publisher: Publisher,
+        marker: Marker,
+        depth: Depth,
+        bound: int,
+        dispatcher: str,
     ) -> None:
-        self._ledger, self._publisher, self._marker, self._depth = ledger, publisher, marker, depth
+        self._ledger, self._clock = ledger
+        self._publisher, self._marker, self._depth = publisher, marker, depth
         self._bound, self._dispatcher = bound, dispatcher
         marker.marked = self._look_again
         self._fed: dict[str, _Fed] = {}
@@ -124,8 +132,11 @@ class Feeder:
         if time.monotonic() < self._lease_due_at_s:
             return
         self._lease_due_at_s = time.monotonic() + _LEASE_EVERY_S
-        # When it answers, not when it was asked first: a lease counts from then.
-        leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now_ms(), _LEASE_MS))
+        # When it answers, not when it was asked first: a lease counts from then. With a wrong clock none is renewed: it
+        # runs out, and who has the right time takes over.
+        leased: list[RunningBatch] = []
+        if self._clock.is_right:
+            leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now_ms(), _LEASE_MS))
         now, running = now_ms(), {batch.batch_id: batch for batch in leased}
         # Those that wait for their turn keep their places.
         fed_before = self._fed.keys()

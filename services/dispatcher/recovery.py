@@ -12,6 +12,7 @@ from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
 from shared.error_log import EndedMessage, ErrorLog
+from shared.ledger.clock import LedgerClock
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.recovery import RecoveryLedger, StillRow, UnsettledBatch
 from shared.ledger.waiting import when_ledger_answers
@@ -103,14 +104,14 @@ class Recovery:
 
     def __init__(
         self,
-        ledgers: tuple[RecoveryLedger, IntakeLedger],
+        ledgers: tuple[RecoveryLedger, IntakeLedger, LedgerClock],
         publisher: Publisher,
         watch: QueueWatch,
         declare: Callable[[], Awaitable[None]],
         patience: Patience,
         dispatcher: str,
     ) -> None:
-        self._ledger, self._intake = ledgers
+        self._ledger, self._intake, self._clock = ledgers
         self._publisher, self._watch, self._declare = publisher, watch, declare
         self._patience, self._dispatcher = patience, dispatcher
         self._error_log = ErrorLog()
@@ -119,6 +120,7 @@ class Recovery:
         """Look, and again, until cancelled."""
         while True:
             await asyncio.sleep(self._patience.look_every_s)
+            await self._clock.right()
             waiting = await self._watch.depth(BATCHES)
             for lane in Lane:
                 await self._watch.depth(outbound_queue(lane))

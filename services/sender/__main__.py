@@ -19,6 +19,7 @@ from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare_when_reachable
 from shared.amqp.publisher import Publisher
 from shared.health import HealthServer
+from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
 from shared.ledger.sending import SendingLedger
@@ -42,6 +43,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     name = f"sender@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
     amqp_url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value())
+    clock = LedgerClock(database, settings.lease_ms / 1000)
     gateway = _gateway(settings)
     declare = partial(declare_when_reachable, amqp_url, settings.topology)
     publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender", declare)
@@ -54,19 +56,20 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     )
     pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s)
     follow_ups = FollowUps(settings.retry_tiers_s, name)
-    pipeline = Pipeline(SendingLedger(database), (gateway, pace), publisher, follow_ups, rules)
+    pipeline = Pipeline((SendingLedger(database), clock), (gateway, pace), publisher, follow_ups, rules)
     consumer = Consumer(
         (amqp_url, f"{name} consumes"),
         [outbound_queue(lane) for lane in Lane],
         settings.deliveries_at_once,
         pipeline.take,
-        prepare=declare,
+        prepare=clock.before(declare),
         lost=pipeline.forget,
     )
+    clock.went_wrong = consumer.give_back
     health = HealthServer(
         settings.health_host,
         settings.health_port,
-        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready},
+        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready, "clock": clock.check},
     )
     tasks = lifecycle.CriticalTasks()
     await health.start()
@@ -75,6 +78,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
             return
         await gateway.open()
         for work, task_name in (
+            (clock.run(), "clock"),
             (publisher.run(), "publisher"),
             (pipeline.run(), "pipeline"),
             (consumer.run(), "consumer"),

@@ -24,6 +24,7 @@ from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.error_log import ENDED_BADLY, ErrorLog
 from shared.errors import UnreadableMessage
+from shared.ledger.clock import LedgerClock
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import read_outbound
@@ -42,16 +43,16 @@ class Pipeline:
 
     def __init__(
         self,
-        ledger: SendingLedger,
+        ledger: tuple[SendingLedger, LedgerClock],
         calling: tuple[Gateway, Pace],
         publisher: Publisher,
         follow_ups: FollowUps,
         rules: Rules,
     ) -> None:
-        self._ledger, self._publisher = ledger, publisher
-        self._follow_ups, self._rules = follow_ups, rules
+        self._ledger, self._clock = ledger
+        self._publisher, self._follow_ups, self._rules = publisher, follow_ups, rules
         self._error_log = ErrorLog()
-        self._disposer = Disposer(ledger, publisher, follow_ups, rules, self._error_log)
+        self._disposer = Disposer(self._ledger, publisher, follow_ups, rules, self._error_log)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
@@ -170,6 +171,8 @@ class Pipeline:
 
     async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Claim, and begin a call for what could be claimed; the calls."""
+        if not self._clock.is_right:
+            return []  # the broker has been given them back
         for delivery in deliveries:
             crash_at("sender.received", delivery.message_id)
         jobs = await self._ready(deliveries)

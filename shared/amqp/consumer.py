@@ -69,6 +69,10 @@ class Consumer:
             channel.basic_cancel(tag, callback=partial(resolve, answer))
         await asyncio.gather(*answers, return_exceptions=True)
 
+    def give_back(self) -> None:
+        """Have the broker hand what is unsettled to others; consuming goes on when `prepare` returns the next time."""
+        self._link.give_up("its deliveries were given back")
+
     async def close(self) -> None:
         """Close the connection; the broker hands what is unsettled to others."""
         if self._acks is not None:

@@ -9,10 +9,19 @@ from typing import Any
 from services.dispatcher.feed import Feeder
 from services.dispatcher.marking import Marker
 from shared.amqp.messages import Outgoing
+from shared.ledger.clock import LedgerClock
+from shared.ledger.database import Database
 from shared.ledger.feeding import PendingRow, RunningBatch
 
 BOUND = 4
 BATCHES = [f"batch-{number}" for number in range(5)]
+
+
+async def right_clock() -> LedgerClock:
+    """The clock of a ledger on this machine."""
+    clock = LedgerClock(Database("sqlite:///nowhere"))
+    await clock.look()
+    return clock
 
 
 class Ledger:
@@ -53,7 +62,7 @@ class Broker:
 async def test_with_room_for_one_number_at_a_time_every_batch_has_its_turn() -> None:
     ledger: Any = Ledger()
     broker: Any = Broker()
-    broker.feeder = Feeder(ledger, broker, Marker(ledger), broker.depth, BOUND, "dispatcher")
+    broker.feeder = Feeder((ledger, await right_clock()), broker, Marker(ledger), broker.depth, BOUND, "dispatcher")
     feeding = asyncio.create_task(broker.feeder.run())
     async with asyncio.timeout(30):
         await broker.all_had_turns.wait()
@@ -106,7 +115,7 @@ class Queue:
 async def fed(ledger: Any, queue: Any, bound: int, until: Any) -> None:
     """Feed until a condition holds; AssertionError where it never does."""
     marker = Marker(ledger)
-    feeder = Feeder(ledger, queue, marker, queue.depth, bound, "dispatcher")
+    feeder = Feeder((ledger, await right_clock()), queue, marker, queue.depth, bound, "dispatcher")
     working = asyncio.gather(feeder.run(), marker.run())
     try:
         async with asyncio.timeout(20):

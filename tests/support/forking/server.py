@@ -36,8 +36,9 @@ PRELOADED = (
     "sqlalchemy.dialects.sqlite.aiosqlite",
 )
 LARGEST_REQUEST = 128 * 1024
-_READ_AT_IMPORT = "SMS_CRASH_AT"
-"""Whoever has this in the environment needs an interpreter of its own: shared.crash_points is imported here already."""
+_READ_AT_START = {"SMS_CRASH_AT", "LD_PRELOAD"}
+"""Whoever has one of these in the environment needs an interpreter of its own: shared.crash_points is imported here
+already, and so is the C library."""
 
 
 class ForkServer:
@@ -117,7 +118,7 @@ def main() -> None:
     request = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
     if request is None:
         return
-    if _READ_AT_IMPORT in request["environment"]:
+    if _READ_AT_START & request["environment"].keys():
         command = [sys.executable, "-m", request["module"], *request["arguments"]]
         os.execve(sys.executable, command, request["environment"])  # noqa: S606 - this very interpreter
     os.environ.clear()
