@@ -1,7 +1,7 @@
 """What a form may look like, and what becomes of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.api.forms import members_of_form, members_of_json, members_of_multipart
@@ -221,6 +221,7 @@ def test_what_is_no_such_multipart_form_is_a_problem(body: bytes, status: int) -
     assert raised.value.status == status
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_any_bytes_in_a_multipart_form_are_members_or_a_problem(head: bytes, content: bytes) -> None:
     for body in (head, b"--x\r\n" + head + b"\r\n\r\n" + content + b"\r\n--x--"):
