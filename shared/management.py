@@ -76,7 +76,7 @@ class ManagementApi:
                 return TypeAdapter(read).validate_json(answer.content)
             raise ValueError(answer.status)
         except ValueError:  # pydantic's are such, too
-            sentence = f"what answers at {self.where} ({answer.status}) is not RabbitMQ's management API"
+            sentence = f"what answers at {self._urls[0]} ({answer.status}) is not RabbitMQ's management API"
             raise Unanswered(sentence) from None
 
     async def answer(self, path: str) -> Answer:

@@ -146,6 +146,8 @@ def test_an_empty_redis_url_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SMS_PROVIDER_MAX_RECIPIENTS", "0"),
         ("SMS_PROVIDER_MAX_RECIPIENTS", "101"),
         ("SMS_PREFETCH", "0"),
+        ("SMS_MANAGEMENT_URL", "localhost:15672"),
+        ("SMS_POLICY_LOOK_S", "0"),
         ("SMS_MAX_ATTEMPTS", "0"),
         ("SMS_MAX_ATTEMPTS", "many"),
     ],
