@@ -12,7 +12,7 @@ WITH ?= $(shell tools/setup.sh engine)
 PYTHON_IN_VENV := .venv/bin/python
 # Compose reads the whole file even to stop; without .env, any value will do for that.
 COMPOSE_FILES := docker-compose.yml:docker-compose.cluster.yml
-COMPOSE_AT_ALL := SMS_RABBITMQ_PASSWORD=- SMS_POSTGRES_PASSWORD=- SMS_API_KEYS=- SMS_RABBITMQ_COOKIE=- docker compose --profile tools
+COMPOSE_AT_ALL := SMS_RABBITMQ_PASSWORD=- SMS_POSTGRES_PASSWORD=- SMS_REDIS_PASSWORD=- SMS_API_KEYS=- SMS_RABBITMQ_COOKIE=- docker compose --profile tools
 COMPOSE_DOWN := COMPOSE_FILE=docker-compose.yml $(COMPOSE_AT_ALL) down --remove-orphans
 # The cluster has volumes of its own, and the single node's are none of its.
 CLUSTER_DOWN := COMPOSE_FILE=$(COMPOSE_FILES) $(COMPOSE_AT_ALL) down --remove-orphans

@@ -1,5 +1,6 @@
 """Settings that every service has, read once from the environment (prefix `SMS_`) or from /run/secrets."""
 
+import hmac
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
 
+_SHORTEST_KEY = 16
 _LONGEST_TIER_S = (2**32 - 1) // 1000
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
@@ -36,7 +38,11 @@ class Settings(BaseSettings):
     database_password: SecretStr | None = None
     """As it is, nothing encoded: the password of the user in SMS_DATABASE_URL, where the URL has none."""
     database_url: SecretStr = SecretStr("sqlite:///.run/ledger.sqlite3")
+    redis_password: SecretStr | None = None
+    """As it is, nothing encoded: the password for SMS_REDIS_URL, where the URL has none."""
     redis_url: SecretStr | None = None
+    cache_key: SecretStr | None = None
+    """Signs what is kept in Redis; the same for all services. None is made of the other passwords."""
     management_url: SecretStr | None = None
     """RabbitMQ's management API: http or https, with user and password where they are others than in SMS_AMQP_URL.
     Unset, it is the broker's host and the plugin's port; empty, there is none."""
@@ -45,6 +51,21 @@ class Settings(BaseSettings):
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
     drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    @property
+    def redis_address(self) -> str | None:
+        """Redis, where there is one, with its password."""
+        return None if self.redis_url is None else self.redis_url.get_secret_value()
+
+    @property
+    def cache_secret(self) -> bytes:
+        """What signs the values in Redis: where no key is set, the ledger's and the broker's passwords, which Redis has
+        not. Services with others read nothing of each other's there, and ask the ledger."""
+        if self.cache_key is not None:
+            return hmac.digest(self.cache_key.get_secret_value().encode(), b"sms-batch cache", "sha256")
+        urls = (self.database_url.get_secret_value(), split_urls(self.amqp_url.get_secret_value())[0])
+        passwords = "\0".join(urlsplit(url).password or "" for url in urls)
+        return hmac.digest(passwords.encode(), b"sms-batch cache", "sha256")
 
     @property
     def topology(self) -> Topology:
@@ -86,15 +107,26 @@ class Settings(BaseSettings):
     def _is_http_or_empty(cls, url: SecretStr | None) -> SecretStr | None:
         return check_url(url, ("http://", "https://")) if url and url.get_secret_value() else url
 
-    @field_validator("redis_url", mode="before")
+    @field_validator("redis_url", "redis_password", "cache_key", mode="before")
     @classmethod
     def _empty_is_unset(cls, url: Any) -> Any:
         return url or None
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        return url and _check_place(url, ("redis://", "rediss://", "unix://"))
+    def _is_redis(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            return None
+        _check_place(url, ("redis://", "rediss://", "unix://"))
+        password = info.data.get("redis_password")
+        return SecretStr(_with_password(url, password, needs_user=False)) if password else url
+
+    @field_validator("cache_key")
+    @classmethod
+    def _is_long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key) < _SHORTEST_KEY:
+            raise ValueError(f"a key has {_SHORTEST_KEY} characters or more")
+        return key
 
 
 class WorkerSettings(Settings):
@@ -149,13 +181,13 @@ def _variable(location: Sequence[int | str]) -> str:
     return f"SMS_{str(location[0]).upper()}" if location else ""
 
 
-def _with_password(url: SecretStr, password: SecretStr) -> str:
+def _with_password(url: SecretStr, password: SecretStr, *, needs_user: bool = True) -> str:
     parts = urlsplit(url.get_secret_value())
-    login, at, places = parts.netloc.rpartition("@")
+    login, _, places = parts.netloc.rpartition("@")
     named = {name for name, _value in parse_qsl(parts.query)}
-    if not login or ":" in login or named & {"password", "passfile"}:
+    if (needs_user and not login) or ":" in login or named & {"password", "passfile"}:
         return url.get_secret_value()
-    netloc = f"{login}:{quote(password.get_secret_value(), safe='')}{at}{places}"
+    netloc = f"{login}:{quote(password.get_secret_value(), safe='')}@{places}"
     return urlunsplit(parts._replace(netloc=netloc))
 
 

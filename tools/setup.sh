@@ -99,11 +99,14 @@ volumes() {
   [ "$(engine)" = local ] || docker volume ls --quiet --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-sms-batch}"
 }
 
-# The cookie came later than the rest of .env; a cluster that was never formed has no old one.
-cookie() {
-  if grep -qs '^SMS_RABBITMQ_COOKIE=' .env; then return; fi
-  printf '\nSMS_RABBITMQ_COOKIE=%s\n' "$(random_hex)" >>.env
-  say "Wrote a cookie for a RabbitMQ cluster to .env"
+# These came later than the rest of .env. A cluster that was never formed has no old cookie, and Redis keeps nothing.
+complete() {
+  local name
+  for name in SMS_RABBITMQ_COOKIE SMS_REDIS_PASSWORD; do
+    if grep -qs "^$name=" .env; then continue; fi
+    printf '\n%s=%s\n' "$name" "$(random_hex)" >>.env
+    say "Wrote $name to .env"
+  done
 }
 
 # Passwords and keys that Compose does not take as they stand there. It is only said: a system that runs has them so.
@@ -118,11 +121,11 @@ doubtful() {
       *) continue ;;
     esac
     say "warning: $name in .env: $why. In single quotes it is taken as it is: $name='...'"
-  done < <(grep -E '^SMS_(RABBITMQ_PASSWORD|RABBITMQ_COOKIE|POSTGRES_PASSWORD|API_KEYS?)=' .env)
+  done < <(grep -E '^SMS_(RABBITMQ_PASSWORD|RABBITMQ_COOKIE|POSTGRES_PASSWORD|REDIS_PASSWORD|API_KEYS?)=' .env)
 }
 
 env_file() {
-  if [ -e .env ]; then cookie; doubtful; return; fi
+  if [ -e .env ]; then complete; doubtful; return; fi
   if [ -n "$(volumes)" ]; then
     die "docker has data of an earlier run, whose passwords were in a .env that is gone. Bring it back, or delete the data: make clean"
   fi
@@ -132,6 +135,7 @@ env_file() {
 # Made by "make env" for docker compose; .env.example says what else may stand here. Never commit it.
 SMS_RABBITMQ_PASSWORD=$(random_hex)
 SMS_POSTGRES_PASSWORD=$(random_hex)
+SMS_REDIS_PASSWORD=$(random_hex)
 SMS_API_KEYS=$(random_hex)
 SMS_RABBITMQ_COOKIE=$(random_hex)
 VALUES

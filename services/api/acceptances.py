@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 import orjson
 
-from services.api.cache import Cache
 from services.api.ledger import Ledger
+from shared.cache import Cache
 from shared.errors import LedgerUnavailable
 
 _REMEMBERED = 10_000
@@ -42,7 +42,8 @@ class Acceptances:
     """Remembers in this process, in Redis where there is one, and asks the ledger for what both have forgotten.
 
     None of them has to be there: a batch that is published twice under one key has one id, and the dispatcher writes
-    it once. So a wrong NEW costs a message, and no batch is sent twice for what is forgotten here.
+    it once. So a wrong NEW costs a message, and no batch is sent twice for what is forgotten here. Redis is believed
+    only where it is signed (see `Cache`): what the version before has left there unsigned is forgotten.
     """
 
     def __init__(self, cache: Cache, ledger: Ledger, keyed_ttl_s: int, under_way_ttl_s: float) -> None:

@@ -4,14 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
-from pydantic import SecretStr
 
 from services.api.acceptances import Acceptances
 from services.api.access import InFlight, access_middleware
 from services.api.auth import KeyedIds, auth_middleware
 from services.api.batches import Batches
 from services.api.bodies import Bodies
-from services.api.cache import Cache
 from services.api.control import Control
 from services.api.cors import cors_middleware, mark_for_origin
 from services.api.dead_letters import DeadLetters
@@ -25,11 +23,13 @@ from services.api.problems import SERVER, problem_middleware
 from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
+from shared.cache import Cache
 from shared.health import add_health_routes
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.letters.handling import Letters
 from shared.policy_watch import PolicyWatch
+from shared.statuses import Statuses
 
 _NAME = "sms-api"
 _UNDER_WAY_MARGIN_S = 2
@@ -61,7 +61,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         declaring=declaring,
         ledger=Ledger(database),
         database=database,
-        cache=Cache(_revealed(settings.redis_url)),
+        cache=Cache(settings.redis_address, settings.cache_secret),
         in_flight=InFlight(),
         letters=Letters(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
         policies=PolicyWatch(settings),
@@ -105,7 +105,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     keyed_ids = KeyedIds(settings.api_keys)
     broker = Broker(parts.publisher, parts.declaring, parts.policies)
     intake = Intake(Bodies(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
-    batches = Batches(parts.ledger, acceptances, parts.cache)
+    batches = Batches(parts.ledger, acceptances, Statuses(parts.cache))
     control = Control(parts.ledger, batches)
     # Streams leave half of the connections to others, and a key's leave half of the streams to other keys.
     events = Events(batches, Places(settings.api_max_connections // 2, (settings.api_max_connections + 2) // 4), stop)
@@ -129,7 +129,3 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.post(f"{one}/cancel", control.cancel),
         web.post(f"{one}/resend", Resending(parts.ledger, keyed_ids).post),
     ]
-
-
-def _revealed(url: SecretStr | None) -> str | None:
-    return None if url is None else url.get_secret_value()

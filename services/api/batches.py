@@ -2,19 +2,21 @@
 
 from http import HTTPStatus
 
-import orjson
 from aiohttp import web
 
+from services.api import metrics
 from services.api.acceptances import Acceptances
-from services.api.cache import Cache
 from services.api.ledger import Ledger
 from services.api.pages import cursor, document, limit, next_cursor, page
 from services.api.problems import Flaw, Problem, invalid
-from services.api.views import Shown, accepted_shown, batch_shown, is_final, message_shown
+from services.api.views import Shown, accepted_shown, batch_shown, dated, message_shown
+from shared.clock import now_ms
 from shared.ids import is_ours, known_spelling
 from shared.states import State
+from shared.statuses import Statuses
 
-_LIVE_TTL_MS, _FINAL_TTL_MS = 500, 5000
+_LIVE_TTL_MS = 500
+"""Of what no dispatcher writes: a batch that waits, or all of them where dispatchers know no Redis."""
 _MAX_BIGINT = 2**63 - 1
 _MAX_ROW = 2**31 - 1
 
@@ -22,8 +24,8 @@ _MAX_ROW = 2**31 - 1
 class Batches:
     """The handlers of `GET /v1/batches…`, and the look-up that the events use too."""
 
-    def __init__(self, ledger: Ledger, acceptances: Acceptances, cache: Cache) -> None:
-        self._ledger, self._acceptances, self._cache = ledger, acceptances, cache
+    def __init__(self, ledger: Ledger, acceptances: Acceptances, statuses: Statuses) -> None:
+        self._ledger, self._acceptances, self._statuses = ledger, acceptances, statuses
 
     async def list_batches(self, request: web.Request) -> web.Response:
         """Newest first."""
@@ -52,30 +54,23 @@ class Batches:
         return page(request, "messages", [message_shown(view) for view in found[:size]], following)
 
     async def find(self, batch_id: str) -> Shown:
-        """The batch as it stands, at most half a second old; 404 where no api has given the id out."""
+        """The batch as it stood a moment ago, at its `as_of`; 404 where no api has given the id out."""
         batch_id = known_form(batch_id)
-        kept = await self._cache.get(_key(batch_id))
-        if kept is not None and (cached := _read(kept)) is not None:
-            return cached
+        if kept := await self._statuses.get(batch_id):
+            metrics.STATUS_READS.labels("redis").inc()
+            return dated(batch_shown(kept[0]), kept[1])
         return await self.fresh(batch_id)
 
     async def fresh(self, batch_id: str) -> Shown:
         """The batch as it stands now, also for those who ask next."""
+        metrics.STATUS_READS.labels("ledger").inc()
+        as_of_ms = now_ms()
         view = await self._ledger.batch(batch_id)
         if view is None:
             # Its 202 may have been given a moment ago: the dispatcher has not written it yet.
-            return accepted_shown(batch_id, await self._acceptances.find(batch_id))
-        shown = batch_shown(view)
-        await self._cache.put(_key(batch_id), orjson.dumps(shown), _FINAL_TTL_MS if is_final(shown) else _LIVE_TTL_MS)
-        return shown
-
-
-def _read(kept: bytes) -> Shown | None:
-    try:
-        cached = orjson.loads(kept)
-    except orjson.JSONDecodeError:
-        return None
-    return cached if isinstance(cached, dict) else None
+            return dated(accepted_shown(batch_id, await self._acceptances.find(batch_id)), as_of_ms)
+        await self._statuses.put([view], as_of_ms, _LIVE_TTL_MS)
+        return dated(batch_shown(view), as_of_ms)
 
 
 def known_form(batch_id: str) -> str:
@@ -94,7 +89,3 @@ def _state(request: web.Request) -> State | None:
         return State(text)
     except ValueError:
         raise invalid(Flaw("/state", f"state must be one of {', '.join(State)}")) from None
-
-
-def _key(batch_id: str) -> str:
-    return f"sms:status:{batch_id}"

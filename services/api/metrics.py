@@ -15,6 +15,10 @@ PUBLISH_SECONDS = Histogram(
 )
 PUBLISHES_FAILED = Counter("sms_api_publishes_failed", "Batches without a confirm, by reason", ["reason"])
 
+STATUS_READS = Counter("sms_api_status_reads", "Looks at how a batch stands, by who answered", ["source"])
+
 # A counter that begins at 0 shows its first increase; one that appears with its first event does not.
 for _reason in (Unconfirmed, Rejected, Unroutable):
     PUBLISHES_FAILED.labels(_reason.__name__)
+for _source in ("redis", "ledger"):
+    STATUS_READS.labels(_source)

@@ -80,6 +80,11 @@ def _batch_schema() -> Schema:
         "finished_at": _TIME_OR_NULL,
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
+        "as_of": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Of a batch that is asked for by id: when it stood so",
+        },
         "resend_of": {**_TEXT_OR_NULL, "description": "The batch whose failed or expired numbers these are"},
         "links": schema("Links"),
     }

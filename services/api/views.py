@@ -3,13 +3,14 @@
 from typing import Any
 
 from services.api.acceptances import Acceptance
+from shared import statuses
 from shared.clock import rfc3339
 from shared.ledger.attempts import Attempt
 from shared.ledger.letters import FailedGroup, FailedNumber
 from shared.ledger.reading import BatchView, MessageView
 from shared.messages import message_id
 from shared.phone import mask
-from shared.states import LIVE_STATES, BatchState
+from shared.states import BatchState
 
 Shown = dict[str, Any]
 """A JSON object to be answered."""
@@ -35,6 +36,11 @@ def batch_shown(view: BatchView) -> Shown:
         "resend_of": view.resend_of,
         "links": links(view.batch_id),
     }
+
+
+def dated(shown: Shown, as_of_ms: int) -> Shown:
+    """A batch, with the time at which it stood so."""
+    return {**shown, "as_of": rfc3339(as_of_ms)}
 
 
 def accepted_shown(batch_id: str, acceptance: Acceptance | None) -> Shown:
@@ -113,8 +119,7 @@ def attempt_shown(attempt: Attempt) -> Shown:
 
 def is_final(batch: Shown) -> bool:
     """Whether a batch's counts change no more by themselves."""
-    ended = batch["status"] in (BatchState.FINISHED, BatchState.CANCELLED)
-    return ended and not any(state in LIVE_STATES for state, number in batch["counts"].items() if number)
+    return statuses.is_final(batch["status"], batch["counts"])
 
 
 def links(batch_id: str) -> dict[str, str]:

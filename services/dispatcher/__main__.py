@@ -12,15 +12,18 @@ from services.dispatcher.handler import BatchHandler, InHand, Ledgers, Rules
 from services.dispatcher.marking import Marker
 from services.dispatcher.recovery import Patience, QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
+from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
 from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare_when_reachable
 from shared.amqp.publisher import Publisher
+from shared.cache import Cache
 from shared.health import HealthServer
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
+from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
 from shared.policy_watch import PolicyWatch
@@ -77,6 +80,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     backlog = Backlog(
         consumer.depth, [queue.name for queue in settings.topology.queues], feeding, settings.backlog_look_s
     )
+    cache = Cache(settings.redis_address, settings.cache_secret)
+    statuses = StatusWriter(cache, ReadingLedger(database), name)
     health = HealthServer(
         settings.health_host,
         settings.health_port,
@@ -94,6 +99,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
             (recovery.run(), "recovery"),
             (backlog.run(), "backlog"),
             (PolicyWatch(settings).run(), "policies"),
+            *(((statuses.run(), "statuses"),) if settings.redis_address else ()),
             (consumer.run(), "consumer"),
         ):
             tasks.start(work, task_name)
@@ -103,6 +109,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         await publisher.close()
         await consumer.close()
         await tasks.cancel()
+        await cache.close()
         await database.close()
         await health.stop()
 

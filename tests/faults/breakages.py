@@ -251,7 +251,7 @@ BREAKAGES = (
         "api: without Redis nothing goes",
         (
             Edit(
-                "services/api/cache.py",
+                "shared/cache.py",
                 "        except (RedisError, OSError, TimeoutError) as error:\n",
                 "        except EOFError as error:\n",
             ),

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -57,6 +58,11 @@ class PrivateRedis:
             self._server.kill()
             self._server.wait(STOP_TIMEOUT_S)
             self._server = None
+
+    def freeze(self) -> None:
+        """Let the server take connections and answer nothing (SIGSTOP)."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGSTOP)
 
     def __enter__(self) -> Self:
         self.start()

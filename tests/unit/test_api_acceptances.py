@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from services.api.acceptances import Acceptance, Acceptances, Verdict
-from services.api.cache import Cache
 from services.api.ledger import Ledger
+from shared.cache import Cache
 from shared.errors import LedgerUnavailable
 from shared.ledger.reading import BatchView
 
@@ -55,7 +55,7 @@ class FakeLedger:
 
 
 def acceptances(cache: Any = None, ledger: Any = None) -> Acceptances:
-    return Acceptances(cast(Cache, cache or Cache(None)), cast(Ledger, ledger or FakeLedger()), 60, 5)
+    return Acceptances(cast(Cache, cache or Cache(None, b"")), cast(Ledger, ledger or FakeLedger()), 60, 5)
 
 
 async def test_a_first_request_is_new_and_its_repeat_is_repeated() -> None:
