@@ -1,6 +1,7 @@
 """Settings that every service has, read once from the environment (prefix `SMS_`) or from /run/secrets."""
 
 import hmac
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ class Settings(BaseSettings):
         if self.cache_key is not None:
             return hmac.digest(self.cache_key.get_secret_value().encode(), b"sms-batch cache", "sha256")
         urls = (self.database_url.get_secret_value(), split_urls(self.amqp_url.get_secret_value())[0])
-        passwords = "\0".join(urlsplit(url).password or "" for url in urls)
+        passwords = "\0".join(filter(None, (urlsplit(url).password for url in urls)))
+        if not passwords:
+            return secrets.token_bytes(32)  # nothing that others may not know: to this process its own is a secret
         return hmac.digest(passwords.encode(), b"sms-batch cache", "sha256")
 
     @property

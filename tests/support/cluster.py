@@ -34,7 +34,6 @@ class Cluster:
             ["docker-compose.cluster.yml", ports_file],
             SMS_RABBITMQ_PASSWORD=password,
             SMS_RABBITMQ_COOKIE=secrets.token_hex(12),
-            SMS_REDIS_PASSWORD=secrets.token_hex(12),
             SMS_MANAGEMENT_PORT=str(management[0]),
             SMS_MANAGEMENT_PORT_2=str(management[1]),
             SMS_MANAGEMENT_PORT_3=str(management[2]),

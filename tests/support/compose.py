@@ -43,6 +43,7 @@ class Compose:
             # As somebody may choose them; in single quotes Compose takes them as they are.
             "SMS_RABBITMQ_PASSWORD": f"'{secrets.token_hex(8)}@/:#%$x {secrets.token_hex(8)}'",
             "SMS_POSTGRES_PASSWORD": f"'{secrets.token_hex(8)}/@:%2F#$y {secrets.token_hex(8)}'",
+            "SMS_REDIS_PASSWORD": f"'{secrets.token_hex(8)}/@:%2F#$y {secrets.token_hex(8)}'",
             "SMS_API_KEYS": self.api_key,
             "SMS_API_PORT": api_port,
             "SMS_MANAGEMENT_PORT": management_port,

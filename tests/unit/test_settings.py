@@ -119,6 +119,19 @@ def test_provider_codes_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch)
     assert settings.provider_permanent_codes == frozenset()
 
 
+def test_what_is_kept_in_redis_is_signed_with_the_key_or_else_the_passwords_that_redis_has_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = {"SMS_AMQP_URL": "amqp://u:broker@h1/", "SMS_DATABASE_URL": "postgresql://u:ledger@h/d"}
+    ours = loaded(monkeypatch, **urls).cache_secret
+    assert loaded(monkeypatch, SMS_AMQP_URL="amqp://u:broker@h2/").cache_secret == ours
+    assert loaded(monkeypatch, SMS_AMQP_URL="amqp://u:other@h1/").cache_secret != ours
+    keyed = loaded(monkeypatch, SMS_CACHE_KEY="a key of the tests").cache_secret
+    assert loaded(monkeypatch, SMS_AMQP_URL="amqp://u:third@h1/").cache_secret == keyed != ours
+    nothing = loaded(monkeypatch, SMS_CACHE_KEY="", SMS_AMQP_URL="amqp://h/", SMS_DATABASE_URL="sqlite:///f")
+    assert nothing.cache_secret != nothing.cache_secret
+
+
 def test_an_empty_redis_url_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, SMS_REDIS_URL="").redis_url is None
 
@@ -126,6 +139,7 @@ def test_an_empty_redis_url_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SMS_CACHE_KEY", PASSWORD[:15]),
         ("SMS_AMQP_URL", f"mysql://user:{PASSWORD}@host/"),
         ("SMS_AMQP_URL", f"amqp://user:{PASSWORD}@one/,http://user:{PASSWORD}@two/"),
         ("SMS_AMQP_URL", f"amqp://user:{PASSWORD}@one/,"),
