@@ -10,7 +10,7 @@ import structlog
 from pika.channel import Channel
 
 from shared.amqp.acking import Acks
-from shared.amqp.link import Link, resolve
+from shared.amqp.link import UNREACHABLE, Link, resolve
 from shared.amqp.messages import Delivery
 from shared.amqp.receiving import Arrived, leave_deliveries, take_deliveries
 
@@ -88,7 +88,7 @@ class Consumer:
         channel.queue_declare(queue, passive=True, callback=partial(resolve, answer))
         try:
             return int((await answer).method.message_count)
-        except pika.exceptions.AMQPError:
+        except UNREACHABLE:
             return None
 
     async def _up(self, channel: Channel) -> None:

@@ -28,7 +28,7 @@ def says_that_its_clock_is_wrong(service: ServiceProcess) -> bool:
 
 
 @pytest.mark.quick
-@pytest.mark.scenario(34, "a sender whose clock is an hour slow, beside a right one")
+@pytest.mark.scenario(36, "a sender whose clock is an hour slow, beside a right one")
 def test_no_number_is_called_twice_beside_a_sender_whose_clock_is_an_hour_slow(
     trio: Trio, wrong_clock: WrongClock, fault: FaultRun
 ) -> None:
@@ -53,7 +53,7 @@ def test_no_number_is_called_twice_beside_a_sender_whose_clock_is_an_hour_slow(
         ("dispatcher", HOUR_S),
     ],
 )
-@pytest.mark.scenario(34, "a clock that jumps while calls are under way")
+@pytest.mark.scenario(36, "a clock that jumps while calls are under way")
 def test_no_number_is_called_twice_when_a_clock_jumps_while_calls_are_under_way(
     trio: Trio, wrong_clock: WrongClock, whose: str, ahead_s: int, fault: FaultRun
 ) -> None:
@@ -72,7 +72,7 @@ def test_no_number_is_called_twice_when_a_clock_jumps_while_calls_are_under_way(
 
 
 @pytest.mark.parametrize("ahead_s", [-HOUR_S, HOUR_S])
-@pytest.mark.scenario(34, "the clock of a machine with everything on it jumps for good")
+@pytest.mark.scenario(36, "the clock of a machine with everything on it jumps for good")
 def test_no_number_is_called_twice_when_the_clock_of_the_one_machine_jumps_for_good(
     trio: Trio, wrong_clock: WrongClock, sqlite_url: str, ahead_s: int, fault: FaultRun
 ) -> None:

@@ -173,6 +173,11 @@ def test_an_api_that_is_not_ready_says_why_and_something_else_is_not_taken_for_i
     failing = not_ready("http://api", 503, {"checks": {"broker": False, "ledger": False, "running": True}})
     assert failing is not None
     assert failing.what == "the api is not ready: broker, ledger"
+    slow = not_ready(
+        "http://api", 503, {"checks": {"broker": True, "clock": False}, "reasons": {"clock": "it is slow"}}
+    )
+    assert slow is not None
+    assert slow.what == "the api is not ready: clock (it is slow)"
     other = not_ready("http://api", 200, None)
     assert other is not None
     assert "is not the api" in other.what

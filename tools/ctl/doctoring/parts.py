@@ -130,7 +130,8 @@ def not_ready(url: str, status: int, body: Any) -> Finding | None:
     checks = body.get("checks") if isinstance(body, dict) else None
     if not isinstance(checks, dict):
         return Finding(f"what answers at {url} is not the api ({status})", "check SMS_API_URL")
-    failing = [name for name, holds in checks.items() if not holds]
+    reasons = body.get("reasons", {})
+    failing = [f"{name} ({reasons[name]})" if name in reasons else name for name, holds in checks.items() if not holds]
     return Finding(f"the api is not ready: {', '.join(failing)}", "read its log") if failing else None
 
 
