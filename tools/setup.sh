@@ -156,6 +156,7 @@ has_librabbitmq() { [ -e /usr/include/amqp.h ] || [ -e /usr/include/rabbitmq-c/a
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 has_nginx_lua() { compgen -G '/usr/lib/nginx/modules/ngx_http_lua_module.so' >/dev/null; }
 has_faketime() { compgen -G '/usr/lib*/*/faketime/libfaketimeMT.so.1' >/dev/null; }
+has_pgbouncer() { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 has_promtool() { has promtool || [ -x .run/bin/promtool ]; }
 
 packages_to_run() {
@@ -172,10 +173,11 @@ packages_to_test() {
   has_chromium || missing+=(chromium)
   has npm || missing+=(nodejs npm)
   has_faketime || missing+=(libfaketime)
+  has_pgbouncer || missing+=(pgbouncer)
   if [ ${#missing[@]} -gt 0 ]; then
     if can_install; then
       install "tests run against the real ones" "${missing[@]}"
-      for service in rabbitmq-server postgresql redis-server; do
+      for service in rabbitmq-server postgresql redis-server pgbouncer; do
         if [[ " ${missing[*]} " = *" $service "* ]]; then leave_disabled "$service"; fi
       done
     else

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable
+from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable, SettingsError
 from shared.files import for_owner_only, make_for_owner_only
 from shared.ledger.address import PostgresAddress
 from shared.ledger.connecting import Servers
@@ -109,12 +109,17 @@ class Database:
             return await connection.run_sync(lambda each: MigrationContext.configure(each).get_current_revision())
 
     async def migrate(self) -> None:
-        """Bring the tables to this version; safe while other services do the same."""
+        """Bring the tables to this version; safe while other services do the same.
+
+        SettingsError where what is there is a pooler that keeps our settings from PostgreSQL.
+        """
         if self.is_sqlite and self._url.database:
             make_for_owner_only(Path(self._url.database))  # SQLite gives its other files the same mode
             await asyncio.to_thread(_migrate_sqlite, Path(self._url.database))
             return
         async with self.writing() as connection:
+            if await connection.scalar(text("SHOW enable_bitmapscan")) != _PLANS_BY_KEY["enable_bitmapscan"]:
+                raise SettingsError(_POOLER)
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_upgrade)
 
@@ -211,6 +216,8 @@ async def _translated() -> AsyncIterator[None]:
         # Unwrapped too: COPY and `run` go past SQLAlchemy.
         raise LedgerRefused(_first_line(error)) from None
     except asyncpg.PostgresError as error:
+        if _POOLERS_WORDS in str(error):
+            raise SettingsError(_POOLER) from None
         # Of these, and of a connection that is being made: the server starts, stops, is full, or does not let us in.
         passes = str(error.sqlstate)[:2] in _PASSING | _NOT_LET_IN
         raise (LedgerUnavailable if passes else LedgerBroken)(_first_line(error)) from error
@@ -222,6 +229,8 @@ async def _translated() -> AsyncIterator[None]:
 def _translation(error: DBAPIError) -> Exception:
     """The error as a ledger's; whatever is neither a bad value nor a passing fault stays what it is."""
     original = error.orig or error
+    if _POOLERS_WORDS in str(original):
+        return SettingsError(_POOLER)
     sqlstate = str(getattr(original, "sqlstate", None) or "")
     if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
         return LedgerRefused(_first_line(original))
@@ -231,6 +240,12 @@ def _translation(error: DBAPIError) -> Exception:
     return error
 
 
+_POOLERS_WORDS = "unsupported startup parameter"
+"""PgBouncer's, for settings of a session; PostgreSQL takes them."""
+_POOLER = (
+    "SMS_DATABASE_URL leads to a connection pooler (PgBouncer), which takes no settings for a session, and in "
+    "transaction mode keeps no prepared statement; give PostgreSQL's own address: a service has at most 8 connections"
+)
 _BAD_VALUE = "22"
 _READ_ONLY = "25006"
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
