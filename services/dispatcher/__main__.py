@@ -26,6 +26,7 @@ from shared.ledger.intake import IntakeLedger
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
+from shared.ledger.waiting import check as ledger_check
 from shared.policy_watch import PolicyWatch
 from shared.settings import load_or_exit
 from shared.topology import BATCHES
@@ -85,7 +86,12 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     health = HealthServer(
         settings.health_host,
         settings.health_port,
-        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready, "clock": clock.check},
+        {
+            "consuming": lambda: consumer.is_ready,
+            "publishing": lambda: publisher.is_ready,
+            "ledger": ledger_check,
+            "clock": clock.check,
+        },
     )
     await health.start()
     try:

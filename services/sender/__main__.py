@@ -23,6 +23,7 @@ from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
 from shared.ledger.sending import SendingLedger
+from shared.ledger.waiting import check as ledger_check
 from shared.policy_watch import PolicyWatch
 from shared.settings import load_or_exit
 from shared.topology import Lane, outbound_queue
@@ -69,7 +70,12 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     health = HealthServer(
         settings.health_host,
         settings.health_port,
-        {"consuming": lambda: consumer.is_ready, "publishing": lambda: publisher.is_ready, "clock": clock.check},
+        {
+            "consuming": lambda: consumer.is_ready,
+            "publishing": lambda: publisher.is_ready,
+            "ledger": ledger_check,
+            "clock": clock.check,
+        },
     )
     tasks = lifecycle.CriticalTasks()
     await health.start()

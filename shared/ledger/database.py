@@ -23,6 +23,7 @@ from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable, Settin
 from shared.files import for_owner_only, make_for_owner_only
 from shared.ledger.address import PostgresAddress
 from shared.ledger.connecting import Servers
+from shared.ledger.waiting import waiting
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
@@ -125,12 +126,14 @@ class Database:
 
     async def migrate_when_reachable(self, pause_s: float = 1.0) -> None:
         """Migrate, waiting for the database as long as it takes."""
-        while True:
-            try:
-                return await self.migrate()
-            except LedgerUnavailable as error:
-                log.warning("waiting_for_database", reason=str(error))
-                await asyncio.sleep(pause_s)
+        with waiting() as waits_for:
+            while True:
+                try:
+                    return await self.migrate()
+                except LedgerUnavailable as error:
+                    waits_for(str(error))
+                    log.warning("waiting_for_database", reason=str(error))
+                    await asyncio.sleep(pause_s)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -219,6 +222,8 @@ async def _translated() -> AsyncIterator[None]:
         if _POOLERS_WORDS in str(error):
             raise SettingsError(_POOLER) from None
         # Of these, and of a connection that is being made: the server starts, stops, is full, or does not let us in.
+        if error.sqlstate == _READ_ONLY:
+            raise LedgerUnavailable(f"PostgreSQL is read-only: {_first_line(error)}") from error
         passes = str(error.sqlstate)[:2] in _PASSING | _NOT_LET_IN
         raise (LedgerUnavailable if passes else LedgerBroken)(_first_line(error)) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, PoolTimeout, TimeoutError) as error:
@@ -234,6 +239,8 @@ def _translation(error: DBAPIError) -> Exception:
     sqlstate = str(getattr(original, "sqlstate", None) or "")
     if sqlstate.startswith(_BAD_VALUE) or isinstance(original.__cause__, asyncpg.DataError):
         return LedgerRefused(_first_line(original))
+    if sqlstate == _READ_ONLY:
+        return LedgerUnavailable(f"PostgreSQL is read-only: {_first_line(original)}")
     passes = sqlstate[:2] in _PASSING | _NOT_LET_IN
     if error.connection_invalidated or passes or isinstance(error, OperationalError):
         return LedgerUnavailable(_first_line(original))

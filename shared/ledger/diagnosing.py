@@ -42,6 +42,13 @@ class DiagnosisLedger:
         async with self._database.reading() as connection:
             return bool((await connection.scalars(query)).one())
 
+    async def is_read_only(self) -> bool:
+        """Whether the database server takes no writes: it is a standby, or was told so."""
+        if self._database.is_sqlite:
+            return False
+        async with self._database.reading() as connection:
+            return bool(await connection.scalar(text("SHOW transaction_read_only")) == "on")
+
     async def ended_badly(self, since_ms: int) -> Sequence[Ended]:
         """The numbers that became failed or unknown since then, the most frequent reason first.
 

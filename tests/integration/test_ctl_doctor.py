@@ -17,6 +17,7 @@ from tests.support.cluster import running_cluster
 from tests.support.doctor import TIERS_S, Patient, working
 from tests.support.machine import NotHere, missing
 from tests.support.own_broker import KINDS, OwnBroker, default_vhost, own_broker
+from tests.support.postgres import take_no_writes
 from tests.support.private_postgres import PrivatePostgres
 from tests.support.private_redis import PrivateRedis
 from tests.support.processes import ServiceProcess, eventually
@@ -487,6 +488,14 @@ def test_clocks_that_differ_are_named(one_patient: Patient, off_s: int) -> None:
         assert near(one_patient.wrong()) == [wrong("RabbitMQ's")]
         management.ahead_s = 0
         assert one_patient.wrong() == []
+
+
+async def test_a_database_that_takes_no_writes_is_named(one_patient: Patient, postgres_url: str) -> None:
+    one_patient.settings["SMS_DATABASE_URL"] = postgres_url
+    await take_no_writes(postgres_url, "on")
+    assert one_patient.wrong() == ["PostgreSQL is read-only, and the services wait"]
+    await take_no_writes(postgres_url, "off")
+    assert one_patient.wrong() == []
 
 
 def test_a_database_whose_clock_differs_is_named(one_patient: Patient, postgres_url: str) -> None:

@@ -13,6 +13,7 @@ from tests.conftest import Start
 from tests.integration.test_trio import numbers
 from tests.support import private_postgres
 from tests.support.brokers import Vhost
+from tests.support.postgres import take_no_writes
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 
@@ -59,6 +60,23 @@ def test_a_database_that_lets_nobody_in_for_a_while_is_waited_for_and_calls_unde
     assert trio.finished(batch_id, 120) == {"sent": len(plain)}
     assert set(trio.provider_calls(batch_id).values()) == {1}
     assert '"level":"critical"' not in trio.logs()
+
+
+def test_what_a_service_waits_for_is_in_readyz(
+    vhost: Vhost, postgres_url: str, simulator: ServiceProcess, start: Start
+) -> None:
+    trio = Trio(vhost, simulator, settings_for(vhost, postgres_url, simulator), start).up(senders=1)
+    asyncio.run(take_no_writes(postgres_url, "on"))
+    batch_id = trio.post(["+8613900139000"])
+
+    def reason() -> str:
+        answer = requests.get(f"{trio.dispatcher.url}/readyz", timeout=5)
+        return str(answer.json().get("reasons", {}).get("ledger", "")) if answer.status_code == 503 else ""
+
+    eventually(lambda: "PostgreSQL is read-only" in reason())
+    asyncio.run(take_no_writes(postgres_url, "off"))
+    trio.dispatcher.await_ready()
+    assert trio.finished(batch_id) == {"sent": 1}
 
 
 async def test_a_connection_whose_server_has_become_read_only_is_given_up(postgres_url: str) -> None:

@@ -43,6 +43,17 @@ class PostgresServer:
         await connection.close()
 
 
+async def take_no_writes(url: str, value: str) -> None:
+    """Make a database read-only ("on") as a standby is, or no more ("off"), and turn out who is in."""
+    connection = await asyncpg.connect(url, server_settings={"default_transaction_read_only": "off"})
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name
+    )
+    await connection.close()
+
+
 async def _migrate(url: str) -> None:
     database = Database(url)
     await database.migrate()

@@ -10,6 +10,7 @@ import requests
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.database import known_revisions
+from shared.ledger.diagnosing import DiagnosisLedger
 from shared.management import NotAllowed, NotAsked, Unanswered
 from shared.places import place
 from tools.ctl.api import is_loopback
@@ -21,6 +22,7 @@ from tools.ctl.doctoring.system import System
 _TIMEOUT_S = (3, 5)
 _REDIS_TIMEOUT_S = 3
 _REDIS_PORT = 6379
+_READ_ONLY_TODO = "after a failover SMS_DATABASE_URL may lead to a standby: name the primary, or promote this one"
 
 
 class Part(StrEnum):
@@ -67,7 +69,7 @@ def management(system: System) -> Condition:
 def ledger(system: System) -> Condition:
     """The database answers, and has the tables of this version."""
     try:
-        there = asyncio.run(_revision(system))
+        there, is_read_only = asyncio.run(_revision(system))
     except NotChecked as error:
         sentence = f"the ledger is not there: {error}"
         return Condition((Finding(sentence, "check SMS_DATABASE_URL; a service that starts makes it"),), sentence)
@@ -76,8 +78,11 @@ def ledger(system: System) -> Condition:
             f"the ledger cannot be reached: {error}", "check SMS_DATABASE_URL, and that the database runs"
         )
         return Condition((finding,), "the ledger cannot be reached")
-    wrong = tables_differ(there, known_revisions())
-    return Condition((wrong,), "the ledger's tables are of another version") if wrong else Condition()
+    if wrong := tables_differ(there, known_revisions()):
+        return Condition((wrong,), "the ledger's tables are of another version")
+    return Condition(
+        (Finding("PostgreSQL is read-only, and the services wait", _READ_ONLY_TODO),) if is_read_only else ()
+    )
 
 
 def tables_differ(there: str | None, known: list[str]) -> Finding | None:
@@ -149,9 +154,10 @@ def _unreachable_node(node: NodeThere) -> Finding:
     return Finding(what, "check that RabbitMQ runs there, and SMS_AMQP_URL")
 
 
-async def _revision(system: System) -> str | None:
+async def _revision(system: System) -> tuple[str | None, bool]:
+    """The tables' version, and whether the server takes no writes."""
     async with system.ledger() as database:
-        return await database.revision()
+        return await database.revision(), await DiagnosisLedger(database).is_read_only()
 
 
 def _json(answer: requests.Response) -> Any:
