@@ -28,7 +28,8 @@ class Provider:
         self._gateway, self._pace, self._under_way = gateway, pace, under_way
         self.circuit = Circuit()
         self._in_flight = 0
-        self._in_pause = False
+        self._gate_until_s: float | None = None
+        """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
         metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
         self.max_recipients = gateway.max_recipients
@@ -59,33 +60,40 @@ class Provider:
             self._in_flight -= 1
         whole = answer if isinstance(answer, CallResult) else most_telling(answer)
         held_until_s = self.circuit.held_until_s
-        changed = self.circuit.record(whole, time.monotonic(), len(messages))
+        now_s = time.monotonic()
+        changed = self.circuit.record(whole, now_s, len(messages))
         self._note(changed=changed, reason=whole.reason)
         if self.circuit.held_until_s > held_until_s:
             if whole.verdict is Verdict.ACCOUNT:
                 log.error("provider_held", cause="account", code=whole.code, reason=whole.reason)
-                self._under_way.begin(self._hold_all(self.circuit.pause_s))
+                self._under_way.begin(self._hold_all(now_s, self.circuit.pause_s))
             elif whole.retry_after_s:
-                self._under_way.begin(self._hold_all(whole.retry_after_s))
+                self._under_way.begin(self._hold_all(now_s, whole.retry_after_s))
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
-    async def watch_gate(self) -> None:
+    async def watch_gate(self, look_every_s: float = _LOOK_AT_GATE_EVERY_S) -> None:
         """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
         await self._pace.shorten()
         while True:
             if held_s := await self._pace.held_s():
-                self._note(changed=self.circuit.hold(time.monotonic() + held_s), reason=_ANOTHER)
-                self._in_pause = True
-            elif self._in_pause:
-                self.circuit.release(time.monotonic())
-                self._in_pause = False
-            await asyncio.sleep(_LOOK_AT_GATE_EVERY_S)
+                until_s = time.monotonic() + held_s
+                self._note(changed=self.circuit.hold(until_s), reason=_ANOTHER)
+                self._held_by_gate(until_s)
+            elif self._gate_until_s is not None:
+                # What lasts longer began by calls of our own that failed, perhaps just now.
+                if self.circuit.held_until_s <= self._gate_until_s:
+                    self.circuit.release(time.monotonic())
+                self._gate_until_s = None
+            await asyncio.sleep(look_every_s)
 
-    async def _hold_all(self, pause_s: float) -> None:
+    async def _hold_all(self, now_s: float, pause_s: float) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""
         await self._pace.hold(pause_s)
-        self._in_pause = True
+        self._held_by_gate(now_s + pause_s)
+
+    def _held_by_gate(self, until_s: float) -> None:
+        self._gate_until_s = max(self._gate_until_s or 0.0, until_s)
 
     def _note(self, *, changed: bool, reason: str | None) -> None:
         if changed:

@@ -1,0 +1,99 @@
+"""The pauses of a sender: the gate's, which all senders keep, and those of its own circuit."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.sender.gateways import TextMessage
+from services.sender.pace import Pace
+from services.sender.provider import Provider
+from services.sender.under_way import UnderWay
+from shared.outcome import CallResult, Verdict
+
+DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
+THROTTLED = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429, retry_after_s=300)
+MESSAGES = [TextMessage(f"b:{row}", "+8613800138000", "hello") for row in range(500)]
+"""One call with so many numbers opens the circuit."""
+
+
+class PlayedGateway:
+    """Answers all calls alike."""
+
+    name, max_recipients = "played", len(MESSAGES)
+
+    def __init__(self, answer: CallResult) -> None:
+        self._answer = answer
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def send(self, _messages: Sequence[TextMessage]) -> CallResult:
+        return self._answer
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+class PlayedGates:
+    """Tells whoever looks what the test puts in, a look at a time."""
+
+    def __init__(self) -> None:
+        self._answers: asyncio.Queue[float] = asyncio.Queue()
+        self._is_looked_at = asyncio.Event()
+        self.was_held = asyncio.Event()
+
+    async def shorten(self, _provider: str, _longest_s: float) -> None:
+        """Nothing to do."""
+
+    async def hold(self, _provider: str, _pause_s: float) -> None:
+        self.was_held.set()
+
+    async def held_s(self, _provider: str) -> float:
+        self._is_looked_at.set()
+        return await self._answers.get()
+
+    async def show(self, held_s: float) -> None:
+        """Answer a look, and wait for the next one: by then the answer is acted upon."""
+        await self._is_looked_at.wait()
+        self._is_looked_at.clear()
+        self._answers.put_nowait(held_s)
+        await self._is_looked_at.wait()
+
+
+@asynccontextmanager
+async def watching(answer: CallResult) -> AsyncIterator[tuple[Provider, PlayedGates]]:
+    gates, under_way = PlayedGates(), UnderWay()
+    provider = Provider(PlayedGateway(answer), Pace(gates, "played", None, 300), under_way)  # type: ignore[arg-type]
+    watch = asyncio.create_task(provider.watch_gate(look_every_s=0))
+    try:
+        yield provider, gates
+    finally:
+        watch.cancel()
+        await under_way.cancel()
+
+
+async def test_a_gate_that_is_lifted_lets_a_probe_through_at_once() -> None:
+    async with watching(DOWN) as (provider, gates):
+        await gates.show(300)
+        assert provider.circuit.wait_s(time.monotonic()) > 0
+        await gates.show(0)
+        assert (provider.circuit.is_open, provider.circuit.wait_s(time.monotonic())) == (True, 0)
+
+
+async def test_a_gate_that_is_lifted_does_not_cut_a_pause_that_began_by_the_senders_own_failures() -> None:
+    async with watching(DOWN) as (provider, gates):
+        await gates.show(1e-9)
+        await provider.call(MESSAGES)
+        until_s = provider.circuit.held_until_s
+        await gates.show(0)
+        assert provider.circuit.held_until_s == until_s
+
+
+async def test_a_pause_that_this_sender_was_asked_for_is_lifted_with_the_gate() -> None:
+    async with watching(THROTTLED) as (provider, gates):
+        await provider.call(MESSAGES)
+        await gates.was_held.wait()
+        await gates.show(299)
+        await gates.show(0)
+        assert (provider.circuit.is_open, provider.circuit.wait_s(time.monotonic())) == (True, 0)
