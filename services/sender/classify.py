@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
+from services.sender.concealing import conceal, conceal_in_id, printable
+from services.sender.gateways import TextMessage
 from shared.outcome import CallResult, Verdict
-from shared.phone import mask, mask_numbers_in
 
 _THROTTLED, _UNAVAILABLE = 429, 503
 _NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
@@ -49,19 +50,20 @@ def classify(
     body: bytes,
     codes: CodeTable,
     now: datetime,
-    conceal: Callable[[str], str] = str,
+    messages: Sequence[TextMessage] = (),
 ) -> CallResult:
-    """The verdict on an answer. `conceal` takes out of the provider's own words what must not be shown.
+    """The verdict on an answer to a call with these messages, which the provider's own words are shown without.
 
     Accepted is a 2xx with a `message_id`. A 3xx, a status of `_NOT_TAKEN` and a temporary code are certainly not sent.
     401, 402, 403 and 407 are about the account. Any other 4xx and a permanent code are refused. Everything else may
     have been sent, and so may whatever says no and names a message_id all the same.
     """
     content = read_object(body)
-    code, reason = own_words(content, conceal)
-    temporary, permanent = codes.is_temporary(code, status), codes.is_permanent(code, status)
+    own = own_code(content)
+    temporary, permanent = codes.is_temporary(own, status), codes.is_permanent(own, status)
     if 200 <= status < 300 and not temporary and not permanent:
-        return _accepted_or_unclear(status, content)
+        return _accepted_or_unclear(status, content, messages)
+    code, reason = own_words(content, messages)
     if has_id(content):
         return not_understood(status, "with a message_id in an answer that says no")
     if permanent:
@@ -93,20 +95,6 @@ def retry_after_s(value: str | None, now: datetime, longest_s: float = _LONGEST_
     return min(max(0.0, pause_s), longest_s)
 
 
-def scrub(words: str, recipient: str, text: str) -> str:
-    """A provider's words without the number or the text, which some quote."""
-    return scrub_all(words, [(recipient, text)])
-
-
-def scrub_all(words: str, messages: Iterable[tuple[str, str]]) -> str:
-    """A provider's words without any of the messages' numbers and texts."""
-    for recipient, text in messages:
-        for secret, shown in ((text, "…"), (recipient, mask(recipient)), (recipient.lstrip("+"), mask(recipient))):
-            if secret:
-                words = words.replace(secret, shown)
-    return mask_numbers_in(words)
-
-
 def read_object(body: bytes) -> Mapping[str, Any]:
     """The JSON object in a body; empty where there is none."""
     try:
@@ -117,21 +105,27 @@ def read_object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def own_words(content: Mapping[str, Any], conceal: Callable[[str], str] = str) -> tuple[str | None, str | None]:
-    """The provider's own code and sentence for what it did, as they may be shown."""
+def own_code(content: Mapping[str, Any]) -> str | None:
+    """The provider's own code, as tables have it."""
+    code = content.get("code")
+    return printable(str(code))[:_LONGEST_CODE] if _is_text_or_number(code) else None
+
+
+def own_words(content: Mapping[str, Any], messages: Sequence[TextMessage]) -> tuple[str | None, str | None]:
+    """The provider's own code and sentence for what it did to these messages, as they may be shown."""
     code, reason = content.get("code"), content.get("message")
     return (
-        _printable(conceal(str(code)), _LONGEST_CODE) if _is_text_or_number(code) else None,
-        _printable(conceal(reason), _LONGEST_REASON) if isinstance(reason, str) and reason else None,
+        conceal(str(code), messages)[:_LONGEST_CODE] if _is_text_or_number(code) else None,
+        conceal(reason, messages)[:_LONGEST_REASON] if isinstance(reason, str) and reason else None,
     )
 
 
-def accepted_id(content: Mapping[str, Any]) -> str | None:
-    """The provider's id of a message that it accepted; a blank one is none."""
+def accepted_id(content: Mapping[str, Any], messages: Sequence[TextMessage]) -> str | None:
+    """The provider's id of a message that it accepted, as it may be shown; a blank one is none."""
     provider_message_id = content.get("message_id")
     if not _is_text_or_number(provider_message_id):
         return None
-    return _printable(str(provider_message_id), _LONGEST_ID).strip() or None
+    return conceal_in_id(str(provider_message_id), messages)[:_LONGEST_ID].strip() or None
 
 
 def has_id(content: Mapping[str, Any]) -> bool:
@@ -154,8 +148,8 @@ _ACCOUNT = "The provider does not serve our account: HTTP {}"
 _SENTENCES = {_THROTTLED: "The provider is throttling us", _UNAVAILABLE: "The provider is not available"}
 
 
-def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
-    provider_message_id = accepted_id(content)
+def _accepted_or_unclear(status: int, content: Mapping[str, Any], messages: Sequence[TextMessage]) -> CallResult:
+    provider_message_id = accepted_id(content, messages)
     if provider_message_id is None:
         return not_understood(status, "without a message_id")
     return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
@@ -164,9 +158,3 @@ def _accepted_or_unclear(status: int, content: Mapping[str, Any]) -> CallResult:
 def _is_text_or_number(value: object) -> bool:
     # JSON's true and false are integers to Python.
     return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-
-
-def _printable(foreign: str, longest: int) -> str:
-    """A provider's words without control characters, which neither a database nor a header takes."""
-    shown = foreign[:longest]
-    return shown if shown.isprintable() else "".join(character for character in shown if character.isprintable())

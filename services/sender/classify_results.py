@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from services.sender.classify import (
@@ -11,11 +10,10 @@ from services.sender.classify import (
     classify,
     has_id,
     not_understood,
+    own_code,
     own_words,
     read_object,
     retry_after_s,
-    scrub,
-    scrub_all,
 )
 from services.sender.gateways import TextMessage
 from shared.outcome import CallResult, Verdict
@@ -41,14 +39,13 @@ def classify_results(
     """
     content = read_object(body)
     results = content.get("results")
-    code, _reason = own_words(content)
+    code = own_code(content)
     if 200 <= status < 300 and not codes.is_temporary(code, status) and not codes.is_permanent(code, status):
         if not isinstance(results, list):
             return not_understood(status, "without results")
         entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now, codes.longest_pause_s)
         return [_verdict(entries.get(message.reference), message, status, codes, pause_s) for message in messages]
-    conceal = partial(scrub_all, messages=[(message.to, message.text) for message in messages])
-    whole = classify(status, headers, body, codes, now, conceal)
+    whole = classify(status, headers, body, codes, now, messages)
     if whole.verdict is not Verdict.UNCLEAR and _names_an_accepted(results):
         return not_understood(status, "to the call, with accepted messages in it")
     if whole.verdict is Verdict.REFUSED and len(messages) > 1 and not 200 <= status < 300 and not 400 <= status < 500:
@@ -80,16 +77,17 @@ def _verdict(
 ) -> CallResult:
     if entry is None:
         return not_understood(status, "without one clear result for this message")
-    code, reason = own_words(entry, partial(scrub, recipient=message.to, text=message.text))
-    if code in codes.permanent | codes.temporary | _TEMPORARY and has_id(entry):
+    own = own_code(entry)
+    says_no = own in codes.permanent | codes.temporary | _TEMPORARY
+    if says_no and has_id(entry):
         return not_understood(status, "with both a message_id and a code that says it was not taken")
-    if code in codes.permanent:
-        return _refused(code, reason, status)
-    if code in codes.temporary | _TEMPORARY:
-        return CallResult(Verdict.NOT_SENT, code, reason or _LATER.format(code), status, retry_after_s=pause_s)
-    provider_message_id = accepted_id(entry)
-    if provider_message_id is not None:
+    if not says_no and (provider_message_id := accepted_id(entry, (message,))) is not None:
         return CallResult(Verdict.ACCEPTED, status=status, provider_message_id=provider_message_id)
+    code, reason = own_words(entry, (message,))
+    if own in codes.permanent:
+        return _refused(code, reason, status)
+    if says_no:
+        return CallResult(Verdict.NOT_SENT, code, reason or _LATER.format(code), status, retry_after_s=pause_s)
     if code is None or has_id(entry):
         return not_understood(status, "with a result that has neither a message_id nor a code")
     return _refused(code, reason, status)

@@ -1,7 +1,6 @@
 """What an HTTP answer of the plain provider means, by the contract's table."""
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import orjson
@@ -9,7 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.sender.classify import CodeTable, classify, has_id, read_object, retry_after_s, scrub
+from services.sender.classify import CodeTable, classify, has_id, read_object, retry_after_s
+from services.sender.concealing import conceal
+from services.sender.gateways import TextMessage
 from shared.outcome import CallResult, Verdict
 from shared.phone import mask
 
@@ -18,9 +19,16 @@ CODES = CodeTable(temporary=frozenset({"BUSY"}), permanent=frozenset({"BLACKLIST
 RECIPIENT = "+8613800138000"
 
 
-def answer(status: int, content: Any = None, retry_after: str | None = None) -> CallResult:
+def answer(
+    status: int, content: Any = None, retry_after: str | None = None, text: str = "hello", to: str = RECIPIENT
+) -> CallResult:
     body = content if isinstance(content, bytes) else orjson.dumps(content)
-    return classify(status, {} if retry_after is None else {"Retry-After": retry_after}, body, CODES, NOW)
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return classify(status, headers, body, CODES, NOW, [TextMessage("b:1", to, text)])
+
+
+def scrub(words: str, recipient: str, text: str) -> str:
+    return conceal(words, [TextMessage("b:1", recipient, text)])
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
@@ -219,7 +227,7 @@ def test_only_a_2xx_is_ever_accepted_and_few_5xx_are_certainly_not_sent(status: 
     [
         ("No route to +8613800138000", "No route to +86138****8000"),
         ("No route to 8613800138000.", "No route to +86138****8000."),
-        ("号码13800138000无效", "号码138****8000无效"),
+        ("号码13800138000无效", "号码+86138****8000无效"),
         ("Not +8613900139000 either", "Not +86139****9000 either"),
         ("Refused: Dear Li, hello", "Refused: …"),
         ("Error 4001", "Error 4001"),
@@ -246,9 +254,7 @@ def test_a_reason_of_any_length_is_cut(words: str) -> None:
 
 @pytest.mark.parametrize("text", ["Dear Li,\nyour code is 1234", "您好\u3000验证码 1234", "word " * 60])
 def test_a_text_that_the_provider_quotes_in_full_is_not_shown(text: str) -> None:
-    body = orjson.dumps({"message": f"Refused: {text}"})
-    conceal = partial(scrub, recipient=RECIPIENT, text=text)
-    reason = classify(400, {}, body, CODES, NOW, conceal).reason or ""
+    reason = answer(400, {"message": f"Refused: {text}"}, text=text).reason or ""
     assert not any(word in reason for word in ("Dear Li", "验证码", "word"))
 
 
@@ -270,9 +276,87 @@ def test_no_reason_that_quotes_them_shows_the_number_or_the_text(
     assert text not in shown
 
 
-@pytest.mark.parametrize("written", ["+86 138 0013 8000", "138-0013-8000"])
-def test_a_number_that_the_provider_spells_with_separators_is_masked_too(written: str) -> None:
-    assert written not in scrub(f"No route to {written}", RECIPIENT, "hello")
+SPELLED = [
+    "13800138000",
+    "008613800138000",
+    "138 0013 8000",
+    "138-0013-8000",
+    "+86 138 0013 8000",
+    "+86-138-0013-8000",
+    "(+86) 138.0013.8000",
+    "138 - 0013 - 8000",
+    "138\u00a00013\u20138000",
+    "138_0013_8000",
+    "138\x000013\u200b8000",
+    "１３８００１３８０００",
+    "9991380013800099999999999999",
+]
+
+
+def spells(shown: str, number: str = "13800138000") -> bool:
+    return number in "".join(str(int(character)) for character in shown if character.isdecimal())
+
+
+@pytest.mark.parametrize("written", [*SPELLED, "1 3 8 0 0 1 3 8 0 0 0"])
+@pytest.mark.parametrize("where", ["code", "message"])
+def test_no_way_to_spell_a_number_brings_it_into_a_code_or_a_reason(written: str, where: str) -> None:
+    result = answer(400, {where: f"No route to {written}, sorry"})
+    assert not spells(f"{result.code} {result.reason}")
+    assert "No route to " in f"{result.code} {result.reason}"
+
+
+def test_what_stands_beside_a_number_is_still_told() -> None:
+    result = answer(400, {"code": 4001, "message": "Error 4001: 138-0013-8000 is not in zone 755, see rule 12"})
+    assert (result.code, result.reason) == ("4001", "Error 4001: +86138****8000 is not in zone 755, see rule 12")
+
+
+@pytest.mark.parametrize("quoted", ["YOUR CODE IS 1234", "your code is 1234", "Your Code Is 1234"])
+def test_a_text_in_another_case_is_recognised_in_code_and_reason(quoted: str) -> None:
+    result = answer(400, {"code": quoted, "message": f"Refused: {quoted}!"}, text="Your code is 1234")
+    assert (result.code, result.reason) == ("…", "Refused: …!")
+
+
+def test_a_text_that_only_folding_recognises_leaves_no_words() -> None:
+    assert scrub("Refused: GROSSE STRASSE 7", RECIPIENT, "Große Straße 7") == "…"
+
+
+def test_a_code_is_looked_up_as_the_provider_wrote_it_though_the_text_is_a_part_of_it() -> None:
+    result = answer(400, {"code": "BUSY"}, text="bus")
+    assert (result.verdict, result.code) == (Verdict.NOT_SENT, "…Y")
+
+
+@pytest.mark.parametrize("written", SPELLED)
+@pytest.mark.parametrize("around", ["{}", "order-{}-77", "{}@gateway"])
+def test_an_id_that_is_or_has_the_number_is_accepted_and_does_not_show_it(written: str, around: str) -> None:
+    result = answer(200, {"message_id": around.format(written)})
+    assert result.verdict is Verdict.ACCEPTED
+    assert not spells(result.provider_message_id or "")
+    assert (result.provider_message_id or "").startswith(around.partition("{")[0])
+
+
+def test_an_id_that_is_the_number_as_a_number_is_masked() -> None:
+    assert answer(200, {"message_id": 13800138000}).provider_message_id == "+86138****8000"
+    assert answer(200, {"message_id": 4512345678}, to="+4512345678").provider_message_id == "+45****5678"
+
+
+@pytest.mark.parametrize("text", ["Your code is 1234", "1234"])
+def test_an_id_that_is_the_text_is_not_shown(text: str) -> None:
+    assert answer(200, {"message_id": text}, text=text).provider_message_id == "…"
+
+
+@pytest.mark.parametrize(
+    "provider_message_id",
+    [
+        "123456789012345678",
+        "0198c0de-0000-8000-8000-00000000abcd",
+        "20260301120000-8000",
+        "13900139000",
+        "a-hello-b",
+        "消息-17",
+    ],
+)
+def test_any_other_id_stays_as_it_is(provider_message_id: str) -> None:
+    assert answer(200, {"message_id": provider_message_id}).provider_message_id == provider_message_id
 
 
 def test_a_pause_is_kept_up_to_a_bound() -> None:

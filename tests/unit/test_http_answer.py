@@ -106,12 +106,37 @@ def test_an_answer_without_a_length_is_whole_when_the_connection_ends() -> None:
 
 
 @pytest.mark.parametrize("length", [524_287, 524_288, 524_289, 2_000_000])
-def test_512_kib_of_a_body_are_kept(length: int) -> None:
+def test_512_kib_of_an_errors_body_are_kept(length: int) -> None:
     reader = AnswerReader()
-    answer = reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length)
+    answer = reader.feed(b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length)
     assert answer is not None
     assert len(answer.body) == min(length, 524_288)
     assert reader.another_may_follow == (length <= 524_288)
+
+
+def test_a_2xx_is_believed_up_to_512_kib_and_not_where_its_body_goes_on_behind_a_good_object() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    answer = AnswerReader().feed(head % 524_288 + BODY.ljust(524_288))
+    assert answer is not None
+    assert classify(200, {}, answer.body, CodeTable(), datetime.now(UTC)).verdict is Verdict.ACCEPTED
+    with pytest.raises(MalformedAnswer):
+        AnswerReader().feed(head % 524_289 + BODY.ljust(524_289))
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"HTTP/1.1 200 OK\r\nServer: a\0b\r\nContent-Length: 18\r\n\r\n" + BODY,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nRetry-After: \0\r\n\r\n" + BODY,
+        b"HTTP/1.1 200 OK\r\nSer\0ver: a\r\nContent-Length: 18\r\n\r\n" + BODY,
+        b"HTTP/1.1 100 Continue\r\nA: \0\r\n\r\n" + ANSWERS[0],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n" + BODY + b"\r\n0\r\nA: \0\r\n\r\n",
+    ],
+    ids=["in a value", "as a value", "in a name", "in an interim answer", "in a trailer"],
+)
+def test_an_answer_with_a_nul_in_its_headers_is_none(octets: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        AnswerReader().feed(octets)
 
 
 def test_an_answer_compressed_against_our_wish_is_not_understood() -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import orjson
 
-from services.sender.classify import CodeTable, classify, scrub
+from services.sender.classify import CodeTable, classify
 from services.sender.classify_results import classify_results
 from services.sender.gateways import TextMessage
-from services.sender.gateways.posting import Answer, Poster
+from services.sender.gateways.posting import Poster
 from shared.outcome import CallResult
 
 
@@ -42,11 +41,7 @@ class PlainHttpGateway:
         answer = await self._poster.post(orjson.dumps({"messages": contents} if is_list else contents[0]))
         if isinstance(answer, CallResult):
             return answer
-        return self._results(answer, messages) if is_list else self._result(answer, messages[0])
-
-    def _result(self, answer: Answer, message: TextMessage) -> CallResult:
-        conceal = partial(scrub, recipient=message.to, text=message.text)
-        return classify(answer.status, answer.headers, answer.body, self._codes, datetime.now(UTC), conceal)
-
-    def _results(self, answer: Answer, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
-        return classify_results(answer.status, answer.headers, answer.body, messages, self._codes, datetime.now(UTC))
+        heard, now = (answer.status, answer.headers, answer.body), datetime.now(UTC)
+        if is_list:
+            return classify_results(*heard, messages, self._codes, now)
+        return classify(*heard, self._codes, now, messages)

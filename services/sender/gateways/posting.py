@@ -7,7 +7,8 @@ from shared.outcome import CallResult, Verdict
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; `body` is its first 512 KiB, `headers` are told apart without regard to case."""
+    """An HTTP answer; `body` is its first 512 KiB, and of a 2xx all of it. `headers` are told apart without regard to
+    case."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,6 +46,6 @@ def lost(how: str) -> CallResult:
 
 
 def not_understood() -> CallResult:
-    """What came is no HTTP answer."""
-    reason = "The provider's answer is not HTTP: it may have sent the text"
+    """What came is no HTTP answer, or has no end."""
+    reason = "The provider's answer is not HTTP, or has no end: it may have sent the text"
     return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason)

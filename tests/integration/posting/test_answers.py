@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import re
+from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
 
 import pytest
 
@@ -91,17 +93,31 @@ async def test_an_http_1_0_answer_may_ask_to_keep_the_connection() -> None:
 
 
 async def test_of_an_endless_body_512_kib_are_kept_and_the_connection_is_closed() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            await peer.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-
-    async with scripted(script) as provider, opened(provider.url) as poster:
+    async with scripted(endless(b"503 Busy", b"x" * 4096)) as provider, opened(provider.url) as poster:
         answer = await poster.post(b"{}")
         assert isinstance(answer, Answer)
-        assert answer.body == b"x" * 524_288
+        assert (answer.status, answer.body) == (503, b"x" * 524_288)
         await provider.peers[0].was_left()
+
+
+async def test_a_good_object_that_an_endless_body_follows_is_unclear() -> None:
+    script = endless(b"200 OK", BODY, b" " * 4096)
+    async with scripted(script) as provider, opened(provider.url) as poster:
+        result = await PlainHttpGateway(poster, CodeTable(), 1).send([MESSAGE])
+        assert _verdict(result) == (Verdict.UNCLEAR, "answer_not_understood")
+        await provider.peers[0].was_left()
+
+
+def endless(status: bytes, *pieces: bytes) -> Callable[[Peer], Awaitable[None]]:
+    """Answers with a body of these chunks, the last of them again and again."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 %b\r\nTransfer-Encoding: chunked\r\n\r\n" % status)
+        for piece in chain(pieces, repeat(pieces[-1])):
+            await peer.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    return script
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,7 @@ async def test_an_endless_head_is_given_up(more: bytes) -> None:
         pytest.param(b'{"message_id":"1"}', id="a body without a head"),
         pytest.param(b"\x15\x03\x01\x00\x02\x02\x50", id="a TLS alert"),
         pytest.param(b"HTTP/1.1 abc OK\r\n\r\n", id="no status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\0b\r\nContent-Length: 18\r\n\r\n" + BODY, id="a NUL in a header"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", id="an impossible length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 18\r\n\r\n" + BODY, id="two lengths"),
         pytest.param(

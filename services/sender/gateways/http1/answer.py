@@ -45,6 +45,10 @@ class _EnoughRead(Exception):
     """Told to the parser, to keep it from reading on."""
 
 
+class _NotBelieved(Exception):
+    """Told to the parser: this is no answer."""
+
+
 class AnswerReader:
     """Takes one connection's bytes, and gives each answer once it is whole.
 
@@ -103,6 +107,9 @@ class AnswerReader:
             raise _EnoughRead
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        # As RFC 9110, section 5.5, has it; the leniency that sloppy servers need lets it through.
+        if b"\0" in value or b"\0" in name:
+            raise _NotBelieved
         if not self._is_in_body:  # else it is a trailer
             self._fields.append((name, value))
 
@@ -113,6 +120,8 @@ class AnswerReader:
     def on_body(self, piece: bytes) -> None:
         self._body += piece
         if len(self._body) > _LONGEST_BODY:
+            if 200 <= self._status < 300:
+                raise _NotBelieved  # nobody knows how it would have gone on
             del self._body[_LONGEST_BODY:]
             self._is_whole, self.another_may_follow = True, False
             raise _EnoughRead

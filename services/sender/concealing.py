@@ -1,0 +1,84 @@
+"""A provider's own words and ids as they may be shown: without the numbers and texts of the call; pure."""
+
+import re
+from collections.abc import Sequence
+
+from services.sender.gateways import TextMessage
+from shared.phone import mask, mask_numbers_in
+
+_LONGEST_HEARD = 10_000
+"""Of words; what is shown of them is a sentence."""
+_BY_ITS_LAST = 7
+"""Digits that a number is recognised by, with its country's code or without it; few countries' numbers have fewer."""
+_IN_AN_ID_BY_ITS_LAST = 8
+"""An id of 18 digits has these by chance once in ten million, and would be masked then."""
+_SHORTEST_TEXT_IN_AN_ID = 6
+_SPELLED = re.compile(r"[+＋]?\d(?:[\s.()\-/_·\u2010-\u2015\u2212\uff0d]{0,3}\d){5,}")
+"""Digits of any script, with what people write between those of a number."""
+
+
+def conceal(words: str, messages: Sequence[TextMessage]) -> str:
+    """The words without any of the messages' numbers and texts, however they are spelled; whatever else may be a
+    number is masked too."""
+    words = words[:_LONGEST_HEARD]
+    for message in messages:
+        words = _without_text(words, message.text)  # which may have line ends
+    words, numbers = printable(words), [message.to for message in messages]
+    return mask_numbers_in(_SPELLED.sub(lambda run: _without_numbers(run[0], numbers, _BY_ITS_LAST), words))
+
+
+def conceal_in_id(provider_message_id: str, messages: Sequence[TextMessage]) -> str:
+    """The id without the messages' numbers and texts; other digits stay, as an id is looked up by them."""
+    shown = printable(provider_message_id[:_LONGEST_HEARD])
+    for message in messages:
+        # Most ids end here: this is done for every number that goes well.
+        if message.to[-2:] in shown or not shown.isascii():
+            numbers = (message.to,)
+            shown = _SPELLED.sub(lambda run, of=numbers: _without_numbers(run[0], of, _IN_AN_ID_BY_ITS_LAST), shown)
+        if _SHORTEST_TEXT_IN_AN_ID <= len(message.text) <= len(shown) or message.text == shown:
+            shown = _without_text(shown, message.text)
+    return shown
+
+
+def printable(words: str) -> str:
+    """The words without control characters, which neither a database nor a header takes."""
+    return words if words.isprintable() else "".join(character for character in words if character.isprintable())
+
+
+def _without_text(words: str, text: str) -> str:
+    folded = text.casefold()
+    if not folded or folded not in words.casefold():
+        return words
+    words = re.sub(re.escape(text), "…", words, flags=re.IGNORECASE)
+    # Spelled in a way that only folding tells, as ß and SS: then nothing is shown.
+    return "…" if folded in words.casefold() else words
+
+
+def _without_numbers(run: str, numbers: Sequence[str], by_its_last: int) -> str:
+    """A run of digits and separators, with these numbers in it masked."""
+    digits = _digits(run)
+    for number in numbers:
+        if number[1:][-by_its_last:] in digits:
+            run = _without_number(run, number, by_its_last)
+            digits = _digits(run)
+    return run
+
+
+def _without_number(run: str, number: str, by_its_last: int) -> str:
+    own, at = number[1:], [position for position, character in enumerate(run) if character.isdecimal()]
+    digits, tail = _digits(run), own[-by_its_last:]
+    end = len(digits)
+    while (first := digits.rfind(tail, 0, end)) >= 0:
+        last, before = at[first + len(tail) - 1], len(own) - len(tail)
+        while first and before and digits[first - 1] == own[before - 1]:
+            first, before = first - 1, before - 1
+        start = at[first]
+        if start and run[start - 1] in "+＋":
+            start -= 1
+        run, end = run[:start] + mask(number) + run[last + 1 :], first
+    return run
+
+
+def _digits(run: str) -> str:
+    """Its digits, in ASCII."""
+    return "".join(str(int(character)) for character in run if character.isdecimal())
