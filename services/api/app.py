@@ -20,6 +20,7 @@ from services.api.intake import Broker, Intake, Limits
 from services.api.ledger import Ledger
 from services.api.peers import Places
 from services.api.problems import SERVER, problem_middleware
+from services.api.providers import Providers
 from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
@@ -120,6 +121,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get(f"{one}/messages", batches.list_messages),
         web.get(f"{one}/events", events.stream, allow_head=False),
         web.get(f"{one}/messages/{{row}}/attempts", dead_letters.list_attempts),
+        web.get("/v1/provider", Providers(parts.ledger).show),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),
         web.post("/v1/dead-letters/replay", dead_letters.replay),

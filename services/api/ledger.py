@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
+from shared.ledger.gates import Held, ProviderGates
 from shared.ledger.letters import FailedFilter, FailedGroup, FailedNumber, LettersLedger
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
@@ -33,6 +34,7 @@ class Ledger:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
         self._attempts, self._letters = AttemptsLedger(database), LettersLedger(database)
+        self._gates = ProviderGates(database)
         self._not_before = 0.0
         self.is_ready = False
         """The tables are there; a later outage of the database leaves it True, for the api goes on accepting."""
@@ -85,6 +87,10 @@ class Ledger:
     async def places_of(self, recipient: str) -> frozenset[Key]:
         """Where a number (E.164) has failed."""
         return await self._within(_TIMEOUT_S, lambda: self._letters.places_of(recipient))
+
+    async def held(self) -> Sequence[Held]:
+        """The providers that nobody calls for now."""
+        return await self._within(_TIMEOUT_S, self._gates.held)
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if not self.is_ready or time.monotonic() < self._not_before:

@@ -73,6 +73,7 @@ def _paths(max_recipients: int) -> Schema:
         **{f"/v1/batches/{{batch_id}}/{name}": {"parameters": batch_id, "post": _command(name)} for name in _COMMANDS},
         "/v1/batches/{batch_id}/resend": {"parameters": batch_id, "post": _resend()},
         "/v1/batches/{batch_id}/messages/{row}/attempts": {"parameters": [*batch_id, _ROW], "get": _list_attempts()},
+        "/v1/provider": {"get": _show_provider()},
         "/v1/dead-letters": {"get": _list_failed()},
         "/v1/dead-letters/groups": {"get": _count_failed()},
         "/v1/dead-letters/replay": {"post": _handle_letters("replay")},
@@ -184,6 +185,16 @@ def _list_attempts() -> Schema:
         "operationId": "listAttempts",
         "summary": "Each attempt of a number, in order",
         "responses": {"200": _json("The attempts", "AttemptList"), **_problems(*_KEYED, 404, 503)},
+    }
+
+
+def _show_provider() -> Schema:
+    return {
+        "operationId": "showProvider",
+        "summary": "Whether a provider is held, why, and until when",
+        "description": "While it is, no number of it is called and none fails: all wait. A provider that is called is "
+        "not in the list.",
+        "responses": {"200": _json("The providers that are held", "Provider"), **_problems(401, 503)},
     }
 
 

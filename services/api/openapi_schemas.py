@@ -4,6 +4,7 @@ from typing import Any
 
 from services.api.letter_requests import DiscardRequest, ReplayRequest
 from services.api.requests import BatchRequest, ResendRequest
+from shared.ledger.gates import Cause
 from shared.states import BatchState, State
 
 Schema = dict[str, Any]
@@ -46,6 +47,8 @@ def schemas(max_recipients: int) -> Schema:
         "DeadLetterGroups": _object({"groups": _list_of("DeadLetterGroup")}, "groups"),
         "Attempt": _attempt_schema(),
         "AttemptList": _object({"attempts": _list_of("Attempt")}, "attempts"),
+        "Held": _held_schema(),
+        "Provider": _object({"held": _list_of("Held")}, "held"),
         "Links": _object({"self": TEXT, "messages": TEXT, "events": TEXT}, "self", "messages", "events"),
         "Problem": _problem_schema(),
     }
@@ -157,6 +160,19 @@ def _attempt_schema() -> Schema:
         "provider": TEXT,
         "sender": _TEXT_OR_NULL,
         "state": {"type": "string", "enum": list(State), "description": "The number's after it"},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "provider_status": {"type": ["integer", "null"]},
+    }
+    return _object(members, *members)
+
+
+def _held_schema() -> Schema:
+    causes = "`account`: it does not serve our account; `asked`: it asked for a pause; `untold`: of an earlier version"
+    members = {
+        "provider": TEXT,
+        "cause": {"type": "string", "enum": list(Cause), "description": causes},
+        "until": {"type": "string", "format": "date-time", "description": "When it is called again, to see"},
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
         "provider_status": {"type": ["integer", "null"]},

@@ -6,6 +6,7 @@ from services.api.acceptances import Acceptance
 from shared import statuses
 from shared.clock import rfc3339
 from shared.ledger.attempts import Attempt
+from shared.ledger.gates import Held
 from shared.ledger.letters import FailedGroup, FailedNumber
 from shared.ledger.reading import BatchView, MessageView
 from shared.messages import message_id
@@ -114,6 +115,18 @@ def attempt_shown(attempt: Attempt) -> Shown:
         "error_code": attempt.error_code,
         "error_reason": attempt.error_reason,
         "provider_status": attempt.provider_status,
+    }
+
+
+def held_shown(held: Held) -> Shown:
+    """A provider that nobody calls for now."""
+    return {
+        "provider": held.provider,
+        "cause": held.cause,
+        "until": rfc3339(held.until_ms),
+        "error_code": held.code,
+        "error_reason": held.reason,
+        "provider_status": held.status,
     }
 
 

@@ -24,7 +24,7 @@ def conceal(words: str, messages: Sequence[TextMessage]) -> str:
     for message in messages:
         words = _without_text(words, message.text)  # which may have line ends
     words, numbers = printable(words), [message.to for message in messages]
-    return mask_numbers_in(_SPELLED.sub(lambda run: _without_numbers(run[0], numbers, _BY_ITS_LAST), words))
+    return mask_numbers_in(_without_numbers(words, numbers, _BY_ITS_LAST))
 
 
 def conceal_in_id(provider_message_id: str, messages: Sequence[TextMessage]) -> str:
@@ -33,8 +33,7 @@ def conceal_in_id(provider_message_id: str, messages: Sequence[TextMessage]) -> 
     for message in messages:
         # Most ids end here: this is done for every number that goes well.
         if message.to[-2:] in shown or not shown.isascii():
-            numbers = (message.to,)
-            shown = _SPELLED.sub(lambda run, of=numbers: _without_numbers(run[0], of, _IN_AN_ID_BY_ITS_LAST), shown)
+            shown = _without_numbers(shown, (message.to,), _IN_AN_ID_BY_ITS_LAST)
         if _SHORTEST_TEXT_IN_AN_ID <= len(message.text) <= len(shown) or message.text == shown:
             shown = _without_text(shown, message.text)
     return shown
@@ -54,7 +53,11 @@ def _without_text(words: str, text: str) -> str:
     return "…" if folded in words.casefold() else words
 
 
-def _without_numbers(run: str, numbers: Sequence[str], by_its_last: int) -> str:
+def _without_numbers(words: str, numbers: Sequence[str], by_its_last: int) -> str:
+    return _SPELLED.sub(lambda run: _run_without(run[0], numbers, by_its_last), words)
+
+
+def _run_without(run: str, numbers: Sequence[str], by_its_last: int) -> str:
     """A run of digits and separators, with these numbers in it masked."""
     digits = _digits(run)
     for number in numbers:

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.ledger.gates import Cause
 from shared.outcome import Verdict
 from shared.states import State
 
@@ -14,6 +15,8 @@ _PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one pr
 PROVIDER_SECONDS = {verdict: _PROVIDER_SECONDS.labels(verdict) for verdict in Verdict}
 CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")
 CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down")
+_PROVIDER_HELD = Gauge("sms_sender_provider_held", "1 while all senders pause, by cause", ["cause"])
+PROVIDER_HELD = {cause: _PROVIDER_HELD.labels(cause) for cause in Cause}
 
 # A counter that begins at 0 shows its first increase; one that appears with its first event does not.
 for _state in (State.SENT, State.RETRYING, State.FAILED, State.UNKNOWN, State.EXPIRED):

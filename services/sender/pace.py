@@ -1,7 +1,8 @@
 """The pace of provider calls, which all senders keep together."""
 
-from shared.ledger.gates import ProviderGates
+from shared.ledger.gates import Held, ProviderGates
 from shared.ledger.waiting import when_ledger_answers
+from shared.outcome import CallResult
 
 _SPAN_S = 0.25
 """What is reserved at a time: a sender that stands still makes no more calls too late than these."""
@@ -23,14 +24,15 @@ class Pace:
             return 0.0
         return await when_ledger_answers(lambda: self._gates.reserve(self._provider, calls, self.interval_s))
 
-    async def hold(self, pause_s: float) -> None:
-        """Tell all senders that the provider wants a pause."""
-        await when_ledger_answers(lambda: self._gates.hold(self._provider, pause_s))
+    async def hold(self, pause_s: float, answer: CallResult) -> None:
+        """Tell all senders that this answer asks for a pause."""
+        await when_ledger_answers(lambda: self._gates.hold(self._provider, pause_s, answer))
 
     async def shorten(self) -> None:
         """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""
         await when_ledger_answers(lambda: self._gates.shorten(self._provider, self._longest_pause_s))
 
-    async def held_s(self) -> float:
-        """How long the pause still lasts that any sender was told of."""
-        return await when_ledger_answers(lambda: self._gates.held_s(self._provider))
+    async def held(self) -> Held | None:
+        """The pause that any sender was told of, while it lasts."""
+        held = await when_ledger_answers(self._gates.held)
+        return next((each for each in held if each.provider == self._provider), None)

@@ -12,6 +12,7 @@ from services.sender.circuit import Circuit
 from services.sender.gateways import Gateway, TextMessage
 from services.sender.pace import Pace
 from services.sender.under_way import UnderWay
+from shared.ledger.gates import Cause
 from shared.outcome import CallResult, Verdict
 
 _LOOK_AT_GATE_EVERY_S = 0.5
@@ -63,12 +64,9 @@ class Provider:
         now_s = time.monotonic()
         changed = self.circuit.record(whole, now_s, len(messages))
         self._note(changed=changed, reason=whole.reason)
-        if self.circuit.held_until_s > held_until_s:
-            if whole.verdict is Verdict.ACCOUNT:
-                log.error("provider_held", cause="account", code=whole.code, reason=whole.reason)
-                self._under_way.begin(self._hold_all(now_s, self.circuit.pause_s))
-            elif whole.retry_after_s:
-                self._under_way.begin(self._hold_all(now_s, whole.retry_after_s))
+        pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
+        if pause_s and self.circuit.held_until_s > held_until_s:
+            self._under_way.begin(self._hold_all(now_s, pause_s, whole))
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
@@ -76,9 +74,12 @@ class Provider:
         """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
         await self._pace.shorten()
         while True:
-            if held_s := await self._pace.held_s():
-                until_s = time.monotonic() + held_s
-                self._note(changed=self.circuit.hold(until_s), reason=_ANOTHER)
+            held = await self._pace.held()
+            for cause in Cause:
+                metrics.PROVIDER_HELD[cause].set(held is not None and held.cause is cause)
+            if held is not None:
+                until_s = time.monotonic() + held.left_s
+                self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
                 self._held_by_gate(until_s)
             elif self._gate_until_s is not None:
                 # What lasts longer began by calls of our own that failed, perhaps just now.
@@ -87,9 +88,12 @@ class Provider:
                 self._gate_until_s = None
             await asyncio.sleep(look_every_s)
 
-    async def _hold_all(self, now_s: float, pause_s: float) -> None:
+    async def _hold_all(self, now_s: float, pause_s: float, answer: CallResult) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""
-        await self._pace.hold(pause_s)
+        cause = Cause.of(answer)
+        tell = log.error if cause is Cause.ACCOUNT else log.warning
+        tell("provider_held", cause=cause.value, pause_s=pause_s, code=answer.code, reason=answer.reason)
+        await self._pace.hold(pause_s, answer)
         self._held_by_gate(now_s + pause_s)
 
     def _held_by_gate(self, until_s: float) -> None:

@@ -133,7 +133,13 @@ provider_gates = Table(
     metadata,
     Column("provider", Text, primary_key=True),
     Column("next_slot_us", BigInteger, nullable=False),  # when the next call may be made, under a rate limit
-    Column("held_until_us", BigInteger, nullable=False),  # until when the provider asked all of us to pause
+    Column("held_until_us", BigInteger, nullable=False),  # until when all of us pause
+    # Why: of the pause that ends then, while that is this one's end.
+    Column("told_until_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("cause", Text),
+    Column("error_code", Text),
+    Column("error_reason", Text),
+    Column("provider_status", SmallInteger),
 )
 
 templates = Table(

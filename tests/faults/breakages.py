@@ -205,8 +205,8 @@ BREAKAGES = (
             ),
             Edit(
                 "services/sender/pace.py",
-                "when_ledger_answers(lambda: self._gates.held_s(self._provider))",
-                "asyncio.sleep(0, 0.0)",
+                "when_ledger_answers(self._gates.held)",
+                "asyncio.sleep(0, ())",
             ),
             Edit("services/sender/pace.py", "from shared.ledger.gates", "import asyncio\n\nfrom shared.ledger.gates"),
             Edit(

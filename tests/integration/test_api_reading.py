@@ -1,8 +1,10 @@
 """What the api shows of the ledger, on both databases: batches, numbers, events."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,15 +16,18 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.api.acceptances import Acceptances
 from services.api.auth import auth_middleware
 from services.api.batches import Batches
-from services.api.cache import Cache
 from services.api.events import Events
 from services.api.ledger import Ledger
 from services.api.peers import Places
+from shared.cache import Cache
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
+from shared.ledger.gates import ProviderGates
 from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
 from shared.messages import BatchMessage
+from shared.outcome import CallResult, Verdict
 from shared.states import State
+from shared.statuses import Statuses
 from tests.conftest import Start
 from tests.support.api import get, post
 from tests.support.brokers import Vhost
@@ -191,7 +196,8 @@ async def test_a_stream_of_a_batch_that_stays_unknown_ends(sqlite_url: str) -> N
     database = Database(sqlite_url)
     ledger = Ledger(database)
     await ledger.prepare()
-    batches = Batches(ledger, Acceptances(Cache(None), ledger, 1, 1), Cache(None))
+    no_redis = Cache(None, b"")
+    batches = Batches(ledger, Acceptances(no_redis, ledger, 1, 1), Statuses(no_redis))
     app = web.Application(middlewares=[auth_middleware((), ())])
     app.router.add_get("/{batch_id}", Events(batches, Places(1, 1), asyncio.Event(), unknown_s=0).stream)
     async with TestClient(TestServer(app)) as client, asyncio.timeout(30):
@@ -216,3 +222,26 @@ def test_a_status_in_redis_is_forgotten_in_time(start: Start, vhost: Vhost, sqli
     assert get(api, f"/v1/batches/{batch_id}").json()["status"] == "running"
     write_rows(sqlite_url, batch_id, FINAL)
     eventually(lambda: get(api, f"/v1/batches/{batch_id}").json()["status"] == "finished")
+
+
+def test_a_provider_that_is_held_is_told_with_the_reason(api: ServiceProcess, database_url: str) -> None:
+    answer = CallResult(Verdict.ACCOUNT, "http_402", "No balance", 402)
+
+    async def hold() -> None:
+        database = Database(database_url)
+        try:
+            await ProviderGates(database).hold("default", 300, answer)
+        finally:
+            await database.close()
+
+    assert get(api, "/v1/provider").json() == {"held": []}
+    asyncio.run(hold())
+    (held,) = get(api, "/v1/provider").json()["held"]
+    assert datetime.fromisoformat(held.pop("until")).timestamp() > time.time() + 100
+    assert held == {
+        "provider": "default",
+        "cause": "account",
+        "error_code": "http_402",
+        "error_reason": "No balance",
+        "provider_status": 402,
+    }

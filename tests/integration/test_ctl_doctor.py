@@ -1,5 +1,6 @@
 """smsctl doctor against real parts: each thing is made wrong, named, made right, and named no more."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ import pika
 import pytest
 
 from shared.clock import now_ms
+from shared.ledger.database import Database
+from shared.ledger.gates import ProviderGates
+from shared.outcome import CallResult, Verdict
 from shared.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
@@ -471,6 +475,33 @@ def test_of_many_unfinished_batches_the_oldest_are_looked_at(one_patient: Patien
     assert status == 0
     only = "only the oldest 20 of 21 unfinished batches were held against the queues"
     assert only in [finding["what"] for finding in said["hints"]]
+
+
+def hold(settings: dict[str, str], pause_s: float, answer: CallResult) -> None:
+    """As a sender does."""
+
+    async def held() -> None:
+        database = Database(settings["SMS_DATABASE_URL"])
+        try:
+            await ProviderGates(database).hold("default", pause_s, answer)
+        finally:
+            await database.close()
+
+    asyncio.run(held())
+
+
+def test_a_provider_that_is_held_is_named_with_the_reason_and_how_to_end_it(one_patient: Patient) -> None:
+    hold(one_patient.settings, 300, CallResult(Verdict.NOT_SENT, "throttled", "Later", 429))
+    status, said = one_patient.doctor()
+    (asked,) = [found for found in said["hints"] if "is held" in found["what"]]
+    assert (status, said["findings"]) == (0, [])
+    assert asked["what"].endswith("Z: it asked for a pause (throttled, HTTP 429: Later)")
+    hold(one_patient.settings, 3000, CallResult(Verdict.ACCOUNT, "http_401", "Wrong key", 401))
+    (what,) = one_patient.wrong()
+    assert what.startswith("the provider default is held until 20")
+    assert what.endswith("Z: it does not serve our account (http_401, HTTP 401: Wrong key)")
+    assert one_patient.smsctl("provider", "resume").stdout == "default is called again\n"
+    assert one_patient.wrong() == []
 
 
 @pytest.mark.parametrize("off_s", [3600, -3600])

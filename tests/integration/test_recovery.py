@@ -6,10 +6,13 @@ from itertools import pairwise
 
 import pytest
 import requests
+from sqlalchemy import text
 
+from shared.clock import now_ms
 from shared.ledger.database import Database
-from shared.ledger.gates import ProviderGates
+from shared.ledger.gates import Cause, ProviderGates
 from shared.messages import BatchMessage
+from shared.outcome import CallResult, Verdict
 from shared.phone import mask
 from tests.conftest import Start
 from tests.integration.test_trio import numbers
@@ -19,6 +22,8 @@ from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 
 RECOVER_AFTER_S = "3"
+THROTTLED = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429)
+REVOKED = CallResult(Verdict.ACCOUNT, "http_401", "Wrong key", 401)
 
 
 @pytest.fixture
@@ -119,11 +124,12 @@ async def test_reserved_calls_are_apart_from_each_other_whoever_reserves(databas
     waits = [await gates[turn % 2].reserve("default", 10, 0.1) for turn in range(5)]
     # Ten calls a tenth of a second apart each time: the next begin a second later, less what passed meanwhile.
     assert all(0.5 < later - earlier <= 1.0 for earlier, later in pairwise(waits))
-    await gates[0].hold("default", 30)
-    await gates[1].hold("default", 5)
-    assert 25 < await gates[1].held_s("default") <= 30
+    await gates[0].hold("default", 30, THROTTLED)
+    await gates[1].hold("default", 5, THROTTLED)
+    (held,) = await gates[1].held()
+    assert held.provider == "default"
+    assert 25 < held.left_s <= 30
     assert await gates[1].reserve("default", 1, 0.1) > 25
-    assert await gates[1].held_s("another") == 0
     await database.close()
 
 
@@ -141,12 +147,38 @@ def test_five_senders_keep_one_rate(trio: Trio) -> None:
 async def test_a_pause_can_be_shortened_and_is_not_lengthened_by_it(database: Database) -> None:
     gates = ProviderGates(database)
     assert not await gates.shorten("default", 0)
-    await gates.hold("default", 86_400)
+    await gates.hold("default", 86_400, THROTTLED)
     assert await gates.shorten("default", 300)
-    assert 200 < await gates.held_s("default") <= 300
+    (held,) = await gates.held()
+    assert 200 < held.left_s <= 300
+    assert (held.cause, held.code, held.reason, held.status) == (Cause.ASKED, "throttled", "Later", 429)
     assert not await gates.shorten("default", 600)
     assert await gates.shorten("default", 0)
-    assert await gates.held_s("default") == 0
+    assert await gates.held() == []
+
+
+async def test_a_pause_says_why_and_the_words_are_those_of_the_one_that_lasts_longest(database: Database) -> None:
+    gates, before_ms = ProviderGates(database), now_ms()
+    await gates.hold("default", 300, REVOKED)
+    await gates.hold("default", 5, THROTTLED)
+    await gates.hold("another", 60, THROTTLED)
+    another, held = await gates.held()
+    assert (another.provider, another.cause) == ("another", Cause.ASKED)
+    assert (held.cause, held.code, held.reason, held.status) == (Cause.ACCOUNT, "http_401", "Wrong key", 401)
+    assert held.until_ms >= before_ms + 200_000
+    await gates.hold("default", 600, THROTTLED)
+    assert [each.cause for each in await gates.held()] == [Cause.ASKED, Cause.ASKED]
+
+
+async def test_a_pause_of_a_sender_of_the_version_before_is_not_told_in_the_words_of_an_earlier_one(
+    database: Database,
+) -> None:
+    gates = ProviderGates(database)
+    await gates.hold("default", 1, REVOKED)
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE provider_gates SET held_until_us = held_until_us + 300000000"))
+    (held,) = await gates.held()
+    assert (held.cause, held.code, held.reason, held.status) == (Cause.UNTOLD, None, None, None)
 
 
 def test_a_pause_of_a_day_is_kept_for_a_bounded_time_and_an_operator_ends_it(trio: Trio) -> None:
@@ -180,6 +212,7 @@ def test_a_refused_account_fails_nobody_and_all_goes_out_when_it_is_mended(trio:
     eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 100)
     trio.misbehave(mode)
     eventually(lambda: any("provider_held" in sender.log for sender in trio.senders))
+    eventually(lambda: [(held["cause"], held["provider_status"]) for held in trio.held()] == [("account", int(mode))])
     calls = sum(trio.provider_calls(batch_id).values())
     assert calls < 2000
     trio.misbehave("accept")

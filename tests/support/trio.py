@@ -71,6 +71,12 @@ class Trio:
         assert isinstance(found, dict)
         return found
 
+    def held(self) -> list[dict[str, Any]]:
+        """The providers that nobody calls for now, as the api tells it."""
+        answer = requests.get(f"{self.api.url}/v1/provider", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["held"])
+
     def control(self, batch_id: str, command: str) -> dict[str, Any]:
         """Pause, resume or cancel a batch; the batch after it."""
         answer = requests.post(f"{self.api.url}/v1/batches/{batch_id}/{command}", timeout=60)

@@ -68,7 +68,7 @@ class PlayedGates:
         self.reserved.append(calls)
         return 0.0
 
-    async def hold(self, _provider: str, pause_s: float) -> None:
+    async def hold(self, _provider: str, pause_s: float, _answer: CallResult) -> None:
         self.held_s = pause_s
 
 

@@ -5,10 +5,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from prometheus_client import REGISTRY
+
 from services.sender.gateways import TextMessage
 from services.sender.pace import Pace
 from services.sender.provider import Provider
 from services.sender.under_way import UnderWay
+from shared.ledger.gates import Cause, Held
 from shared.outcome import CallResult, Verdict
 
 DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
@@ -39,25 +42,25 @@ class PlayedGates:
     """Tells whoever looks what the test puts in, a look at a time."""
 
     def __init__(self) -> None:
-        self._answers: asyncio.Queue[float] = asyncio.Queue()
+        self._answers: asyncio.Queue[Sequence[Held]] = asyncio.Queue()
         self._is_looked_at = asyncio.Event()
         self.was_held = asyncio.Event()
 
     async def shorten(self, _provider: str, _longest_s: float) -> None:
         """Nothing to do."""
 
-    async def hold(self, _provider: str, _pause_s: float) -> None:
+    async def hold(self, _provider: str, _pause_s: float, _answer: CallResult) -> None:
         self.was_held.set()
 
-    async def held_s(self, _provider: str) -> float:
+    async def held(self) -> Sequence[Held]:
         self._is_looked_at.set()
         return await self._answers.get()
 
-    async def show(self, held_s: float) -> None:
-        """Answer a look, and wait for the next one: by then the answer is acted upon."""
+    async def show(self, held_s: float, cause: Cause = Cause.ASKED, name: str = "played") -> None:
+        """Answer a look, 0 for no pause, and wait for the next one: by then the answer is acted upon."""
         await self._is_looked_at.wait()
         self._is_looked_at.clear()
-        self._answers.put_nowait(held_s)
+        self._answers.put_nowait([Held(name, held_s, 0, cause, None, None, None)] if held_s else [])
         await self._is_looked_at.wait()
 
 
@@ -97,3 +100,19 @@ async def test_a_pause_that_this_sender_was_asked_for_is_lifted_with_the_gate() 
         await gates.show(299)
         await gates.show(0)
         assert (provider.circuit.is_open, provider.circuit.wait_s(time.monotonic())) == (True, 0)
+
+
+async def test_why_all_senders_pause_is_shown_while_they_do() -> None:
+    def shown() -> dict[str, float]:
+        values = {cause: REGISTRY.get_sample_value("sms_sender_provider_held", {"cause": cause}) for cause in Cause}
+        return {cause.value: value for cause, value in values.items() if value}
+
+    async with watching(DOWN) as (provider, gates):
+        await gates.show(300, Cause.ACCOUNT, name="another")
+        assert (shown(), provider.circuit.is_open) == ({}, False)
+        await gates.show(300, Cause.ACCOUNT)
+        assert (shown(), provider.circuit.is_open) == ({"account": 1}, True)
+        await gates.show(300, Cause.ASKED)
+        assert shown() == {"asked": 1}
+        await gates.show(0)
+        assert shown() == {}

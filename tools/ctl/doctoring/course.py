@@ -12,7 +12,7 @@ import requests
 
 from shared.amqp.link import UNREACHABLE, describe
 from shared.errors import SmsBatchError
-from tools.ctl.doctoring import clocks, encryption, policies, queues, rights, server, work
+from tools.ctl.doctoring import clocks, encryption, policies, providers, queues, rights, server, work
 from tools.ctl.doctoring.findings import Finding, NotChecked, not_checked
 from tools.ctl.doctoring.parts import PARTS, Condition, Part
 from tools.ctl.doctoring.system import System
@@ -45,6 +45,7 @@ CHECKS = (
     Check("the number of dead letters", (Part.BROKER,), work.look_at_letters),
     Check("whether dead letters grow", (Part.LEDGER,), work.look_at_ends),
     Check("ledger and queues", (Part.BROKER, Part.LEDGER), work.look_for_standing_still),
+    Check("the providers' pauses", (Part.LEDGER,), providers.look_at_pauses),
     Check("encryption", (), encryption.look_at_urls),
     Check("the database's encryption", (Part.LEDGER,), encryption.look_at_database),
     Check("the database's clock", (Part.LEDGER,), clocks.look_at_databases_clock),

@@ -1,0 +1,39 @@
+"""Whether providers are called: a pause that all senders keep, with the reason."""
+
+import asyncio
+from collections.abc import Sequence
+
+from shared.clock import rfc3339
+from shared.ledger.gates import Cause, Held, ProviderGates
+from tools.ctl.doctoring.findings import Finding, hint
+from tools.ctl.doctoring.system import System
+
+_RESUME = "smsctl provider resume"
+
+
+def look_at_pauses(system: System) -> list[Finding]:
+    """The providers that nobody calls for now."""
+    return [finding_of(held) for held in asyncio.run(_held(system))]
+
+
+def finding_of(held: Held) -> Finding:
+    """A refused account waits for somebody to mend it; any other pause ends by itself."""
+    command = _RESUME if held.provider == "default" else f"{_RESUME} {held.provider}"
+    status = f", HTTP {held.status}" if held.status else ""
+    words = f" ({held.code}{status}: {held.reason})" if held.code else ""
+    what = f"the provider {held.provider} is held until {rfc3339(held.until_ms)}: {_WHY[held.cause]}{words}"
+    if held.cause is Cause.ACCOUNT:
+        return Finding(what, f"mend key, balance or permission there, then {command}; nobody fails meanwhile")
+    return hint(what, f"it ends by itself; to end it now: {command}")
+
+
+async def _held(system: System) -> Sequence[Held]:
+    async with system.ledger() as database:
+        return await ProviderGates(database).held()
+
+
+_WHY = {
+    Cause.ACCOUNT: "it does not serve our account",
+    Cause.ASKED: "it asked for a pause",
+    Cause.UNTOLD: "a sender was told so",
+}
