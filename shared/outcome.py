@@ -48,7 +48,8 @@ class RetryPolicy:
 class Outcome(NamedTuple):
     """A number's next state, with what explains it; `retry_at_ms` only with `State.RETRYING`.
 
-    `unclear` is set where this attempt may have been sent, whatever the state says of the number.
+    `unclear` is set where this attempt may have been sent, whatever the state says of the number; `uncounted` where it
+    leaves the number as many attempts as it had.
     """
 
     state: State
@@ -58,16 +59,17 @@ class Outcome(NamedTuple):
     provider_message_id: str | None = None
     retry_at_ms: int | None = None
     unclear: bool = False
+    uncounted: bool = False
 
 
 def decide(
     result: CallResult, *, attempt: int, may_resend: bool, expires_at_ms: int | None, now_ms: int, policy: RetryPolicy
 ) -> Outcome:
-    """The outcome of attempt number `attempt` (the first is 1).
+    """The outcome of attempt number `attempt` of those that count (the first is 1).
 
-    What is about our account fails no number, however often it is tried. An unclear result is held unless `may_resend`
-    says that a second text is acceptable. A retry that would come after `expires_at_ms` is not made. `retry_at_ms` is
-    the earliest moment; the tier's jitter comes on top.
+    What is about our account fails no number, however often it is tried, and does not count. An unclear result is held
+    unless `may_resend` says that a second text is acceptable. A retry that would come after `expires_at_ms` is not
+    made. `retry_at_ms` is the earliest moment; the tier's jitter comes on top.
     """
     match result.verdict:
         case Verdict.ACCEPTED:
@@ -85,7 +87,9 @@ def decide(
         # A call that may have gone out must not end as one that did not.
         return _ended(State.UNKNOWN, result) if result.verdict is Verdict.UNCLEAR else expired(result)
     unclear = result.verdict is Verdict.UNCLEAR
-    return Outcome(State.RETRYING, result.code, result.reason, result.status, retry_at_ms=retry_at_ms, unclear=unclear)
+    return Outcome(
+        State.RETRYING, result.code, result.reason, result.status, None, retry_at_ms, unclear, is_ours_to_mend
+    )
 
 
 def mindful(outcome: Outcome, *, was_unclear: bool) -> Outcome:

@@ -65,7 +65,7 @@ class Calling:
         row = one.row
         outcome = decide(
             result,
-            attempt=row.attempt,
+            attempt=row.attempt - row.uncounted,
             may_resend=self._rules.may_resend(row),
             expires_at_ms=row.expires_at_ms,
             now_ms=now_ms(),

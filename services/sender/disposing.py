@@ -87,7 +87,7 @@ def _move_to(row: Row, step: Step, rules: Rules, now: int) -> Outcome | None:
         return None
     return decide(
         SENDER_DIED,
-        attempt=row.attempt,
+        attempt=row.attempt - row.uncounted,
         may_resend=rules.may_resend(row) and row.batch_state is not BatchState.CANCELLED,
         expires_at_ms=row.expires_at_ms,
         now_ms=now,

@@ -40,6 +40,7 @@ _OUTCOMES = {
     "provider_message_id": "text",
     "retry_at_ms": "bigint",
     "was_unclear": "boolean",
+    "uncounted": "integer",
 }
 _SENT = {**KEYS, "attempt": "integer", "provider_status": "smallint", "provider_message_id": "text"}
 
@@ -82,6 +83,8 @@ class Row(NamedTuple):
     expires_at_ms: int | None
     is_resent: bool = False
     """Another batch has the number now: here it is never sent again."""
+    uncounted: int = 0
+    """Of its attempts, those that were refused because of our account."""
 
     @property
     def key(self) -> Key:
@@ -267,11 +270,12 @@ def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
 
 
 def _row(record: Any) -> Row:
-    *fields, was_unclear, batch_state, provider, on_unknown, expires_at_ms, is_resent = record
+    *fields, was_unclear, batch_state, provider, on_unknown, expires_at_ms, is_resent, uncounted = record
     batch_id, row, state, *others = fields
     return Row._make((
         batch_id, row, _STATES[state], *others,
         bool(was_unclear), _BATCH_STATES[batch_state], provider, on_unknown == "resend", expires_at_ms, bool(is_resent),
+        uncounted,
     ))  # fmt: skip
 
 
@@ -285,4 +289,5 @@ def _record_values(item: Recorded) -> tuple[Any, ...]:
     return (
         item.batch_id, item.row, item.attempt, outcome.state, outcome.code, outcome.reason,
         outcome.provider_status, outcome.provider_message_id, outcome.retry_at_ms, outcome.unclear,
+        int(outcome.uncounted),
     )  # fmt: skip

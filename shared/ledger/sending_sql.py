@@ -21,7 +21,7 @@ _LOOKED_AT = """
     CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
     COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
     m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
-    b.provider, b.on_unknown, b.expires_at_ms, m.resent_in IS NOT NULL AS is_resent
+    b.provider, b.on_unknown, b.expires_at_ms, m.resent_in IS NOT NULL AS is_resent, m.uncounted
 """
 _WANTED = """
     {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
@@ -54,13 +54,14 @@ CLAIM_AT_ONCE = f"""
     ), {COUNTED}
     SELECT batch_id, row, state, attempt, recipient, text, claimed_at_ms, claimed_by, first_at_ms, retry_at_ms,
            error_code, error_reason, provider_status, was_unclear, batch_state, provider, on_unknown, expires_at_ms,
-           is_resent, is_free
+           is_resent, uncounted, is_free
     FROM found
 """  # noqa: S608
 RECORD = """
     UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
            provider_status = w.provider_status, provider_message_id = w.provider_message_id,
-           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
+           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms,
+           uncounted = messages.uncounted + w.uncounted
     FROM {rows}
     WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
       AND messages.state = :before

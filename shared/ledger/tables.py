@@ -90,6 +90,8 @@ messages = Table(
     Column("was_unclear", Boolean, nullable=False, server_default=false()),  # an attempt that may have been sent
     # How often its message was missed, and it was published anew.
     Column("recoveries", SmallInteger, nullable=False, server_default=text("0")),
+    # Of its attempts, those that were refused because of our account.
+    Column("uncounted", Integer, nullable=False, server_default=text("0")),
     Column("decision", Text),  # what an operator decided when it was unknown: sent, failed or resend
     Column("resent_in", _ID),  # the batch in which it is sent again: here it never is
     postgresql_with={"fillfactor": "35"},

@@ -140,6 +140,20 @@ async def test_a_stale_copy_claims_nothing(database: Database) -> None:
     assert (await sender.claim(attempts_of(batch, attempt=1), "c", now_ms())).ours
 
 
+async def test_a_row_keeps_how_many_of_its_attempts_do_not_count(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    sender, revoked = SendingLedger(database), Outcome(State.RETRYING, "http_401", "Wrong key", 401, uncounted=True)
+    for attempt, outcome in enumerate((revoked, Outcome(State.RETRYING, "busy", "Later", 503), revoked)):
+        (row,) = (await sender.claim(attempts_of(batch, attempt=attempt), f"token-{attempt}", now_ms())).ours.values()
+        await sender.record([Recorded(row.batch_id, row.row, row.attempt, outcome)], now_ms())
+    (row,) = (await sender.claim(attempts_of(batch, attempt=3), "last", now_ms())).ours.values()
+    assert (row.attempt, row.uncounted) == (4, 2)
+    # A copy of an older outcome counts nothing twice.
+    await sender.record([Recorded(row.batch_id, row.row, 3, revoked)], now_ms())
+    (row,) = (await sender.claim(attempts_of(batch, attempt=3), "last", now_ms())).ours.values()
+    assert row.uncounted == 2
+
+
 async def test_a_claim_whose_answer_was_lost_can_be_asked_for_again(database: Database) -> None:
     batch = await written(database, a_batch(3))
     sender = SendingLedger(database)

@@ -183,6 +183,17 @@ async def test_what_a_batch_and_an_earlier_attempt_say_counts_for_each_number_of
     assert states == [State.RETRYING, State.UNKNOWN, State.FAILED, State.RETRYING]
 
 
+@pytest.mark.parametrize(
+    ("attempt", "uncounted", "state"), [(4, 0, State.FAILED), (6, 3, State.RETRYING), (7, 3, State.FAILED)]
+)
+async def test_refusals_of_our_account_take_no_attempt_from_a_number(
+    attempt: int, uncounted: int, state: State
+) -> None:
+    stage = await sent([row(0, attempt=attempt, uncounted=uncounted)], lambda _: THROTTLED)
+    assert stage.outcomes[0].state is state
+    assert not stage.outcomes[0].uncounted
+
+
 async def test_an_expired_number_is_left_out_of_the_call() -> None:
     rows = [row(0), row(1, expires_at_ms=now_ms() - 1), row(2)]
     stage = await sent(rows, accepting)

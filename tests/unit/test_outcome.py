@@ -173,5 +173,5 @@ def test_what_is_about_our_account_fails_no_number_however_often_it_was_tried() 
         outcome = decide(
             result, attempt=attempt, may_resend=False, expires_at_ms=None, now_ms=0, policy=RetryPolicy(4, (5, 30))
         )
-        assert (outcome.state, outcome.code) == (State.RETRYING, "http_401")
+        assert (outcome.state, outcome.code, outcome.uncounted) == (State.RETRYING, "http_401", True)
         assert (outcome.retry_at_ms or 0) <= 5000
