@@ -4,7 +4,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from docker.models.containers import Container
 
 from tests.support.brokers import Broker, Vhost
 from tests.support.machine import has_docker, missing
+from tests.support.processes import eventually
 from tools.node import Node, NotInstalledError, processes
 from tools.node.ports import free_ports
 
@@ -75,7 +76,14 @@ class ContainerBroker:
         self._container.wait()
 
     def freeze(self) -> None:
-        self._container.pause()
+        # The kernel takes its time to freeze a container that is busy on a busy machine, and the engine then gives up.
+        eventually(self._is_frozen)
+
+    def _is_frozen(self) -> bool:
+        with suppress(docker.errors.APIError):
+            self._container.pause()
+        self._container.reload()
+        return bool(self._container.status == "paused")
 
     def thaw(self) -> None:
         self._container.unpause()
