@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from services.api.forms import members_of_form, members_of_json, members_of_multipart
 from services.api.problems import Flaw, Problem, invalid, malformed
-from services.api.requests import BatchRequest, epoch_ms, flaws, unknown_members
+from services.api.requests import MAX_FLAWS, BatchRequest, epoch_ms, flaws_of_batch, unknown_members
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
@@ -54,12 +54,14 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
     members = source.read(body, max_recipients)
     if isinstance(members, dict) and _too_many(members.get("recipients"), max_recipients):
         raise invalid(Flaw(f"/{source.recipients}", f"More than {max_recipients} recipients"))
-    if isinstance(members, dict) and (unknown := unknown_members(members)):
-        raise invalid(*unknown)
+    unknown = unknown_members(members) if isinstance(members, dict) else []
+    known = {name: members[name] for name in BatchRequest.model_fields if name in members} if unknown else members
     try:
-        request = BatchRequest.model_validate(members)
+        request = BatchRequest.model_validate(known)
     except ValidationError as error:
-        raise invalid(*flaws(error, source.recipients)) from None
+        raise invalid(*[*unknown, *flaws_of_batch(error, known, source.recipients)][:MAX_FLAWS]) from None
+    if unknown:
+        raise invalid(*unknown)
     meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
     if len(meaning) > MAX_MESSAGE_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -192,6 +193,32 @@ def flaws(error: ValidationError, recipients: str) -> list[Flaw]:
     """What pydantic found, as JSON pointers, without the request's own values; `recipients` is their name there."""
     found = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FLAWS]
     return [_flaw(item, recipients) for item in found]
+
+
+def flaws_of_batch(error: ValidationError, members: Mapping[str, Any], recipients: str) -> list[Flaw]:
+    """The same of a batch's members. The model stops at the first recipient that is none, for each of 100,000 would be
+    an error of its own; those behind it are looked at one by one, as far as there is room to tell of them."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    ours: list[Mapping[str, Any]] = [item for item in found if len(item["loc"]) > 1 and item["loc"][0] == "recipients"]
+    others = [item for item in found if item not in ours]
+    if ours:
+        first = int(ours[0]["loc"][1])
+        further = enumerate(islice(members["recipients"], first + 1, None), first + 1)
+        behind = (item for place, value in further for item in _errors_of_recipient(place, value))
+        ours += islice(behind, max(0, MAX_FLAWS - len(ours)))
+    return [_flaw(item, recipients) for item in (*ours, *others)][:MAX_FLAWS]
+
+
+def _errors_of_recipient(place: int, value: Any) -> list[Mapping[str, Any]]:
+    try:
+        _RECIPIENT.validate_python(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        return [{**item, "loc": ("recipients", place, *item["loc"])} for item in found]
+    return []
+
+
+_RECIPIENT: TypeAdapter[Any] = TypeAdapter(Recipient)
 
 
 def _flaw(item: Mapping[str, Any], recipients: str) -> Flaw:

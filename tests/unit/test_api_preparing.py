@@ -135,10 +135,21 @@ def test_json_that_is_no_object_is_422(body: bytes) -> None:
     assert problem(body).status == problem(body, JSON_LIKE_FORM).status == 422
 
 
-def test_a_hundred_thousand_wrong_recipients_are_one_flaw() -> None:
+def test_of_a_hundred_thousand_wrong_recipients_the_first_twenty_are_told() -> None:
     with pytest.raises(Problem) as raised:
-        prepare(orjson.dumps({**BASE, "recipients": [True] * 100_000}), JSON, 100_000)
-    assert len(raised.value.flaws) == 1
+        prepare(orjson.dumps({**BASE, "recipients": ["1", *[True] * 99_999], "lane": "fast"}), JSON, 100_000)
+    assert [flaw.pointer for flaw in raised.value.flaws] == [f"/recipients/{row}" for row in range(1, 21)]
+
+
+def test_all_flaws_of_a_batch_are_told_at_once() -> None:
+    recipients = ["1", True, {"to": "2"}, {"to": [], "name": "x"}, *["3"] * 50, {}]
+    wrong = {"recipients": recipients, "content": 5, "lane": "fast", "template_id": 0, "colour": "red"}
+    assert {flaw.pointer for flaw in problem(wrong).flaws} == {
+        "/recipients/1", "/recipients/3/to", "/recipients/3/name", "/recipients/54/to",
+        "/content", "/lane", "/template_id", "/colour",
+    }  # fmt: skip
+    in_a_form = problem({"mobiles": [True, "1", True], "content": 5}, JSON_LIKE_FORM)
+    assert [flaw.pointer for flaw in in_a_form.flaws] == ["/mobiles/0", "/mobiles/2", "/content"]
 
 
 def test_no_number_and_no_text_comes_back_in_a_flaw() -> None:
