@@ -76,6 +76,8 @@ def test_what_a_service_waits_for_is_in_readyz(
     eventually(lambda: "PostgreSQL is read-only" in reason())
     asyncio.run(take_no_writes(postgres_url, "off"))
     trio.dispatcher.await_ready()
+    # The api asks a ledger that has failed again after a moment.
+    eventually(lambda: requests.get(f"{trio.api.url}/v1/batches/{batch_id}", timeout=30).ok)
     assert trio.finished(batch_id) == {"sent": 1}
 
 
