@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures accepting, splitting, draining and more senders here, and writes it down."""
+"""`python -m benchmarks`: measures accepting, splitting, draining, more senders and pollers, and writes it down."""
 
 import argparse
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import accept, drain, machine, markdown, plot, senders, split
+from benchmarks import accept, drain, machine, markdown, plot, pollers, senders, split
 from benchmarks.contenders import contenders
 from benchmarks.parts import Parts, running_parts
 from benchmarks.report import Report
 
-PARTS = ("accept", "split", "drain", "senders")
+PARTS = ("accept", "split", "drain", "senders", "pollers")
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -44,6 +44,9 @@ def _measured(parts: Parts, options: argparse.Namespace) -> Report:
     if "senders" in options.only:
         print("More senders")
         report = replace(report, scaling=senders.measured(parts, options.rounds))
+    if "pollers" in options.only:
+        print("Pollers")
+        report = replace(report, polling=pollers.measured(parts, options.rounds))
     return report
 
 

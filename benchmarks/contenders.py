@@ -1,7 +1,7 @@
 """Who drains a batch: our services, or a framework's dispatcher and two senders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from benchmarks.client import Client, batch_body
@@ -37,24 +37,31 @@ class Contender(Protocol):
 
 @dataclass
 class Ours:
-    """api, dispatcher and senders, each number in the ledger; `sender_settings` differ from the defaults."""
+    """api, dispatcher and senders, each number in the ledger; with settings of the senders, and of all three, that
+    differ from the defaults."""
 
     name: str
     provider_path: str
     sender_settings: dict[str, str]
     senders: int = 2
+    settings: Mapping[str, str] = field(default_factory=dict)
+    api_url: str = field(default="", init=False)
+    """Known when it has started."""
+    batch_id: str = field(default="", init=False)
+    """Of the batch that was handed in last."""
 
     def start(self, parts: Parts) -> None:
-        settings = {"SMS_PROVIDER_URL": parts.provider.url(self.provider_path), **self.sender_settings}
-        self._processes = [parts.start("services.api"), parts.start("services.dispatcher")]
-        self._processes += [parts.start("services.sender", **settings) for _ in range(self.senders)]
-        self._client = Client(self._processes[0].url)
+        of_senders = {"SMS_PROVIDER_URL": parts.provider.url(self.provider_path), **self.sender_settings}
+        self._processes = [parts.start(f"services.{name}", **self.settings) for name in ("api", "dispatcher")]
+        self._processes += [parts.start("services.sender", **self.settings, **of_senders) for _ in range(self.senders)]
+        self.api_url = self._processes[0].url
+        self._client = Client(self.api_url)
 
     def prepare(self, count: int) -> None:
         self._count, self._body = count, batch_body(count)
 
     def hand_in(self) -> None:
-        self._last = self._client.post(self._body), "sent", self._count
+        self.batch_id = self._client.post(self._body)
 
     def pids(self) -> Mapping[str, Sequence[int]]:
         api, dispatcher, *senders = (process.pid for process in self._processes)
@@ -63,7 +70,7 @@ class Ours:
     def stop(self) -> None:
         try:
             # The provider has seen every number; the ledger has to say so as well.
-            self._client.await_count(*self._last, _SETTLED_WITHIN_S)
+            self._client.await_count(self.batch_id, "sent", self._count, _SETTLED_WITHIN_S)
         finally:
             self._client.close()
             for process in self._processes:

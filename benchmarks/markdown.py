@@ -7,6 +7,7 @@ from benchmarks.accept import LARGE, Accepting, Times
 from benchmarks.contenders import OURS, OURS_MANY
 from benchmarks.drain import BROKER, DATABASE, Drained
 from benchmarks.figures import short
+from benchmarks.pollers import CLIENTS, EVERY_S, Polled
 from benchmarks.report import Report, comparisons, cpu_us_by_part, recipients
 
 
@@ -23,6 +24,7 @@ def page(report: Report) -> str:
             *_ratios(report),
             *(_accepting(report.accepting) if report.accepting else ()),
             *(_draining(report.draining) if report.draining else ()),
+            *(_polling(report.polling) if report.polling else ()),
         ]
     )
 
@@ -62,6 +64,13 @@ def _draining(draining: dict[str, list[Drained]]) -> Iterator[str]:
         split = [cpu_us_by_part(draining[name]) for name in ours]
         rows = ([part, *(short(by_part[part]) for by_part in split)] for part in split[0])
         yield from _table(["", *ours], [*rows, ["together", *(short(sum(by_part.values())) for by_part in split)]])
+
+
+def _polling(polling: Polled) -> Iterator[str]:
+    yield "## Draining beside pollers\n"
+    yield f"{CLIENTS:,} clients that each ask for the status every {EVERY_S:g} s, on the same machine; with Redis.\n"
+    rows = [[_median(polling.alone), _median(polling.beside), _median(polling.answers_per_s)]]
+    yield from _table(["numbers/s, nobody asks", "numbers/s beside them", "answers/s that they got"], rows)
 
 
 def _drained(runs: Sequence[Drained]) -> list[str]:

@@ -14,6 +14,7 @@ from benchmarks.accept import LARGE, Accepting
 from benchmarks.contenders import OURS, OURS_MANY
 from benchmarks.drain import BROKER, DATABASE, Drained
 from benchmarks.figures import short
+from benchmarks.pollers import CLIENTS
 from benchmarks.report import Report, cpu_us_by_part
 from benchmarks.senders import MANY
 
@@ -63,6 +64,9 @@ def _panels(report: Report) -> list[Callable[[Axes], None]]:
     if report.scaling:
         scaling: Bars = {"1 sender": report.scaling.one, f"{MANY} senders": report.scaling.many}
         panels.append(lambda axis: _bars(axis, "A provider that takes 100 ms: numbers per second", scaling))
+    if report.polling:
+        polling: Bars = {OURS: report.polling.alone, f"{OURS},\n{CLIENTS:,} ask": report.polling.beside}
+        panels.append(lambda axis: _bars(axis, "While clients ask for the batch's status: numbers per second", polling))
     return panels
 
 

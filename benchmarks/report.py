@@ -8,6 +8,7 @@ from benchmarks.accept import Accepting
 from benchmarks.contenders import OURS, OURS_MANY
 from benchmarks.drain import Drained
 from benchmarks.figures import Ratio, ratio
+from benchmarks.pollers import CLIENTS, EVERY_S, Polled
 from benchmarks.senders import MANY, Scaling
 from benchmarks.split import Splitting
 
@@ -22,6 +23,7 @@ class Report:
     splitting: Splitting | None = None
     draining: dict[str, list[Drained]] | None = None
     scaling: Scaling | None = None
+    polling: Polled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Comparison:
 
 def comparisons(report: Report) -> list[Comparison]:
     """Every ratio that the run has the figures for."""
-    return [*_accepting(report), *_splitting(report), *_draining(report), *_scaling(report)]
+    return [*_accepting(report), *_splitting(report), *_draining(report), *_scaling(report), *_polling(report)]
 
 
 def frameworks_by_rate(draining: dict[str, list[Drained]]) -> list[str]:
@@ -99,3 +101,9 @@ def _scaling(report: Report) -> Iterator[Comparison]:
     if report.scaling is not None:
         what = f"drain with a provider that takes 100 ms: {MANY} senders ÷ 1"
         yield Comparison(what, report.scaling.many, report.scaling.one, "numbers/s")
+
+
+def _polling(report: Report) -> Iterator[Comparison]:
+    if report.polling is not None:
+        what = f"drain, Redis there: {CLIENTS:,} pollers, each every {EVERY_S:g} s ÷ none"
+        yield Comparison(what, report.polling.beside, report.polling.alone, "numbers/s")

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import psutil
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.rabbitmq import RabbitMqContainer
+from testcontainers.community.redis import RedisContainer
 
 from tests.support.machine import has_docker
+from tests.support.private_redis import PrivateRedis
 from tools.node import Node, processes
 
 _PASSWORD = "benchmark"  # noqa: S105 - of containers that live for minutes
@@ -119,3 +121,15 @@ def running_database(folder: Path) -> Iterator[Server]:
         yield ContainerServer(
             container, f"postgresql://sms:{_PASSWORD}@{{address}}:5432/sms", "PostgreSQL", "postgres --version"
         )
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """The address of a Redis: in a container where there is Docker, else the system's."""
+    if has_docker():
+        with RedisContainer("redis:8") as container:
+            server = ContainerServer(container, "redis://{address}:6379/0", "Redis", "redis-server --version")
+            yield server.url
+        return
+    with PrivateRedis(folder / "redis") as private:
+        yield private.url

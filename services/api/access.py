@@ -49,12 +49,13 @@ class InFlight:
                 self._none.set()
 
 
-def access_middleware(in_flight: InFlight) -> Middleware:
-    """Log and count what the handlers below answer."""
+def sampled_refusals() -> Sampled:
+    """Which requests of those that were refused have a line of their own, by status."""
+    return Sampled(_REFUSALS_A_SECOND, lambda status, more: log.info("requests_refused_more", status=status, more=more))
 
-    refusals = Sampled(
-        _REFUSALS_A_SECOND, lambda status, more: log.info("requests_refused_more", status=status, more=more)
-    )
+
+def access_middleware(in_flight: InFlight, refusals: Sampled) -> Middleware:
+    """Log and count what the handlers below answer."""
 
     @web.middleware
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:

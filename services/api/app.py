@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.api.acceptances import Acceptances
-from services.api.access import InFlight, access_middleware
+from services.api.access import InFlight, access_middleware, sampled_refusals
 from services.api.auth import KeyedIds, auth_middleware
 from services.api.batches import Batches
 from services.api.bodies import Bodies
@@ -72,9 +72,10 @@ def build_parts(settings: ApiSettings) -> Parts:
 
 def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.Application:
     """The application; `stop` ends its event streams."""
+    refusals = sampled_refusals()
     app = web.Application(
         middlewares=[
-            access_middleware(parts.in_flight),
+            access_middleware(parts.in_flight, refusals),
             cors_middleware(settings.cors_origins),
             problem_middleware,
             auth_middleware(settings.api_keys, settings.cors_origins),
@@ -82,10 +83,15 @@ def build_app(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> web.A
     )
     app.on_response_prepare.append(mark_for_origin(settings.cors_origins))
     app.on_response_prepare.append(_name_no_versions)
+
+    async def tell_the_last_refusals(_app: web.Application) -> None:
+        refusals.flush()
+
+    app.on_cleanup.append(tell_the_last_refusals)
     checks = {
         "broker": lambda: parts.publisher.is_ready and parts.declaring.is_ready,
         "policies": lambda: parts.policies.lets_accept,
-        "ledger": lambda: parts.ledger.is_ready,
+        "ledger": parts.ledger.check,
         "clock": parts.clock.check,
         "running": lambda: not stop.is_set(),
     }

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from shared.errors import LedgerUnavailable
+from shared.ledger import waiting
 from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
@@ -36,13 +37,19 @@ class Ledger:
         self._attempts, self._letters = AttemptsLedger(database), LettersLedger(database)
         self._gates = ProviderGates(database)
         self._not_before = 0.0
-        self.is_ready = False
-        """The tables are there; a later outage of the database leaves it True, for the api goes on accepting."""
+        self._is_ready = False
 
     async def prepare(self) -> None:
         """Migrate the database as soon as it can be reached."""
         await self._database.migrate_when_reachable()
-        self.is_ready = True
+        self._is_ready = True
+
+    def check(self) -> bool | str:
+        """For `/readyz`: whether the tables are there, or what they are waited for.
+
+        A later outage of the database leaves it True, for the api goes on accepting.
+        """
+        return self._is_ready or waiting.reason() or False
 
     async def batch(self, batch_id: str, timeout_s: float = _TIMEOUT_S) -> BatchView | None:
         """The batch, or None where the ledger has none of that id (yet)."""
@@ -93,7 +100,7 @@ class Ledger:
         return await self._within(_TIMEOUT_S, self._gates.held)
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        if not self.is_ready or time.monotonic() < self._not_before:
+        if not self._is_ready or time.monotonic() < self._not_before:
             raise LedgerUnavailable("the ledger is not reachable at the moment")
         try:
             async with asyncio.timeout(timeout_s):

@@ -29,7 +29,7 @@ class Pace:
         await when_ledger_answers(lambda: self._gates.hold(self._provider, pause_s, answer))
 
     async def shorten(self) -> None:
-        """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""
+        """Let no pause last longer than what is kept."""
         await when_ledger_answers(lambda: self._gates.shorten(self._provider, self._longest_pause_s))
 
     async def held(self) -> Held | None:

@@ -36,6 +36,7 @@ _MOST, _LINGER_S = 200, 0.003
 _MOST_IN_CALLS = 100
 """Where several numbers share a call: what is left over from full calls then fills up the next one."""
 _GATHERING_S = 0.05
+_LOOK_AT_CIRCUIT_EVERY_S = 0.25
 
 
 class Pipeline:
@@ -69,7 +70,9 @@ class Pipeline:
         self._arrivals.put_nowait(delivery)
 
     async def run(self) -> None:
-        """Claim and record micro-batches until cancelled."""
+        """Claim and record micro-batches until cancelled; a pause that others were told of holds before the first."""
+        await self._provider.shorten_pause()
+        await self._provider.look_at_gate()
         await asyncio.gather(
             self._claiming(),
             self._isolating(),
@@ -144,7 +147,8 @@ class Pipeline:
                 self._under_way.begin(self._put_off([*deliveries, *self._take_arrivals()]))
                 return []
             if wait_s := self._provider.circuit.wait_s(now_s):
-                await asyncio.sleep(min(wait_s, held_until_s - now_s))
+                # Not all of it at once: the pause may be lifted meanwhile.
+                await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
             await asyncio.sleep(await self._provider.reserve(1))
             calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))

@@ -70,23 +70,30 @@ class Provider:
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
+    async def shorten_pause(self) -> None:
+        """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""
+        await self._pace.shorten()
+
     async def watch_gate(self, look_every_s: float = _LOOK_AT_GATE_EVERY_S) -> None:
         """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
-        await self._pace.shorten()
         while True:
-            held = await self._pace.held()
-            for cause in Cause:
-                metrics.PROVIDER_HELD[cause].set(held is not None and held.cause is cause)
-            if held is not None:
-                until_s = time.monotonic() + held.left_s
-                self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
-                self._held_by_gate(until_s)
-            elif self._gate_until_s is not None:
-                # What lasts longer began by calls of our own that failed, perhaps just now.
-                if self.circuit.held_until_s <= self._gate_until_s:
-                    self.circuit.release(time.monotonic())
-                self._gate_until_s = None
             await asyncio.sleep(look_every_s)
+            await self.look_at_gate()
+
+    async def look_at_gate(self) -> None:
+        """Pause if any sender was told to, before the first call too; go on if the pause is over or was lifted."""
+        held = await self._pace.held()
+        for cause in Cause:
+            metrics.PROVIDER_HELD[cause].set(held is not None and held.cause is cause)
+        if held is not None:
+            until_s = time.monotonic() + held.left_s
+            self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
+            self._held_by_gate(until_s)
+        elif self._gate_until_s is not None:
+            # What lasts longer began by calls of our own that failed, perhaps just now.
+            if self.circuit.held_until_s <= self._gate_until_s:
+                self.circuit.release(time.monotonic())
+            self._gate_until_s = None
 
     async def _hold_all(self, now_s: float, pause_s: float, answer: CallResult) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""

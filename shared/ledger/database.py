@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,9 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable, SettingsError
 from shared.files import for_owner_only, make_for_owner_only
@@ -159,6 +161,8 @@ class Database:
             },
         )
         event.listen(engine.sync_engine, "handle_error", _lose_what_is_stuck)
+        event.listen(engine.sync_engine, "connect", _note_age)
+        event.listen(engine.sync_engine, "checkout", _lose_what_takes_no_writes)
         return engine, engine
 
     def _sqlite_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
@@ -189,6 +193,23 @@ def _lose_what_is_stuck(context: ExceptionContext) -> None:
     is_read_only = getattr(original, "sqlstate", None) == _READ_ONLY
     if is_read_only or isinstance(original.__cause__, asyncpg.InterfaceError):
         context.is_disconnect = True
+
+
+def _note_age(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_CONNECTED_AT_S] = time.monotonic()
+
+
+def _lose_what_takes_no_writes(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Give up a connection whose server has become read-only, or was so when it was made, some seconds ago.
+
+    A service that only reads would else tell for ever what the old primary knew. PostgreSQL tells with the answer to
+    each statement whether these settings have changed (from version 14 on), so this costs no round trip.
+    """
+    driver: Any = record.driver_connection
+    told = driver.get_settings()
+    is_read_only = "on" in (getattr(told, name, "off") for name in _READ_ONLY_SETTINGS)
+    if is_read_only and time.monotonic() - record.info[_CONNECTED_AT_S] > _READ_ONLY_FOR_S:
+        raise InvalidatePoolError
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -255,6 +276,9 @@ _POOLER = (
 )
 _BAD_VALUE = "22"
 _READ_ONLY = "25006"
+_READ_ONLY_SETTINGS = ("in_hot_standby", "default_transaction_read_only")
+_READ_ONLY_FOR_S = 3.0
+_CONNECTED_AT_S = "connected_at_s"
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """SQLSTATE classes: connection, read-only, rollback (deadlock), resources, not ready, operator, I/O."""
 _NOT_LET_IN = frozenset({"28", "3D"})

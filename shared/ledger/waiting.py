@@ -44,6 +44,11 @@ def waiting() -> Iterator[Callable[[str], None]]:
         _reasons.pop(key, None)
 
 
+def reason() -> str | None:
+    """What somebody waits for; None while nobody does."""
+    return next(iter(_reasons.values()), None)
+
+
 def check() -> bool | str:
     """For `/readyz`: True while nobody waits for the ledger, or what for."""
-    return next(iter(_reasons.values()), True)
+    return reason() or True

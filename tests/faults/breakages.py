@@ -328,4 +328,52 @@ BREAKAGES = (
         (36,),
         "hour_slow",
     ),
+    Breakage(
+        "ledger: refused logins are no outage",
+        (
+            Edit(
+                "shared/ledger/database.py",
+                '_NOT_LET_IN = frozenset({"28", "3D"})',
+                "_NOT_LET_IN: frozenset[str] = frozenset()",
+            ),
+        ),
+        (37,),
+        "change_password-3",
+    ),
+    Breakage(
+        "ledger: who only reads stays with the old primary",
+        (Edit("shared/ledger/database.py", "        raise InvalidatePoolError\n", "        return\n"),),
+        (38,),
+        "demote",
+    ),
+    Breakage(
+        "sender: a provider's pause is kept however long it is",
+        (
+            Edit(
+                "services/sender/classify.py",
+                "    return min(max(0.0, pause_s), longest_s)\n",
+                "    return max(0.0, pause_s)\n",
+            ),
+        ),
+        (39,),
+        "probe",
+    ),
+    Breakage(
+        "sender: a pause that is lifted is waited out",
+        (
+            Edit(
+                "services/sender/pipeline.py",
+                "await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))",
+                "await asyncio.sleep(min(wait_s, held_until_s - now_s))",
+            ),
+        ),
+        (39,),
+        "operator",
+    ),
+    Breakage(
+        "sender: what the provider says of our account ends the number",
+        (Edit("services/sender/classify.py", "    if status in _ABOUT_US:\n", "    if status == 0:\n"),),
+        (40,),
+        "401",
+    ),
 )

@@ -14,6 +14,7 @@ from tests.conftest import Start
 from tests.faults.conftest import RECOVERS_SOON, FaultRun
 from tests.faults.test_kills import ends_as, plain_numbers
 from tests.support.brokers import Vhost
+from tests.support.forking.process import outside_environment, run
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio
 
@@ -197,6 +198,65 @@ def test_a_pause_that_one_sender_is_told_holds_all_five(trio: Trio, fault: Fault
     assert ends_as(trio, batch_id) == {"sent": 10 * RATE}
     # The stopped ones had reserved some calls, which they make late.
     assert most_ahead(trio, paused_at_s + PAUSE_S) <= RATE / 2
+
+
+@pytest.mark.parametrize("ended_by", [pytest.param("probe", marks=pytest.mark.quick), "operator"])
+@pytest.mark.scenario(39, "429 with Retry-After: 86400")
+def test_a_pause_of_a_day_holds_up_nothing_for_longer_than_the_longest_that_is_kept(
+    trio: Trio, ended_by: str, fault: FaultRun
+) -> None:
+    trio.settings["SMS_PROVIDER_LONGEST_PAUSE_S"] = "4" if ended_by == "probe" else "60"
+    trio.up()
+    trio.misbehave("slow", delay_s=0.02)
+    first = trio.post(plain_numbers(3000))
+    eventually(lambda: trio.batch(first)["counts"].get("sent", 0) > 300)
+    trio.misbehave("throttle", retry_after_s=86_400)
+    eventually(lambda: [held["cause"] for held in trio.held()] == ["asked"])
+    eventually(lambda: all("circuit_opened" in sender.log for sender in trio.senders))
+    urgent = trio.post(plain_numbers(50), lane="priority")
+    assert trio.senders[0].stop() == 0
+    trio.senders[0].start()  # one that is new is held as well, and the pause ends for it too
+    trio.misbehave("accept")
+    if ended_by == "operator":
+        resume_until(trio, lambda: trio.batch(urgent)["status"] == "finished")
+        # Numbers that were answered so wait out what they were told, so it was not the end of the pause.
+        assert trio.batch(first)["counts"]["retrying"] > 0
+    fault.conserved(trio, [first, urgent])
+    assert (ends_as(trio, first), ends_as(trio, urgent)) == ({"sent": 3000}, {"sent": 50})
+
+
+@pytest.mark.parametrize("ended_by", ["probe", "operator"])
+@pytest.mark.parametrize("mode", [pytest.param("401", marks=pytest.mark.quick), "402", "403", "407"])
+@pytest.mark.scenario(40, "the provider refuses our account in the middle of a batch")
+def test_a_refused_account_fails_nobody_and_takes_nobodys_attempt(
+    trio: Trio, mode: str, ended_by: str, fault: FaultRun
+) -> None:
+    trio.settings["SMS_MAX_ATTEMPTS"] = "1"
+    trio.up()
+    trio.misbehave("slow", delay_s=0.02)
+    first = trio.post(plain_numbers(5000))
+    eventually(lambda: trio.batch(first)["counts"].get("sent", 0) > 300)
+    trio.misbehave(mode)
+    eventually(lambda: [(held["cause"], held["provider_status"]) for held in trio.held()] == [("account", int(mode))])
+    later = trio.post(plain_numbers(500))
+    assert trio.senders[0].stop() == 0
+    trio.senders[0].start()
+    trio.misbehave("accept")
+    if ended_by == "operator":
+        resume_until(trio, lambda: not trio.held())
+    fault.conserved(trio, [first, later])
+    assert (ends_as(trio, first), ends_as(trio, later)) == ({"sent": 5000}, {"sent": 500})
+
+
+def resume_until(trio: Trio, holds: Callable[[], bool]) -> None:
+    """Say `smsctl provider resume`, again too: an answer that was under way may have asked for the pause once more."""
+
+    def said() -> bool:
+        ended = run("tools.ctl", "provider", "resume", environment=outside_environment(**trio.settings), timeout_s=60)
+        assert ended.returncode == 0, ended.stderr
+        return holds()
+
+    eventually(said, 90, 1)
 
 
 def call_times_s(trio: Trio) -> list[float]:

@@ -140,6 +140,7 @@ def test_it_accepts_while_the_database_is_not_there_and_reads_are_503(start: Sta
     assert answer.status_code == 202
     assert get(api, answer.headers["Location"]).status_code == 503
     assert get(api, "/v1/batches").status_code == 503
+    assert get(api, "/readyz").json()["reasons"]["ledger"].startswith("PostgreSQL at 127.0.0.1:1: ")
 
 
 def test_a_deleted_queue_is_never_a_202_and_comes_back(api: ServiceProcess, vhost: Vhost) -> None:
@@ -226,7 +227,6 @@ def test_of_many_refusals_a_few_are_logged_and_the_others_counted(api: ServicePr
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: get(api, "/nowhere").status_code, range(200)))
     assert post(api).status_code == 202
-    eventually(lambda: "requests_refused_more" in api.log)
     assert api.stop() == 0
     lines = [json.loads(line) for line in api.log.splitlines()]
     written = [line for line in lines if line["event"] == "request" and line["status"] == 404]

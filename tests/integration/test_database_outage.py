@@ -81,6 +81,26 @@ def test_what_a_service_waits_for_is_in_readyz(
     assert trio.finished(batch_id) == {"sent": 1}
 
 
+async def test_who_only_reads_leaves_a_server_that_has_become_read_only(
+    own_postgres: private_postgres.PrivatePostgres,
+) -> None:
+    database = Database(own_postgres.url)
+
+    async def backend() -> int:
+        ((pid,),) = await database.run("SELECT pg_backend_pid()")
+        return int(pid)
+
+    try:
+        before = await backend()
+        assert await backend() == before
+        await asyncio.to_thread(own_postgres.demote)
+        async with asyncio.timeout(30):
+            while await backend() == before:
+                await asyncio.sleep(0.1)
+    finally:
+        await database.close()
+
+
 async def test_a_connection_whose_server_has_become_read_only_is_given_up(postgres_url: str) -> None:
     database = Database(postgres_url)
     try:

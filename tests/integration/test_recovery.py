@@ -1,5 +1,6 @@
 """Numbers whose message is gone: the dispatcher finds them, and they are sent, or said to be unclear."""
 
+import asyncio
 import time
 from datetime import datetime
 from itertools import pairwise
@@ -14,6 +15,7 @@ from shared.ledger.gates import Cause, ProviderGates
 from shared.messages import BatchMessage
 from shared.outcome import CallResult, Verdict
 from shared.phone import mask
+from shared.topology import Lane, outbound_queue
 from tests.conftest import Start
 from tests.integration.test_trio import numbers
 from tests.support.brokers import Vhost
@@ -201,6 +203,30 @@ def test_a_pause_of_a_day_is_kept_for_a_bounded_time_and_an_operator_ends_it(tri
         return bool(trio.batch(other)["status"] == "finished")
 
     assert eventually(goes_out, 90, 1)
+
+
+def test_a_sender_that_starts_while_the_provider_is_held_calls_it_for_nobody(trio: Trio) -> None:
+    trio.settings["SMS_RECOVER_AFTER_S"] = "600"  # so it holds what it has for minutes
+    trio.up(senders=0)
+    asyncio.run(hold(trio, 600))
+    trio.misbehave("throttle", retry_after_s=600)  # a call would cost its number ten minutes
+    sender = trio.start("services.sender", **trio.settings)
+    batch_id = trio.post(plain(40))
+    eventually(lambda: "circuit_opened" in sender.log)
+    eventually(lambda: trio.batch(batch_id)["counts"].get("queued") == 40)
+    eventually(lambda: trio.depths()[outbound_queue(Lane.BULK)] == 0)
+    assert trio.provider_calls(batch_id) == {}
+    trio.misbehave("accept")
+    environment = outside_environment(**trio.settings)
+    assert run("tools.ctl", "provider", "resume", environment=environment, timeout_s=60).returncode == 0
+    assert trio.finished(batch_id) == {"sent": 40}
+
+
+async def hold(trio: Trio, pause_s: float) -> None:
+    """As a sender that was asked for a pause."""
+    database = Database(trio.settings["SMS_DATABASE_URL"])
+    await ProviderGates(database).hold("default", pause_s, THROTTLED)
+    await database.close()
 
 
 @pytest.mark.parametrize("mode", ["401", "402"])

@@ -1,5 +1,6 @@
 """A throw-away PostgreSQL from the system's packages, on a free loopback port."""
 
+import asyncio
 import os
 import pwd
 import secrets
@@ -8,10 +9,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+import asyncpg
 import psutil
 
 from tests.support.machine import NotHere
@@ -31,19 +35,22 @@ class PrivatePostgres:
     the data then live in a folder of their own under the system's temporary one. `close` removes the data.
     """
 
-    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, certificate: Path | None = None, *, copies: "PrivatePostgres | None" = None
+    ) -> None:
         """Choose port and password; nothing is started. With a certificate (and its key, in one file) it offers TLS.
 
-        Raises NotHere.
+        One that `copies` another, running one is its hot standby, with the same password. Raises NotHere.
         """
         self._binaries = _binaries()
         self._owner = _owner()
         self._folder = folder
         self._certificate = certificate
+        self._copies = copies
         self._data: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._port = ports.free_ports(1)[0]
-        self._password = secrets.token_hex(16)
+        self._password = copies._password if copies else secrets.token_hex(16)
 
     @property
     def port(self) -> int:
@@ -60,7 +67,8 @@ class PrivatePostgres:
         if self._data is None:
             self._data = self._make_data()
             self._launch()
-            self.create_database("sms")
+            if self._copies is None:
+                self.create_database("sms")
         elif self._server is None:
             self._launch()
 
@@ -93,6 +101,44 @@ class PrivatePostgres:
         subprocess.run(command, env={"PGPASSWORD": self._password}, check=True, capture_output=True)
         return self._url(name)
 
+    def url_with(self, other: "PrivatePostgres") -> str:
+        """The address of the database `sms` on whichever of the two takes writes."""
+        return self.url.replace(f":{self._port}/", f":{self._port},{ports.HOST}:{other.port}/")
+
+    def change_password(self, run: Callable[[str], None], *, back: bool = False) -> None:
+        """By an administrator's connection: nobody who has the address gets in any more, or, `back`, does again."""
+        run(f"ALTER ROLE {USER} PASSWORD '{self._password if back else secrets.token_hex(16)}'")
+
+    @contextmanager
+    def administrator(self) -> Iterator[Callable[[str], None]]:
+        """A connection to the database `postgres`, which runs a statement at a time."""
+        with asyncio.Runner() as runner:
+            connection = runner.run(asyncpg.connect(self._url("postgres")))
+
+            def run(statement: str) -> None:
+                runner.run(connection.execute(statement))
+
+            yield run
+            runner.run(connection.close())
+
+    def wait_for_copies(self) -> None:
+        """From now on tell nobody that something is committed before the standby, which is running, has it."""
+        with self.administrator() as run:
+            run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            run("SELECT pg_reload_conf()")
+            run("CREATE TABLE first_of_all ()")
+
+    def demote(self) -> None:
+        """Take no writes any more, and keep whoever is connected."""
+        with self.administrator() as run:
+            run("ALTER SYSTEM SET default_transaction_read_only = on")
+            run("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """From a standby to a server that takes writes."""
+        with self.administrator() as run:
+            run("SELECT pg_promote()")
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -122,7 +168,10 @@ class PrivatePostgres:
             if self._owner:
                 os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
         try:
-            self._initialise(data, password_file)
+            if self._copies:
+                self._copy_all(self._copies, data)
+            else:
+                self._initialise(data, password_file)
         finally:
             password_file.unlink()
         if self._certificate:
@@ -142,6 +191,15 @@ class PrivatePostgres:
             self._popen([self._binaries / "initdb", "-D", data, "--no-sync", *options], log).wait(START_TIMEOUT_S)
         if not (data / "PG_VERSION").exists():
             raise RuntimeError(f"initdb failed; its output is in {self._log}")
+
+    def _copy_all(self, source: "PrivatePostgres", data: Path) -> None:
+        where = f"host={ports.HOST} port={source.port} user={USER} password={self._password}"
+        # -R: what a standby needs to know to follow the other.
+        options = ["-d", where, "-R", "--checkpoint=fast", "--no-sync"]
+        with self._log.open("ab") as log:
+            self._popen([self._binaries / "pg_basebackup", "-D", data, *options], log).wait(START_TIMEOUT_S)
+        if not (data / "standby.signal").exists():
+            raise RuntimeError(f"pg_basebackup failed; its output is in {self._log}")
 
     def _launch(self) -> None:
         settings = {

@@ -7,6 +7,7 @@ from benchmarks.accept import Accepting, Times
 from benchmarks.contenders import OURS
 from benchmarks.drain import BROKER, DATABASE, STUB, Drained
 from benchmarks.figures import Ratio, percentile, ratio, rotated, short, tenth_rates
+from benchmarks.pollers import Polled
 from benchmarks.report import Report, comparisons, frameworks_by_rate
 from benchmarks.senders import Scaling
 from benchmarks.split import Splitting
@@ -23,7 +24,8 @@ def drained(numbers_per_s: float) -> Drained:
 def report() -> Report:
     accepting = Accepting({1000: [Times(2, 6)]}, {1000: [Times(1, 3)]}, beside=[Times(5, 9)])
     draining = {OURS: [drained(4000)], SLOW: [drained(500)], FAST: [drained(1000)]}
-    return Report({"machine": "a small one"}, accepting, Splitting([10_000], [20_000]), draining, Scaling([200], [960]))
+    splitting, scaling, polling = Splitting([10_000], [20_000]), Scaling([200], [960]), Polled([4000], [3800], [200])
+    return Report({"machine": "a small one"}, accepting, splitting, draining, scaling, polling)
 
 
 def test_a_ratio_is_of_the_medians_with_the_lowest_and_highest_round_beside_it() -> None:
@@ -99,6 +101,7 @@ def test_a_run_is_compared_with_what_ran_beside_it() -> None:
         "CPU, all processes and servers: sms-batch ÷ Fast": 1,
         "peak memory, all processes: sms-batch ÷ Fast": 1,
         "drain with a provider that takes 100 ms: 5 senders ÷ 1": 4.8,
+        "drain, Redis there: 1,000 pollers, each every 5 s ÷ none": 0.95,
     }
 
 

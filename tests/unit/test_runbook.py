@@ -20,6 +20,8 @@ SECTIONS = {
     "oldest-unsent",
     "unknown-outcomes",
     "circuit-open",
+    "provider-held",
+    "clock-wrong",
     "publishes-unconfirmed",
     "ledger-waits",
     "recovered",

@@ -20,6 +20,8 @@ class Behaviour(StrEnum):
     REFUSE = "refuse"
     UNAUTHORIZED = "401"
     NO_BALANCE = "402"
+    FORBIDDEN = "403"
+    PROXY_REFUSES = "407"
     ACCEPT_LATE = "accept-late"
     ACCEPT_RESET = "accept-reset"
     GARBAGE = "garbage"

@@ -21,6 +21,8 @@ _REJECTIONS = {
     Behaviour.UNAVAILABLE: (503, "unavailable", "The service is down for the moment."),
     Behaviour.UNAUTHORIZED: (401, "key_revoked", "This key is not valid any more."),
     Behaviour.NO_BALANCE: (402, "no_balance", "The balance is used up."),
+    Behaviour.FORBIDDEN: (403, "address_not_listed", "This address is not on the list."),
+    Behaviour.PROXY_REFUSES: (407, "proxy_login", "The proxy wants a login."),
     Behaviour.REFUSE: (400, "number_unreachable", "The number cannot receive messages."),
     Behaviour.SPOIL: (400, "bad_request", "The request has a number that is not possible."),
 }
