@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.outcome import Outcome
-from shared.phone import mask
+from shared.domain.outcome import Outcome
+from shared.domain.phone import mask
+from shared.domain.states import State
 from shared.sampling import Sampled
-from shared.states import State
 
 ENDED_BADLY = frozenset({State.FAILED, State.UNKNOWN, State.EXPIRED})
 _MOST_A_SECOND = 100

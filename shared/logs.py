@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from shared.phone import mask_numbers_in
+from shared.domain.phone import mask_numbers_in
 
 _SHORTEST_NUMBER = 10**10
 _NUMBERS_BY_NATURE = frozenset(

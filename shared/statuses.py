@@ -7,8 +7,8 @@ import orjson
 
 from shared.cache import Cache
 from shared.clock import now_ms
+from shared.domain.states import LIVE_STATES, BatchState
 from shared.ledger.reading import BatchView
-from shared.states import LIVE_STATES, BatchState
 
 RUNNING_TTL_MS, FINAL_TTL_MS = 2000, 5000
 _MOST_CLOCKS_DIFFER_MS = 5000

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from services.api.auth import key_id
 from services.api.metrics import REQUEST_SECONDS, REQUESTS
-from shared.ids import known_spelling
+from shared.domain.ids import known_spelling
 from shared.sampling import Sampled
 
 BATCH_ID = web.RequestKey("batch_id", str)

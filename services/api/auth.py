@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from services.api.peers import WrongKeys
 from services.api.problems import Problem
 from services.api.settings import is_loopback
-from shared.ids import keyed_batch_id
+from shared.domain.ids import keyed_batch_id
 
 PRINCIPAL = web.RequestKey("principal", str)
 """Whose request it is: a digest of the API key, or `anonymous`."""

@@ -11,8 +11,8 @@ from services.api.pages import cursor, document, limit, next_cursor, page
 from services.api.problems import Flaw, Problem, invalid
 from services.api.views import Shown, accepted_shown, batch_shown, dated, message_shown
 from shared.clock import now_ms
-from shared.ids import is_ours, known_spelling
-from shared.states import State
+from shared.domain.ids import is_ours, known_spelling
+from shared.domain.states import State
 from shared.statuses import Statuses
 
 _LIVE_TTL_MS = 500

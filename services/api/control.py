@@ -9,7 +9,7 @@ from services.api.batches import Batches, known_form
 from services.api.ledger import Ledger
 from services.api.pages import document
 from services.api.problems import Problem
-from shared.states import BatchState
+from shared.domain.states import BatchState
 
 _NOT_YET_RETRY_S = 1
 

@@ -25,10 +25,10 @@ from services.api.wording import accepted_sentence
 from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.states import BatchState
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 from shared.ids import new_batch_id
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER
-from shared.states import BatchState
 from shared.topology import BATCHES
 
 JSON_TYPE = "application/json"

@@ -3,7 +3,7 @@
 from services.api.openapi_schemas import TEXT, Schema, schema, schemas
 from services.api.problems import CONTENT_TYPE
 from services.api.settings import ApiSettings
-from shared.states import State
+from shared.domain.states import State
 
 _PROBLEMS = {
     400: "The body cannot be read",

@@ -4,8 +4,8 @@ from typing import Any
 
 from services.api.letter_requests import DiscardRequest, ReplayRequest
 from services.api.requests import BatchRequest, ResendRequest
+from shared.domain.states import BatchState, State
 from shared.ledger.gates import Cause
-from shared.states import BatchState, State
 
 Schema = dict[str, Any]
 

@@ -25,8 +25,8 @@ from pydantic import (
 from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.problems import Flaw, invalid
-from shared.segments import is_blank
-from shared.states import State
+from shared.domain.segments import is_blank
+from shared.domain.states import State
 from shared.topology import Lane
 
 MAX_FLAWS = 20

@@ -19,10 +19,10 @@ from services.api.problems import Problem, invalid
 from services.api.requests import ResendRequest, check_schedule, epoch_ms, flaws
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.states import State
 from shared.errors import NothingToResend
 from shared.ids import new_batch_id
 from shared.ledger.resending import Resend, Resent
-from shared.states import State
 
 _MAX_BODY_BYTES = 16 * 1024
 _KIND = "\0resend"

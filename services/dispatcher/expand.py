@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
+from shared.domain.phone import InvalidNumber, normalise
+from shared.domain.placeholders import FilledText, MissingVariable
+from shared.domain.segments import count_segments, is_blank
+from shared.domain.states import State
 from shared.ledger.intake import Content, NewRow
 from shared.messages import BatchMessage, WireRecipient
-from shared.phone import InvalidNumber, normalise
-from shared.placeholders import FilledText, MissingVariable
-from shared.segments import count_segments, is_blank
-from shared.states import State
 
 _LONGEST_SHOWN = 64
 _LONGEST_TEXT = 10_000

@@ -18,14 +18,14 @@ from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.dead_letters import Failure, dead_letter
+from shared.domain.ids import is_ours
+from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
-from shared.ids import is_ours
 from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.lifecycle import CriticalTasks
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
-from shared.states import State
 from shared.topology import DeadLetterKey
 
 _CHUNK_ROWS = 2000

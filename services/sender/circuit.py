@@ -3,7 +3,7 @@ does not make a whole batch unclear."""
 
 from dataclasses import dataclass
 
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 _CALLS_IN_A_ROW, _NUMBERS_IN_A_ROW = 20, 500
 _IN_A_ROW_FOR_DOUBT = 5

@@ -12,7 +12,7 @@ import orjson
 
 from services.sender.concealing import conceal, conceal_in_id, printable
 from services.sender.gateways import TextMessage
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 _THROTTLED, _UNAVAILABLE = 429, 503
 _NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})

@@ -16,7 +16,7 @@ from services.sender.classify import (
     retry_after_s,
 )
 from services.sender.gateways import TextMessage
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 _TEMPORARY = frozenset({"throttled", "unavailable"})
 """The format's own codes: they say of one message what 429 and 503 say of a call."""

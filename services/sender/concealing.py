@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from services.sender.gateways import TextMessage
-from shared.phone import mask, mask_numbers_in
+from shared.domain.phone import mask, mask_numbers_in
 
 _LONGEST_HEARD = 10_000
 """Of words; what is shown of them is a sentence."""

@@ -9,12 +9,12 @@ from services.sender.unclaimed import Disposal, Step, dispose
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
+from shared.domain.outcome import SENDER_DIED, Outcome, decide, mindful
+from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
 from shared.ledger.sending import Row, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.ledger.wanted import Key
-from shared.outcome import SENDER_DIED, Outcome, decide, mindful
-from shared.states import BatchState, State
 
 
 class Disposer:

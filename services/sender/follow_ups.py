@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from services.sender.unclaimed import Disposal, Step
 from shared.amqp.messages import Delivery, Outgoing
 from shared.dead_letters import Failure, dead_letter
+from shared.domain.outcome import Outcome
+from shared.domain.phone import mask
+from shared.domain.retry import expiration_ms, tier_for
+from shared.domain.states import State
 from shared.ledger.sending import Row
 from shared.messages import OUTBOUND_TYPE, OutboundMessage, outbound_body
-from shared.outcome import Outcome
-from shared.phone import mask
-from shared.retry import expiration_ms, tier_for
-from shared.states import State
 from shared.topology import OUTBOUND, RETRY, DeadLetterKey, retry_key
 
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
+from shared.domain.outcome import Outcome, RetryPolicy
 from shared.error_log import EndedMessage
 from shared.ledger.sending import Row
 from shared.ledger.wanted import Key
 from shared.messages import OutboundMessage
-from shared.outcome import Outcome, RetryPolicy
 
 
 class Job(NamedTuple):

@@ -2,9 +2,9 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.domain.outcome import Verdict
+from shared.domain.states import State
 from shared.ledger.gates import Cause
-from shared.outcome import Verdict
-from shared.states import State
 
 OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
 UNCLAIMED = Counter(

@@ -1,8 +1,8 @@
 """The pace of provider calls, which all senders keep together."""
 
+from shared.domain.outcome import CallResult
 from shared.ledger.gates import Held, ProviderGates
 from shared.ledger.waiting import when_ledger_answers
-from shared.outcome import CallResult
 
 _SPAN_S = 0.25
 """What is reserved at a time: a sender that stands still makes no more calls too late than these."""

@@ -22,6 +22,8 @@ from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.outcome import Outcome
+from shared.domain.states import State
 from shared.error_log import ENDED_BADLY, ErrorLog
 from shared.errors import UnreadableMessage
 from shared.ledger.clock import LedgerClock
@@ -29,8 +31,6 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import read_outbound
 from shared.micro_batch import next_batch
-from shared.outcome import Outcome
-from shared.states import State
 
 _MOST, _LINGER_S = 200, 0.003
 _MOST_IN_CALLS = 100

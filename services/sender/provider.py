@@ -12,8 +12,8 @@ from services.sender.circuit import Circuit
 from services.sender.gateways import Gateway, TextMessage
 from services.sender.pace import Pace
 from services.sender.under_way import UnderWay
+from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.gates import Cause
-from shared.outcome import CallResult, Verdict
 
 _LOOK_AT_GATE_EVERY_S = 0.5
 _MOST_IN_DOUBT = 20

@@ -7,7 +7,7 @@ from pydantic import Field, FiniteFloat, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from services.sender.gateways.http1.address import Address
-from shared.outcome import RetryPolicy
+from shared.domain.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 
 _AHEAD_S = 10

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from shared.amqp.messages import Delivery
-from shared.outcome import Outcome
-from shared.states import State
+from shared.domain.outcome import Outcome
+from shared.domain.states import State
 
 
 def told_apart(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Delivery]]:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from shared.domain.states import BatchState, State
 from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
-from shared.states import BatchState, State
 
 
 class Step(Enum):

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.tables import attempts, batches, messages
 from shared.ledger.wanted import KEYS, Key, as_rows, with_rows
-from shared.states import State
 
 
 @dataclass(frozen=True, slots=True)

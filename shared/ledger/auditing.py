@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, literal_column, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.states import BatchState, State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import KEYS, as_rows, with_rows
-from shared.states import BatchState, State
 
 _PAGE = 10_000
 

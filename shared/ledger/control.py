@@ -7,11 +7,11 @@ from sqlalchemy import ColumnElement, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import now_ms
+from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.errors import LedgerUnavailable
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
-from shared.states import LIVE_STATES, BatchState, State
 
 _CHUNK_ROWS = 1000
 _TRIES = 3

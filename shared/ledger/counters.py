@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.states import LIVE_STATES, State
 from shared.ledger.tables import counter
-from shared.states import LIVE_STATES, State
 
 Changes = Counter[tuple[str, State]]
 """By batch id and state: how many numbers came into the state (positive) or left it (negative)."""

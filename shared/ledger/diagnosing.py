@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select, text
 
+from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.states import State
 
 _BAD_ENDS = (State.FAILED, State.UNKNOWN)
 

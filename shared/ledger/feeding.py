@@ -9,11 +9,11 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import case, func, or_, select, text, update
 
+from shared.domain.states import BatchState, State
 from shared.ledger.counters import COUNTED, Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
 from shared.ledger.wanted import at_once
-from shared.states import BatchState, State
 
 _WIDER = 4
 _LEASE_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)

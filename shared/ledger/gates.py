@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from shared.clock import now_ms
+from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.database import Database
-from shared.outcome import CallResult, Verdict
 
 _US = 1_000_000
 _SQLITE = {"now_us": ":now_us", "greatest": "MAX"}

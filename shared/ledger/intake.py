@@ -11,12 +11,12 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import now_ms
+from shared.domain.states import BatchState, State
 from shared.errors import BatchConflict
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.messages import BatchMessage
-from shared.states import BatchState, State
 
 _COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "state", "error_code", "error_reason")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select, text
 
+from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.states import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from shared.domain.outcome import Outcome
+from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import as_rows, with_rows
-from shared.outcome import Outcome
-from shared.states import LIVE_STATES, BatchState, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.outcome import Outcome, mindful
+from shared.domain.states import BatchState, State
 from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
@@ -22,8 +24,6 @@ from shared.ledger.sending_sql import (
     SENT_AT_ONCE,
 )
 from shared.ledger.wanted import KEYS, Key, as_rows, at_once, with_rows
-from shared.outcome import Outcome, mindful
-from shared.states import BatchState, State
 
 # A look-up is cheaper than an enumeration's call.
 _STATES = {state.value: state for state in State}

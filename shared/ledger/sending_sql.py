@@ -6,8 +6,8 @@ same in one statement, which is one round trip instead of five, and holds the ba
 
 from collections.abc import Iterable
 
+from shared.domain.states import BatchState, State
 from shared.ledger.counters import COUNTED
-from shared.states import BatchState, State
 
 CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
 CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from shared.states import State
+from shared.domain.states import State
 
 metadata = MetaData()
 

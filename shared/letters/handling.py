@@ -14,8 +14,8 @@ from shared.amqp.publisher import Publisher
 from shared.amqp.sweeping import sweeping
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.ids import is_ours
 from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, Unroutable
-from shared.ids import is_ours
 from shared.ledger.database import Database
 from shared.ledger.letters import Discard, LettersLedger
 from shared.letters.judging import Fate, Judgement, judge, judge_batch

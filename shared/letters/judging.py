@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from shared.ids import is_ours
+from shared.domain.ids import is_ours
+from shared.domain.states import BatchState, State
 from shared.ledger.letters import BatchStanding, Standing
 from shared.letters.letter import PUT_BY_BROKER, Letter
-from shared.states import BatchState, State
 
 
 class Fate(Enum):

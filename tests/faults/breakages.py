@@ -78,9 +78,11 @@ BREAKAGES = (
     Breakage(
         "sender: an unclear call is made again",
         (
-            Edit("shared/outcome.py", "        case Verdict.UNCLEAR if not may_resend:\n", "        case None:\n"),
             Edit(
-                "shared/outcome.py",
+                "shared/domain/outcome.py", "        case Verdict.UNCLEAR if not may_resend:\n", "        case None:\n"
+            ),
+            Edit(
+                "shared/domain/outcome.py",
                 "    if result.verdict is Verdict.UNCLEAR:\n        return _ended(State.UN",
                 "    if False:\n        return _ended(State.UN",
             ),

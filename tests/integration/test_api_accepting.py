@@ -14,9 +14,9 @@ import requests
 
 from services.api.preparing import JSON, prepare
 from shared.amqp.declare import declare
-from shared.ids import keyed_batch_id
+from shared.domain.ids import keyed_batch_id
+from shared.domain.states import State
 from shared.messages import BATCH_TYPE, read_batch
-from shared.states import State
 from shared.topology import BATCHES, build_topology
 from tests.conftest import Start
 from tests.support.api import get, is_alive, post

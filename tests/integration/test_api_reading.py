@@ -20,13 +20,13 @@ from services.api.events import Events
 from services.api.ledger import Ledger
 from services.api.peers import Places
 from shared.cache import Cache
+from shared.domain.outcome import CallResult, Verdict
+from shared.domain.states import State
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
 from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
 from shared.messages import BatchMessage
-from shared.outcome import CallResult, Verdict
-from shared.states import State
 from shared.statuses import Statuses
 from tests.conftest import Start
 from tests.support.api import get, post

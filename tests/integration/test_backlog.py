@@ -8,12 +8,12 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.clock import now_ms
+from shared.domain.outcome import Outcome
+from shared.domain.states import State
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.sending import Recorded, SendingLedger
-from shared.outcome import Outcome
-from shared.states import State
 from tests.conftest import Start
 from tests.integration.test_ledger import a_batch, attempts_of, written
 from tests.integration.test_trio import numbers

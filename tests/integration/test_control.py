@@ -11,6 +11,8 @@ import requests
 from services.api.pages import next_cursor
 from services.dispatcher.recovery import recovered
 from shared.clock import now_ms
+from shared.domain.outcome import Outcome
+from shared.domain.states import BatchState, State
 from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
@@ -21,8 +23,6 @@ from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.wanted import Key
 from shared.messages import BatchMessage
-from shared.outcome import Outcome
-from shared.states import BatchState, State
 from tests.conftest import Start
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually

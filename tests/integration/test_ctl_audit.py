@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.clock import now_ms
+from shared.domain.states import State
 from shared.ids import new_batch_id
-from shared.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import Books, call_provider, letter_ids, put_letters

@@ -9,10 +9,10 @@ import pika
 import pytest
 
 from shared.clock import now_ms
+from shared.domain.outcome import CallResult, Verdict
+from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
-from shared.outcome import CallResult, Verdict
-from shared.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import AGE_MS, Books, put_letters

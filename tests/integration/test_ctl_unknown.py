@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.states import State
+from shared.domain.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import Books, letter_ids, number, put_letters

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.clock import now_ms
+from shared.domain.outcome import Outcome
+from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
@@ -23,8 +25,6 @@ from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.wanted import KEYS, Key, at_once
 from shared.messages import BatchMessage
-from shared.outcome import Outcome
-from shared.states import State
 
 pytestmark = pytest.mark.on_each
 

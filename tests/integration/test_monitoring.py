@@ -15,7 +15,7 @@ import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.states import State
+from shared.domain.states import State
 from shared.topology import Lane, build_topology
 from tests.support.brokers import Broker
 from tests.support.promtool import ROOT, promtool

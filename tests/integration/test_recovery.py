@@ -10,11 +10,11 @@ import requests
 from sqlalchemy import text
 
 from shared.clock import now_ms
+from shared.domain.outcome import CallResult, Verdict
+from shared.domain.phone import mask
 from shared.ledger.database import Database
 from shared.ledger.gates import Cause, ProviderGates
 from shared.messages import BatchMessage
-from shared.outcome import CallResult, Verdict
-from shared.phone import mask
 from shared.topology import Lane, outbound_queue
 from tests.conftest import Start
 from tests.integration.test_trio import numbers

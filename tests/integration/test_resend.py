@@ -16,6 +16,8 @@ import requests
 
 from services.sender.unclaimed import Step, dispose
 from shared.clock import now_ms
+from shared.domain.outcome import Outcome
+from shared.domain.states import State
 from shared.errors import NothingToResend
 from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger
@@ -27,8 +29,6 @@ from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
 from shared.ledger.sending import Key, Recorded, SendingLedger
 from shared.messages import BatchMessage, OutboundMessage
-from shared.outcome import Outcome
-from shared.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import Books, put_letters

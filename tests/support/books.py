@@ -10,10 +10,10 @@ import requests
 from sqlalchemy import insert, text
 
 from shared.clock import now_ms
+from shared.domain.states import LIVE_STATES, State
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.states import LIVE_STATES, State
 from shared.topology import DEAD_LETTER, DeadLetterKey
 from tests.support.brokers import Vhost
 

@@ -14,7 +14,7 @@ from yarl import URL
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.poster import HttpPoster
 from services.sender.gateways.posting import Answer, not_answered
-from shared.outcome import CallResult
+from shared.domain.outcome import CallResult
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _LONGEST_WAIT_S = 20

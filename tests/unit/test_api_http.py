@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from services.api.app import build_app, build_parts
 from services.api.openapi import build_openapi
 from services.api.settings import ApiSettings
-from shared.ids import keyed_batch_id
+from shared.domain.ids import keyed_batch_id
 
 Client = TestClient[Any, Any]
 KEYED = {"SMS_API_KEYS": "secret-one,secret-two", "SMS_CORS_ORIGINS": "https://a.example"}

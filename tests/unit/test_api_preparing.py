@@ -11,9 +11,9 @@ from services.api.preparing import JSON, JSON_LIKE_FORM, Prepared, Source, prepa
 from services.api.problems import Problem
 from services.api.requests import check_schedule
 from services.dispatcher.expand import expand
+from shared.domain.states import State
 from shared.ledger.intake import Content
 from shared.messages import BATCH_TYPE, read_batch
-from shared.states import State
 from shared.topology import Lane
 
 FORM = urlencoded_form(None)

@@ -18,10 +18,10 @@ from services.sender.provider import Provider
 from services.sender.under_way import UnderWay
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
+from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
+from shared.domain.states import BatchState, State
 from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
-from shared.outcome import CallResult, Outcome, RetryPolicy, Verdict
-from shared.states import BatchState, State
 from shared.topology import Lane
 
 BATCH_ID = "0198c0de-0000-8000-8000-00000000abcd"

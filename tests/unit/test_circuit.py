@@ -3,7 +3,7 @@
 import pytest
 
 from services.sender.circuit import Circuit
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from services.sender.classify import CodeTable, classify, has_id, read_object, retry_after_s
 from services.sender.concealing import conceal
 from services.sender.gateways import TextMessage
-from shared.outcome import CallResult, Verdict
-from shared.phone import mask
+from shared.domain.outcome import CallResult, Verdict
+from shared.domain.phone import mask
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CODES = CodeTable(temporary=frozenset({"BUSY"}), permanent=frozenset({"BLACKLISTED"}))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.sender.classify import CodeTable
 from services.sender.classify_results import classify_results, may_be_of_one
 from services.sender.gateways import TextMessage
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CODES = CodeTable(temporary=frozenset({"BUSY"}), permanent=frozenset({"BLACKLISTED"}))

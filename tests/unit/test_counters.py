@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.states import State
 from shared.ledger.counters import Changes, by_batch
 from shared.ledger.tables import batches, counter
-from shared.states import State
 
 changes = st.dictionaries(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(State)), st.integers(-5, 5))
 

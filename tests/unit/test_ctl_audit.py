@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from shared.domain.states import BatchState, State
 from shared.ledger.auditing import AuditedBatch, AuditedRow, CountedRows
-from shared.states import BatchState, State
 from tools.ctl.auditing.batches import (
     batch_findings,
     missing_rows,

@@ -3,8 +3,8 @@
 import pika
 import pytest
 
+from shared.domain.states import State
 from shared.ledger.diagnosing import Ended
-from shared.states import State
 from shared.topology import Binding, Queue, build_topology, outbound_queue
 from tools.ctl.doctoring.amqp import Counts
 from tools.ctl.doctoring.clocks import differing

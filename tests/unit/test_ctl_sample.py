@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from shared.phone import InvalidNumber, normalise
+from shared.domain.phone import InvalidNumber, normalise
 from tools.ctl import sample
 from tools.ctl.sample import composition, sample_recipients
 from tools.simulator.behaviour import ENDINGS, Behaviour

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.dispatcher.expand import expand, failed_rows, for_all
+from shared.domain.phone import normalise
+from shared.domain.placeholders import FilledText
+from shared.domain.segments import count_segments
+from shared.domain.states import State
 from shared.ledger.intake import Content, NewRow
 from shared.messages import BatchMessage
-from shared.phone import normalise
-from shared.placeholders import FilledText
-from shared.segments import count_segments
-from shared.states import State
 
 LI, WANG = "13800138000", "13900139000"
 NAMED_LI = {"to": LI, "variables": {"name": "Li"}}

@@ -7,10 +7,10 @@ import pytest
 from services.sender.follow_ups import FollowUps, recorded_outcome
 from services.sender.unclaimed import Disposal, Step
 from shared.amqp.messages import Delivery, Outgoing
+from shared.domain.outcome import Outcome
+from shared.domain.states import BatchState, State
 from shared.ledger.sending import Row
 from shared.messages import OutboundMessage, read_outbound
-from shared.outcome import Outcome
-from shared.states import BatchState, State
 from shared.topology import Lane
 
 NOW_MS = 1_700_000_000_000

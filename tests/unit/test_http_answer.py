@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.sender.classify import CodeTable, classify
 from services.sender.gateways.http1.answer import AnswerReader, Fields, MalformedAnswer
 from services.sender.gateways.posting import Answer
-from shared.outcome import Verdict
+from shared.domain.outcome import Verdict
 
 BODY = b'{"message_id":"1"}'
 ANSWERS = [

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shared.ids import is_ours, keyed_batch_id, known_spelling, new_batch_id
+from shared.domain.ids import is_ours, keyed_batch_id, known_spelling
+from shared.ids import new_batch_id
 
 HEX = "0123456789abcdef"
 OURS = keyed_batch_id("principal", "key")

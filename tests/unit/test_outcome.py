@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, mindful
-from shared.states import State
+from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, mindful
+from shared.domain.states import State
 
 NOW_MS = 1_700_000_000_000
 POLICY = RetryPolicy(max_attempts=6, tiers_s=(5, 30, 120, 600, 3600))

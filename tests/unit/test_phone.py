@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.api.forms import members_of_form
-from shared.phone import InvalidNumber, _normalise_any, mask, normalise
+from shared.domain.phone import InvalidNumber, _normalise_any, mask, normalise
 
 MOBILE = "+8613800138000"
 mainland_mobiles = st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True)

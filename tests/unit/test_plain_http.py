@@ -9,7 +9,7 @@ from services.sender.classify import CodeTable
 from services.sender.gateways import TextMessage
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.gateways.posting import Answer
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 
 MESSAGES = [
     TextMessage("b:0", "+8613800138000", "Dear Li"),

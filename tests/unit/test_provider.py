@@ -11,8 +11,8 @@ from services.sender.gateways import TextMessage
 from services.sender.pace import Pace
 from services.sender.provider import Provider
 from services.sender.under_way import UnderWay
+from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.gates import Cause, Held
-from shared.outcome import CallResult, Verdict
 
 DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
 THROTTLED = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429, retry_after_s=300)

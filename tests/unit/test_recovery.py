@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from services.dispatcher.recovery import Patience, QueueWatch, expected_by_ms, recovered
+from shared.domain.states import BatchState, State
 from shared.ledger.recovery import StillRow, UnsettledBatch
-from shared.states import BatchState, State
 
 NOW_MS = 1_700_000_000_000
 PATIENCE = Patience(recover_after_s=900, lease_ms=18_000, tiers_s=(5, 30, 600))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.retry import expiration_ms, tier_for
+from shared.domain.retry import expiration_ms, tier_for
 
 TIERS_S = (5.0, 30.0, 120.0)
 

@@ -5,7 +5,7 @@ import smsutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.segments import Encoding, Segments, count_segments
+from shared.domain.segments import Encoding, Segments, count_segments
 
 GSM_7 = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"

@@ -9,8 +9,8 @@ import pytest
 
 from services.dispatcher.settings import DispatcherSettings
 from services.sender.settings import SenderSettings
+from shared.domain.outcome import RetryPolicy
 from shared.errors import SettingsError
-from shared.outcome import RetryPolicy
 from shared.settings import Settings, load, load_or_exit
 
 PASSWORD = "hunter2"

@@ -4,7 +4,7 @@ import pytest
 
 from services.sender.suspects import poisoned, told_apart
 from shared.amqp.messages import Delivery
-from shared.states import State
+from shared.domain.states import State
 from shared.topology import CRASH_LIMIT
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from services.sender.unclaimed import Disposal, Step, dispose
+from shared.domain.states import BatchState, State
 from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
-from shared.states import BatchState, State
 
 NOW_MS = 1_700_000_000_000
 LEASE_MS = 15_000

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared.phone import normalise
-from shared.placeholders import FilledText
+from shared.domain.phone import normalise
+from shared.domain.placeholders import FilledText
 from tools.ctl.errors import UsageError
 from tools.ctl.recipients import Recipient, RecipientList
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.states import LIVE_STATES
+from shared.domain.states import LIVE_STATES
 from tools.ctl.errors import CtlError, Refused
 from tools.ctl.report import print_batch, print_counts, refusal, terminal
 from tools.ctl.sending import note, open_api

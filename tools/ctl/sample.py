@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-from shared.states import State
+from shared.domain.states import State
 
 FEWEST, MOST = 20, 100_000
 CONTENT = "【示例】您的包裹已到，取件码 8652。"

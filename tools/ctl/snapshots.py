@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.states import LIVE_STATES, BatchState, State
+from shared.domain.states import LIVE_STATES, BatchState, State
 
 _ORDER = [state.value for state in State]
 

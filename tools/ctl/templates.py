@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from shared.clock import now_ms
+from shared.domain.segments import count_segments
 from shared.ledger.database import Database
 from shared.ledger.templates import Template, TemplateLedger
-from shared.segments import count_segments
 from shared.settings import Settings, load
 from tools.ctl.encodings import decode
 from tools.ctl.errors import UsageError

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from shared.outcome import CallResult
+from shared.domain.outcome import CallResult
 
 
 class TextMessage(NamedTuple):

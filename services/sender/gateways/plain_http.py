@@ -9,7 +9,7 @@ from services.sender.classify import CodeTable, classify
 from services.sender.classify_results import classify_results
 from services.sender.gateways import TextMessage
 from services.sender.gateways.posting import Poster
-from shared.outcome import CallResult
+from shared.domain.outcome import CallResult
 
 
 class PlainHttpGateway:

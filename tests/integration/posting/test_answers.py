@@ -12,7 +12,7 @@ from services.sender.classify import CodeTable
 from services.sender.gateways import TextMessage
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.gateways.posting import Answer
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, scripted
 
 BODY = b'{"message_id":"1"}'

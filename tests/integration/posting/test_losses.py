@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.poster import HttpPoster
 from services.sender.gateways.posting import Answer
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 from tests.support.scripted_provider import ACCEPTED, Peer, accepted, always, call_over, connected, opened, scripted
 
 NEVER_S = 60

@@ -10,7 +10,7 @@ from services.sender.classify import CodeTable
 from services.sender.gateways import TextMessage
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.gateways.posting import Answer
-from shared.outcome import Verdict
+from shared.domain.outcome import Verdict
 from tests.support.scripted_provider import ACCEPTED, Peer, Request, opened, scripted
 
 

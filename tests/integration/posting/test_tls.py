@@ -11,7 +11,7 @@ from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
 from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer
-from shared.outcome import CallResult, Verdict
+from shared.domain.outcome import CallResult, Verdict
 from tests.support.certificates import self_signed
 from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, port_of, scripted
 

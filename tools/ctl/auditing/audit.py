@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
+from shared.domain.states import State
 from shared.ledger.auditing import AuditedBatch, AuditLedger, AuditSnapshot
-from shared.states import State
 from shared.topology import DEAD_LETTER_TTL_MS
 from tools.ctl.auditing.batches import (
     batch_findings,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.auditing import AuditedBatch
-from shared.states import LIVE_STATES, BatchState, State
 from tools.ctl.auditing.findings import KEPT_ROWS, Finding
 
 _UNFINISHED = frozenset({BatchState.SCHEDULED, BatchState.RUNNING, BatchState.PAUSED})

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from shared.domain.states import LIVE_STATES, State
 from shared.ledger.auditing import AuditedBatch, AuditedRow
-from shared.states import LIVE_STATES, State
 from shared.topology import DEAD_LETTER, UNKNOWN_QUEUE
 from tools.ctl.auditing.findings import Finding, RowFindings
 from tools.ctl.targets import place_of

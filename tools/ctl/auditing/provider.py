@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from shared.domain.states import State
 from shared.ledger.auditing import AuditedRow
-from shared.states import State
 from tools.ctl.auditing.findings import RowFindings
 
 Calls = dict[int, int]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from shared.states import State
+from shared.domain.states import State
 from shared.topology import (
     BATCHES,
     DEAD_LETTER,

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from shared.clock import now_ms
+from shared.domain.states import State
 from shared.ledger.auditing import AuditedBatch, AuditLedger
 from shared.ledger.diagnosing import DiagnosisLedger, Ended
 from shared.ledger.recovery import RecoveryLedger
-from shared.states import State
 from shared.topology import (
     BATCHES,
     DEAD_LETTER,

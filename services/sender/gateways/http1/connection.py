@@ -6,7 +6,7 @@ from typing import cast
 
 from services.sender.gateways.http1.answer import AnswerReader, MalformedAnswer
 from services.sender.gateways.posting import Answer, lost, not_connected, not_understood
-from shared.outcome import CallResult
+from shared.domain.outcome import CallResult
 
 _CLOSED = "closed by the provider"
 

@@ -10,7 +10,7 @@ from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_
 from services.sender.gateways.http1.idle import IdleConnections
 from services.sender.gateways.http1.names import KnownAddresses
 from services.sender.gateways.posting import Answer, not_answered, not_connected
-from shared.outcome import CallResult
+from shared.domain.outcome import CallResult
 
 _SAID_EVERY_S = 10
 

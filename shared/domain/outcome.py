@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from shared.retry import JITTER
-from shared.states import State
+from shared.domain.retry import JITTER
+from shared.domain.states import State
 
 
 class Verdict(StrEnum):
