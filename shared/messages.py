@@ -6,6 +6,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
+from shared.domain.message import message_id
 from shared.errors import UnreadableMessage
 from shared.topology import Lane
 
@@ -74,11 +75,6 @@ class OutboundMessage(BaseModel):
     def message_id(self) -> str:
         """The number's reference: on the broker, at the provider, in the logs."""
         return message_id(self.batch_id, self.row)
-
-
-def message_id(batch_id: str, row: int) -> str:
-    """A number's reference, `<batch_id>:<row>`."""
-    return f"{batch_id}:{row}"
 
 
 def outbound_body(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.errors import LedgerUnavailable
 from shared.ledger import waiting
@@ -15,7 +16,6 @@ from shared.ledger.gates import Held, ProviderGates
 from shared.ledger.letters import FailedFilter, FailedGroup, FailedNumber, LettersLedger
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
-from shared.ledger.wanted import Key
 
 _TIMEOUT_S = 5.0
 _CONTROL_TIMEOUT_S = 30.0

@@ -13,12 +13,13 @@ from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.message import message_id
 from shared.domain.phone import mask
 from shared.errors import LedgerUnavailable
 from shared.ledger.clock import LedgerClock
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import OUTBOUND, Lane, outbound_queue
 
 _CHUNK = 1000

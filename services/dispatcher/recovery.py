@@ -11,6 +11,7 @@ from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
+from shared.domain.message import message_id
 from shared.domain.outcome import SENDER_DIED, Outcome, mindful
 from shared.domain.phone import mask
 from shared.domain.retry import tier_for
@@ -20,7 +21,7 @@ from shared.ledger.clock import LedgerClock
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.recovery import RecoveryLedger, StillRow, UnsettledBatch
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import BATCHES, DeadLetterKey, Lane, outbound_queue
 
 _PAGE = 1000

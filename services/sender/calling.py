@@ -10,8 +10,8 @@ from services.sender.provider import Provider
 from services.sender.under_way import UnderWay
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.message import message_id
 from shared.domain.outcome import CallResult, Outcome, Verdict, decide, expired, mindful
-from shared.messages import message_id
 
 
 class Calling:

@@ -9,12 +9,12 @@ from services.sender.unclaimed import Disposal, Step, dispose
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
+from shared.domain.message import Key, MessageRow
 from shared.domain.outcome import SENDER_DIED, Outcome, decide, mindful
 from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
-from shared.ledger.sending import Row, SendingLedger
+from shared.ledger.sending import SendingLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.ledger.wanted import Key
 
 
 class Disposer:
@@ -44,7 +44,7 @@ class Disposer:
         if others:
             await self.dispose(others, {**claims.others, **claims.ours})
 
-    async def dispose(self, jobs: Sequence[Job], rows: Mapping[Key, Row]) -> None:
+    async def dispose(self, jobs: Sequence[Job], rows: Mapping[Key, MessageRow]) -> None:
         """Settle the jobs whose rows, as the ledger has them, are not ours to send."""
         now = now_ms()
         plans = []
@@ -77,7 +77,7 @@ class Disposer:
         return [_after_move(plan, outcomes, moved) for plan in plans]
 
 
-def _move_to(row: Row, step: Step, rules: Rules, now: int) -> Outcome | None:
+def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | None:
     """Where a step moves its row; None where it stays."""
     if step is Step.PARK:
         return Outcome(State.PENDING)

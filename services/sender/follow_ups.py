@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from services.sender.unclaimed import Disposal, Step
 from shared.amqp.messages import Delivery, Outgoing
 from shared.dead_letters import Failure, dead_letter
+from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
 from shared.domain.phone import mask
 from shared.domain.retry import expiration_ms, tier_for
 from shared.domain.states import State
-from shared.ledger.sending import Row
 from shared.messages import OUTBOUND_TYPE, OutboundMessage, outbound_body
 from shared.topology import OUTBOUND, RETRY, DeadLetterKey, retry_key
 
@@ -23,7 +23,7 @@ class FollowUps:
     sender: str
 
     def after(
-        self, message: OutboundMessage, delivery: Delivery, row: Row, outcome: Outcome, now_ms: int
+        self, message: OutboundMessage, delivery: Delivery, row: MessageRow, outcome: Outcome, now_ms: int
     ) -> Outgoing | None:
         """What has to be safe on the broker before the delivery is acked; `row.attempt` counts this attempt."""
         match outcome.state:
@@ -39,7 +39,7 @@ class FollowUps:
         return None
 
     def disposal(
-        self, message: OutboundMessage, delivery: Delivery, row: Row | None, disposal: Disposal, now_ms: int
+        self, message: OutboundMessage, delivery: Delivery, row: MessageRow | None, disposal: Disposal, now_ms: int
     ) -> Outgoing | None:
         """What has to be safe before a delivery is acked whose row could not be claimed."""
         match disposal.step:
@@ -85,7 +85,7 @@ class FollowUps:
             DeadLetterKey.OUTBOUND, delivery.body, delivery.type or OUTBOUND_TYPE, message_id, batch_id, failure
         )
 
-    def _failure(self, delivery: Delivery, row: Row, outcome: Outcome, now_ms: int) -> Failure:
+    def _failure(self, delivery: Delivery, row: MessageRow, outcome: Outcome, now_ms: int) -> Failure:
         return Failure(
             code=outcome.code or "unknown",
             reason=outcome.reason or "",
@@ -99,6 +99,6 @@ class FollowUps:
         )
 
 
-def recorded_outcome(row: Row) -> Outcome:
+def recorded_outcome(row: MessageRow) -> Outcome:
     """The outcome that the ledger has for a row."""
     return Outcome(row.state, row.error_code, row.error_reason, row.provider_status, retry_at_ms=row.retry_at_ms)

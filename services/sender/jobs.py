@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
+from shared.domain.message import Key, MessageRow
 from shared.domain.outcome import Outcome, RetryPolicy
 from shared.error_log import EndedMessage
-from shared.ledger.sending import Row
-from shared.ledger.wanted import Key
 from shared.messages import OutboundMessage
 
 
@@ -32,7 +31,7 @@ class Claimed(NamedTuple):
     """A job whose row this sender holds; `row.attempt` counts the attempt that begins."""
 
     job: Job
-    row: Row
+    row: MessageRow
 
     def is_late(self, now_ms: int) -> bool:
         """Whether the number must not be sent any more."""
@@ -57,7 +56,7 @@ class Ended:
     settled: asyncio.Future[None]
 
 
-Plan = tuple[Job, Row | None, Disposal]
+Plan = tuple[Job, MessageRow | None, Disposal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +71,16 @@ class Rules:
     longest_hold_s: float
     """How long deliveries are held for a provider that is down, before the broker keeps them for later."""
 
-    def may_resend(self, row: Row) -> bool:
+    def may_resend(self, row: MessageRow) -> bool:
         """Whether a number may be called again although an earlier call may have been sent."""
         return row.may_resend or self.provider_deduplicates
 
-    def was_unclear(self, row: Row) -> bool:
+    def was_unclear(self, row: MessageRow) -> bool:
         """Whether an earlier call may have been sent, so that no later failure proves the opposite."""
         return row.was_unclear and not self.provider_deduplicates
 
 
-def ended_message(row: Row) -> EndedMessage:
+def ended_message(row: MessageRow) -> EndedMessage:
     """A row as the error log has it."""
     return EndedMessage(row.batch_id, row.row, row.recipient, row.provider, row.attempt)
 

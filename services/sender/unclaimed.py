@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from shared.domain.message import MessageRow
 from shared.domain.states import BatchState, State
-from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
 
 
@@ -35,7 +35,7 @@ _SENDABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED
 _PENDING_WAIT_MS = 4_000
 
 
-def dispose(message: OutboundMessage, row: Row | None, now_ms: int, lease_ms: int) -> Disposal:
+def dispose(message: OutboundMessage, row: MessageRow | None, now_ms: int, lease_ms: int) -> Disposal:
     """Settle by the row's state.
 
     `message.attempt` is the attempt that the message may follow; the claim that it led to, if any, left the row one
@@ -56,12 +56,12 @@ def dispose(message: OutboundMessage, row: Row | None, now_ms: int, lease_ms: in
     return _not_begun(row)
 
 
-def _claimed(row: Row, now_ms: int, lease_ms: int) -> Disposal:
+def _claimed(row: MessageRow, now_ms: int, lease_ms: int) -> Disposal:
     left_ms = (row.claimed_at_ms or 0) + lease_ms - now_ms
     return Disposal(Step.WAIT, wait_ms=left_ms) if left_ms > 0 else Disposal(Step.HOLD)
 
 
-def _not_begun(row: Row) -> Disposal:
+def _not_begun(row: MessageRow) -> Disposal:
     if row.state is State.UNKNOWN:
         # Moved out of sms.unknown by hand: it may have been sent, so it goes back there until somebody decides.
         return Disposal(Step.REPEAT)

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
 
+from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
-from shared.ledger.wanted import KEYS, Key, as_rows, behind, with_rows
+from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
 
 
 @dataclass(frozen=True, slots=True)

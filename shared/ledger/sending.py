@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.message import Key, MessageRow, is_claimable
 from shared.domain.outcome import Outcome, mindful
 from shared.domain.states import BatchState, State
 from shared.ledger.attempts import AttemptWriter
@@ -15,15 +16,13 @@ from shared.ledger.database import Database
 from shared.ledger.sending_sql import (
     CLAIM,
     CLAIM_AT_ONCE,
-    CLAIMABLE,
-    CLAIMABLE_BATCH,
     LOOK,
     LOOK_AND_LOCK,
     MOVE,
     RECORD,
     SENT_AT_ONCE,
 )
-from shared.ledger.wanted import KEYS, Key, as_rows, at_once, with_rows
+from shared.ledger.wanted import KEYS, as_rows, at_once, with_rows
 
 # A look-up is cheaper than an enumeration's call.
 _STATES = {state.value: state for state in State}
@@ -56,56 +55,12 @@ _MOVES = {
 }
 
 
-class Row(NamedTuple):
-    """A number's row with what a sender needs of its batch, in the order in which it is selected. `attempt` counts the
-    claims so far.
-
-    A tuple: a sender makes two for each number, and each costs it a fifth of what a frozen dataclass does.
-    """
-
-    batch_id: str
-    row: int
-    state: State
-    attempt: int
-    recipient: str
-    text: str
-    claimed_at_ms: int | None
-    claimed_by: str | None
-    first_at_ms: int | None
-    retry_at_ms: int | None
-    error_code: str | None
-    error_reason: str | None
-    provider_status: int | None
-    was_unclear: bool
-    batch_state: BatchState
-    provider: str
-    may_resend: bool
-    expires_at_ms: int | None
-    is_resent: bool = False
-    """Another batch has the number now: here it is never sent again."""
-    uncounted: int = 0
-    """Of its attempts, those that were refused because of our account."""
-
-    @property
-    def key(self) -> Key:
-        return self.batch_id, self.row
-
-    def after(self, outcome: Outcome) -> Self:
-        """The row once the outcome is written."""
-        return self._replace(
-            state=outcome.state,
-            error_code=outcome.code,
-            error_reason=outcome.reason,
-            retry_at_ms=outcome.retry_at_ms,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a claim came to: the rows that are ours to send (this attempt counted), and the others as they are."""
 
-    ours: Mapping[Key, Row]
-    others: Mapping[Key, Row]
+    ours: Mapping[Key, MessageRow]
+    others: Mapping[Key, MessageRow]
 
 
 class Recorded(NamedTuple):
@@ -143,13 +98,13 @@ class SendingLedger:
         """
         claim = self._claim_in_steps if self._database.is_sqlite else self._claim_in_one
         rows, free = await claim(attempts, token, now_ms)
-        ours = {row.key: _claimed(row, token, now_ms) for row in free}
+        ours = {row.key: row.claimed(token, now_ms) for row in free}
         ours |= {row.key: row for row in rows if row.claimed_by == token and row.state is State.SENDING}
         return Claims(ours, {row.key: row for row in rows if row.key not in ours})
 
     async def _claim_in_steps(
         self, attempts: Mapping[Key, int], token: str, now_ms: int
-    ) -> tuple[Sequence[Row], Sequence[Row]]:
+    ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The rows as they were, and those of them that are claimed now."""
         async with self._database.writing() as connection:
             found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
@@ -163,7 +118,7 @@ class SendingLedger:
 
     async def _claim_in_one(
         self, attempts: Mapping[Key, int], token: str, now_ms: int
-    ) -> tuple[Sequence[Row], Sequence[Row]]:
+    ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
         found = await self._database.run(self._claim_at_once, wanted, token, now_ms)
@@ -207,7 +162,7 @@ class SendingLedger:
         written = {(batch_id, row) for batch_id, row in found}
         return [item for item in outcomes if (item.batch_id, item.row) not in written]
 
-    async def move(self, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
+    async def move(self, rows: Sequence[tuple[MessageRow, Outcome]], now_ms: int) -> set[Key]:
         """Put rows into another state, each only if it still stands as it was read; the keys of those that did."""
         async with self._database.writing() as connection:
             return await self._moved(connection, rows, now_ms)
@@ -229,7 +184,9 @@ class SendingLedger:
         ours = {row.key: row.after(outcome) for row, outcome in free}
         return Claims(ours, {key: row for key, row in rows.items() if key not in ours})
 
-    async def _moved(self, connection: AsyncConnection, rows: Sequence[tuple[Row, Outcome]], now_ms: int) -> set[Key]:
+    async def _moved(
+        self, connection: AsyncConnection, rows: Sequence[tuple[MessageRow, Outcome]], now_ms: int
+    ) -> set[Key]:
         values = [
             (row.batch_id, row.row, row.attempt, row.state, outcome.state, outcome.code, outcome.reason,
              outcome.retry_at_ms, outcome.unclear)
@@ -244,24 +201,7 @@ class SendingLedger:
         return moved
 
 
-def is_claimable(row: Row, attempt: int) -> bool:
-    """Whether a message with this attempt may send the row now."""
-    if row.is_resent:
-        return False
-    return row.attempt == attempt and row.state in CLAIMABLE and row.batch_state in CLAIMABLE_BATCH
-
-
-def _claimed(row: Row, token: str, now_ms: int) -> Row:
-    return row._replace(
-        state=State.SENDING,
-        attempt=row.attempt + 1,
-        claimed_at_ms=now_ms,
-        claimed_by=token,
-        first_at_ms=row.first_at_ms or now_ms,
-    )
-
-
-def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
+def _moves(moves: Iterable[tuple[MessageRow, State]]) -> Changes:
     changes: Changes = Counter()
     for row, state in moves:
         changes[row.batch_id, row.state] -= 1
@@ -269,10 +209,10 @@ def _moves(moves: Iterable[tuple[Row, State]]) -> Changes:
     return changes
 
 
-def _row(record: Any) -> Row:
+def _row(record: Any) -> MessageRow:
     *fields, was_unclear, batch_state, provider, on_unknown, expires_at_ms, is_resent, uncounted = record
     batch_id, row, state, *others = fields
-    return Row._make((
+    return MessageRow._make((
         batch_id, row, _STATES[state], *others,
         bool(was_unclear), _BATCH_STATES[batch_state], provider, on_unknown == "resend", expires_at_ms, bool(is_resent),
         uncounted,

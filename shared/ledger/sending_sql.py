@@ -6,11 +6,8 @@ same in one statement, which is one round trip instead of five, and holds the ba
 
 from collections.abc import Iterable
 
-from shared.domain.states import BatchState, State
+from shared.domain.message import CLAIMABLE, CLAIMABLE_BATCH
 from shared.ledger.counters import COUNTED
-
-CLAIMABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED})
-CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})
 
 
 def _listed(states: Iterable[str]) -> str:

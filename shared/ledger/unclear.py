@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.errors import BatchCancelled
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
-from shared.ledger.wanted import KEYS, Key, as_rows, behind, with_rows
+from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
 
 
 class Decision(StrEnum):

@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, TextClause, and_, or_, text
 
+from shared.domain.message import Key
 from shared.ledger.tables import messages
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 
-Key = tuple[str, int]
-"""A number's place: batch id and row."""
 KEYS = {"batch_id": "uuid", "row_no": "integer"}
 """The columns of a table of keys."""
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.amqp.messages import Delivery
+from shared.domain.message import Key
 from shared.errors import UnreadableMessage
-from shared.ledger.wanted import Key
 from shared.messages import BATCH_TYPE, OutboundMessage, read_outbound
 from shared.topology import DEAD_LETTER_BATCHES_QUEUE
 

@@ -305,12 +305,12 @@ BREAKAGES = (
         "sender: a cancelled or paused batch is sent all the same",
         (
             Edit(
-                "shared/ledger/sending_sql.py",
+                "shared/domain/message.py",
                 "CLAIMABLE_BATCH = frozenset({BatchState.RUNNING, BatchState.FINISHED})",
                 "CLAIMABLE_BATCH = frozenset(BatchState)",
             ),
             Edit(
-                "shared/ledger/sending_sql.py",
+                "shared/domain/message.py",
                 "State.RETRYING, State.FAILED})",
                 "State.RETRYING, State.FAILED, State.CANCELLED})",
             ),

@@ -11,6 +11,7 @@ import requests
 from services.api.pages import next_cursor
 from services.dispatcher.recovery import recovered
 from shared.clock import now_ms
+from shared.domain.message import Key
 from shared.domain.outcome import Outcome
 from shared.domain.states import BatchState, State
 from shared.ids import new_batch_id
@@ -21,7 +22,6 @@ from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import BatchView, ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.sending import Recorded, SendingLedger
-from shared.ledger.wanted import Key
 from shared.messages import BatchMessage
 from tests.conftest import Start
 from tests.support.brokers import Vhost

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.clock import now_ms
+from shared.domain.message import Key
 from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
@@ -23,7 +24,7 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.sending_sql import CLAIM_AT_ONCE, SENT_AT_ONCE
 from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
-from shared.ledger.wanted import KEYS, Key, at_once
+from shared.ledger.wanted import KEYS, at_once
 from shared.messages import BatchMessage
 
 pytestmark = pytest.mark.on_each

@@ -12,8 +12,9 @@ import pika
 import pytest
 
 from shared.clock import now_ms
+from shared.domain.message import message_id
 from shared.ids import new_batch_id
-from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND, UNKNOWN_QUEUE
 from tests.conftest import Start
 from tests.support.brokers import Vhost

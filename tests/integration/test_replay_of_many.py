@@ -12,8 +12,9 @@ import pytest
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.dead_letters import Failure, dead_letter
+from shared.domain.message import message_id
 from shared.domain.states import State
-from shared.messages import OUTBOUND_TYPE, message_id, outbound_body
+from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import DEAD_LETTER, DeadLetterKey
 from tests.conftest import Start
 from tests.support.books import Books

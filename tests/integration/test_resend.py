@@ -16,6 +16,7 @@ import requests
 
 from services.sender.unclaimed import Step, dispose
 from shared.clock import now_ms
+from shared.domain.message import Key
 from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.errors import NothingToResend
@@ -27,7 +28,7 @@ from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
-from shared.ledger.sending import Key, Recorded, SendingLedger
+from shared.ledger.sending import Recorded, SendingLedger
 from shared.messages import BatchMessage, OutboundMessage
 from shared.topology import DeadLetterKey
 from tests.conftest import Start

@@ -18,9 +18,9 @@ from services.sender.provider import Provider
 from services.sender.under_way import UnderWay
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
+from shared.domain.message import MessageRow
 from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
 from shared.domain.states import BatchState, State
-from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
 from shared.topology import Lane
 
@@ -87,8 +87,8 @@ class Stage:
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
-def row(number: int, **fields: Any) -> Row:
-    return Row(
+def row(number: int, **fields: Any) -> MessageRow:
+    return MessageRow(
         **{
             "batch_id": BATCH_ID,
             "row": number,
@@ -113,13 +113,16 @@ def row(number: int, **fields: Any) -> Row:
     )
 
 
-def claimed(row: Row) -> Claimed:
+def claimed(row: MessageRow) -> Claimed:
     message = OutboundMessage(batch_id=BATCH_ID, row=row.row, attempt=row.attempt - 1, recipient="", lane=Lane.BULK)
     return Claimed(Job(Delivery(b"", None, None, "q", ack=lambda: None), message), row)
 
 
 async def sent(
-    rows: Sequence[Row], answer: Callable[[Sequence[TextMessage]], Answer], most: int = 100, per_s: float | None = None
+    rows: Sequence[MessageRow],
+    answer: Callable[[Sequence[TextMessage]], Answer],
+    most: int = 100,
+    per_s: float | None = None,
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
     under_way, ended = UnderWay(), asyncio.Queue[Ended]()

@@ -7,9 +7,9 @@ import pytest
 from services.sender.follow_ups import FollowUps, recorded_outcome
 from services.sender.unclaimed import Disposal, Step
 from shared.amqp.messages import Delivery, Outgoing
+from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
 from shared.domain.states import BatchState, State
-from shared.ledger.sending import Row
 from shared.messages import OutboundMessage, read_outbound
 from shared.topology import Lane
 
@@ -18,7 +18,7 @@ BATCH_ID = "0198c0de-0000-8000-8000-00000000abcd"
 MESSAGE = OutboundMessage(
     batch_id=BATCH_ID, row=7, attempt=1, recipient="+86138****8000", lane=Lane.PRIORITY, not_before_ms=NOW_MS - 1
 )
-ROW = Row(
+ROW = MessageRow(
     batch_id=BATCH_ID,
     row=7,
     state=State.SENDING,
@@ -55,7 +55,7 @@ def published_after(outcome: Outcome) -> Outgoing:
     return outgoing
 
 
-def disposal(step: Step, row: Row | None = ROW, **rest: Any) -> Outgoing | None:
+def disposal(step: Step, row: MessageRow | None = ROW, **rest: Any) -> Outgoing | None:
     return FOLLOW_UPS.disposal(MESSAGE, delivery(), row, Disposal(step, **rest), NOW_MS)
 
 

@@ -5,13 +5,13 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.domain.message import message_id
 from shared.errors import UnreadableMessage
 from shared.messages import (
     BATCH_TYPE,
     OUTBOUND_TYPE,
     BatchMessage,
     OutboundMessage,
-    message_id,
     outbound_body,
     read_batch,
     read_outbound,

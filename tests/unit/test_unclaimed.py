@@ -3,14 +3,14 @@
 import pytest
 
 from services.sender.unclaimed import Disposal, Step, dispose
+from shared.domain.message import MessageRow
 from shared.domain.states import BatchState, State
-from shared.ledger.sending import Row
 from shared.messages import OutboundMessage
 
 NOW_MS = 1_700_000_000_000
 LEASE_MS = 15_000
 MESSAGE = OutboundMessage(batch_id="0198c0de-0000-8000-8000-00000000abcd", row=7, attempt=2)
-ROW = Row(
+ROW = MessageRow(
     batch_id=MESSAGE.batch_id,
     row=7,
     state=State.QUEUED,

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from shared.clock import rfc3339
+from shared.domain.message import message_id
 from shared.domain.phone import mask_numbers_in
 from shared.errors import BrokerUnreachable, QueueMissing
 from shared.ledger.attempts import Attempt, AttemptsLedger
@@ -22,7 +23,6 @@ from shared.ledger.database import Database
 from shared.ledger.letters import Discard, LettersLedger
 from shared.letters.handling import LETTER_QUEUES, Letters, Limits, Tally, survey
 from shared.letters.letter import Letter
-from shared.messages import message_id
 from shared.settings import Settings, load
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE
 from tools.ctl.errors import CtlError, UsageError

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.clock import now_ms, rfc3339
+from shared.domain.message import Key
 from shared.domain.phone import mask, mask_numbers_in
 from shared.ledger.unclear import Decision, Scope, UnclearGroup, UnclearLedger, UnclearRow
-from shared.ledger.wanted import Key
 from shared.settings import Settings, load
 from shared.topology import UNKNOWN_QUEUE
 from tools.ctl.errors import CtlError, UsageError
