@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Nobody sets it, and where there is CLOCK_BOOTTIME it goes on while the machine sleeps."""
@@ -25,11 +24,6 @@ def follow(began_at_ns: int) -> None:
 def uptime_ns() -> int:
     """How long this machine has been up, by a clock that does not jump."""
     return time.clock_gettime_ns(_UPTIME)
-
-
-def rfc3339(time_ms: int) -> str:
-    """A time as the HTTP contract writes it, in UTC with milliseconds."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
 """The error log: a line for each message that ended badly, in the log of the service that ended it."""
 
-from typing import NamedTuple
-
 import structlog
 
+from shared.domain.message import EndedMessage
 from shared.domain.outcome import Outcome
 from shared.domain.phone import mask
 from shared.domain.states import State
@@ -13,16 +12,6 @@ ENDED_BADLY = frozenset({State.FAILED, State.UNKNOWN, State.EXPIRED})
 _MOST_A_SECOND = 100
 
 log = structlog.get_logger()
-
-
-class EndedMessage(NamedTuple):
-    """A message whose outcome is recorded; `attempt` is how many there were."""
-
-    batch_id: str
-    row: int
-    recipient: str
-    provider: str
-    attempt: int
 
 
 class ErrorLog:

@@ -18,11 +18,11 @@ from services.api.preparing import read_json
 from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import epoch_ms, flaws
 from services.api.views import Shown, attempt_shown, failed_group_shown, failed_shown
+from shared.domain.dead_letter import Selection
 from shared.domain.ids import is_ours, known_spelling
 from shared.domain.phone import mask_numbers_in
 from shared.ledger.letters import FailedFilter
 from shared.letters.handling import Letters, Limits, Tally
-from shared.letters.letter import Selection
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE
 
 _MAX_BODY_BYTES = 16 * 1024

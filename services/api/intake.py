@@ -22,9 +22,9 @@ from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import check_schedule
 from services.api.views import links
 from services.api.wording import accepted_sentence
-from shared.amqp.messages import Outgoing
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.outgoing import Outgoing
 from shared.domain.states import BatchState
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 from shared.ids import new_batch_id

@@ -4,10 +4,10 @@ from typing import Any
 
 from services.api.acceptances import Acceptance
 from shared import statuses
-from shared.clock import rfc3339
 from shared.domain.message import message_id
 from shared.domain.phone import mask
 from shared.domain.states import BatchState
+from shared.domain.times import rfc3339
 from shared.ledger.attempts import Attempt
 from shared.ledger.gates import Held
 from shared.ledger.letters import FailedGroup, FailedNumber

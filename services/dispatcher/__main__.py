@@ -10,7 +10,7 @@ from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, InHand, Ledgers, Rules
 from services.dispatcher.marking import Marker
-from services.dispatcher.recovery import Patience, QueueWatch, Recovery
+from services.dispatcher.recovery import QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
@@ -18,6 +18,7 @@ from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare_when_reachable
 from shared.amqp.publisher import Publisher
 from shared.cache import Cache
+from shared.domain.recovery import RecoveryTimeouts
 from shared.health import HealthServer
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
@@ -76,7 +77,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         feeder.wake,
     )
     in_hand = InHand(handler, tasks)
-    patience = Patience(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
+    patience = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     recovery = Recovery((RecoveryLedger(database), intake, clock), publisher, watch, declare, patience, name)
     backlog = Backlog(
         consumer.depth, [queue.name for queue in settings.topology.queues], feeding, settings.backlog_look_s

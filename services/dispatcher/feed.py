@@ -9,11 +9,11 @@ import structlog
 
 from services.dispatcher import metrics
 from services.dispatcher.marking import Marker
-from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
+from shared.domain.outgoing import Outgoing
 from shared.domain.phone import mask
 from shared.errors import LedgerUnavailable
 from shared.ledger.clock import LedgerClock

@@ -12,13 +12,14 @@ import structlog
 
 from services.dispatcher import metrics
 from services.dispatcher.expand import expand, failed_rows, for_all
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
-from shared.dead_letters import Failure, dead_letter
+from shared.domain.follow_ups import Failure, dead_letter
 from shared.domain.ids import is_ours
+from shared.domain.outgoing import Outgoing
 from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ledger.intake import IntakeLedger, NewRow, Progress

@@ -2,35 +2,29 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from services.dispatcher import metrics
-from shared.amqp.messages import Outgoing
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
-from shared.dead_letters import Failure, dead_letter
-from shared.domain.message import message_id
-from shared.domain.outcome import SENDER_DIED, Outcome, mindful
-from shared.domain.phone import mask
-from shared.domain.retry import tier_for
+from shared.domain.follow_ups import Source, letter_of
+from shared.domain.message import EndedMessage
+from shared.domain.outcome import Outcome
+from shared.domain.outgoing import Outgoing
+from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, expected_by_ms, recovered
 from shared.domain.states import BatchState, State
-from shared.error_log import EndedMessage, ErrorLog
+from shared.error_log import ErrorLog
 from shared.ledger.clock import LedgerClock
 from shared.ledger.intake import IntakeLedger
-from shared.ledger.recovery import RecoveryLedger, StillRow, UnsettledBatch
+from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import OUTBOUND_TYPE, outbound_body
-from shared.topology import BATCHES, DeadLetterKey, Lane, outbound_queue
+from shared.topology import BATCHES, Lane, outbound_queue
 
 _PAGE = 1000
-_MOST_RECOVERIES = 5
-_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 _CONFIRM_TIMEOUT_S = 15
 _COUNT_LAG_MS = 2000
 """A quorum queue's count may leave out what was published a moment ago."""
-_LETTERS = {State.FAILED: DeadLetterKey.OUTBOUND, State.UNKNOWN: DeadLetterKey.UNKNOWN}
 
 Depth = Callable[[str], Awaitable[int | None]]
 log = structlog.get_logger()
@@ -59,47 +53,6 @@ class QueueWatch:
         return self._emptied_at_ms.get(queue, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for a message before it is held to be lost."""
-
-    recover_after_s: float
-    lease_ms: int
-    tiers_s: tuple[float, ...]
-
-    @property
-    def look_every_s(self) -> float:
-        """How often to look."""
-        return min(max(self.recover_after_s / 4, _LEAST_PAUSE_S), _LONGEST_PAUSE_S)
-
-    def before_ms(self, now: int) -> int:
-        """What has not moved since then has stood still for too long."""
-        return now - round(1000 * self.recover_after_s)
-
-
-def expected_by_ms(row: StillRow, patience: Patience) -> int:
-    """When the row's message should have moved it on, were there nothing before it in its queue."""
-    if row.state is State.SENDING:
-        return row.updated_at_ms + patience.lease_ms
-    if row.state is State.RETRYING and row.retry_at_ms is not None:
-        wait_s = (row.retry_at_ms - row.updated_at_ms) / 1000
-        return row.retry_at_ms + round(1000 * tier_for(wait_s, patience.tiers_s))
-    return row.updated_at_ms
-
-
-def recovered(row: StillRow, batch: UnsettledBatch) -> Outcome:
-    """What becomes of a row whose message is gone."""
-    if row.state is State.SENDING and not (batch.may_resend and batch.state is not BatchState.CANCELLED):
-        return Outcome(State.UNKNOWN, SENDER_DIED.code, SENDER_DIED.reason)
-    was_unclear = row.was_unclear or row.state is State.SENDING
-    if batch.state is BatchState.CANCELLED:
-        return mindful(Outcome(State.CANCELLED), was_unclear=was_unclear)
-    if row.recoveries >= _MOST_RECOVERIES:
-        reason = f"Its message was published {row.recoveries + 1} times and lost each time"
-        return mindful(Outcome(State.FAILED, "undeliverable", reason), was_unclear=was_unclear)
-    return Outcome(State.PENDING)
-
-
 class Recovery:
     """Looks for rows that stand still, and has them fed again or ended."""
 
@@ -109,18 +62,18 @@ class Recovery:
         publisher: Publisher,
         watch: QueueWatch,
         declare: Callable[[], Awaitable[None]],
-        patience: Patience,
+        timeouts: RecoveryTimeouts,
         dispatcher: str,
     ) -> None:
         self._ledger, self._intake, self._clock = ledgers
         self._publisher, self._watch, self._declare = publisher, watch, declare
-        self._patience, self._dispatcher = patience, dispatcher
+        self._timeouts, self._dispatcher = timeouts, dispatcher
         self._error_log = ErrorLog()
 
     async def run(self) -> None:
         """Look, and again, until cancelled."""
         while True:
-            await asyncio.sleep(self._patience.look_every_s)
+            await asyncio.sleep(self._timeouts.look_every_s)
             await self._clock.right()
             waiting = await self._watch.depth(BATCHES)
             for lane in Lane:
@@ -139,7 +92,7 @@ class Recovery:
         now, after_row, moved = now_ms(), -1, 0
         is_cancelled = batch.state is BatchState.CANCELLED
         emptied_at_ms = self._watch.emptied_at_ms(outbound_queue(batch.lane))
-        before_ms = self._patience.before_ms(now)
+        before_ms = self._timeouts.before_ms(now)
         before_ms = before_ms if is_cancelled else min(before_ms, emptied_at_ms)
         while rows := await self._still(batch, now if is_cancelled else before_ms, after_row):
             after_row = rows[-1].row
@@ -156,7 +109,7 @@ class Recovery:
         # What was cancelled needs no message to end, unless it is in a call.
         if batch.state is BatchState.CANCELLED and row.state is not State.SENDING:
             return True
-        return expected_by_ms(row, self._patience) < before_ms
+        return expected_by_ms(row, self._timeouts) < before_ms
 
     async def _lettered(self, batch: UnsettledBatch, moves: Sequence[tuple[StillRow, Outcome]], now: int) -> bool:
         """Publish the letters that belong to the outcomes, before they are written: a crash in between leaves a letter
@@ -175,33 +128,23 @@ class Recovery:
             log.warning("numbers_recovered", batch_id=batch.batch_id, numbers=moved, now=", ".join(states))
             metrics.RECOVERED.inc(moved)
             for row, outcome in moves:
-                message = EndedMessage(batch.batch_id, row.row, row.recipient, batch.provider, row.attempt)
-                self._error_log.note(message, outcome)
+                self._error_log.note(_ended(batch, row), outcome)
         return moved
 
     def _letter(self, batch: UnsettledBatch, row: StillRow, outcome: Outcome, now: int) -> Outgoing | None:
-        key = _LETTERS.get(outcome.state)
-        if key is None:
-            return None
-        failure = Failure(
-            code=outcome.code or "unknown",
-            reason=outcome.reason or "",
-            failed_at_ms=now,
-            failed_by=self._dispatcher,
-            original_queue=outbound_queue(batch.lane),
-            provider=batch.provider,
-            attempts=row.attempt,
-            first_at_ms=row.first_at_ms,
-        )
-        body = outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane)
-        return dead_letter(key, body, OUTBOUND_TYPE, message_id(batch.batch_id, row.row), batch.batch_id, failure)
+        source = Source(self._dispatcher, outbound_queue(batch.lane))
+        return letter_of(_ended(batch, row), batch.lane, outcome, source, row.first_at_ms, now)
 
     async def _give_up_unwritten(self, batch: UnsettledBatch) -> None:
         """End a batch whose message is gone although not all of it is in the ledger; should the message turn up after
         all, it goes on (`IntakeLedger.begin`)."""
         now = now_ms()
-        if batch.written_at_ms >= self._patience.before_ms(now):
+        if batch.written_at_ms >= self._timeouts.before_ms(now):
             return
         reason = f"The broker lost the batch's message when {batch.unwritten} of its numbers were not yet in the ledger"
         log.error("batch_message_lost", batch_id=batch.batch_id, unwritten=batch.unwritten)
         await when_ledger_answers(lambda: self._intake.give_up(batch.batch_id, "batch_message_lost", reason, now))
+
+
+def _ended(batch: UnsettledBatch, row: StillRow) -> EndedMessage:
+    return EndedMessage(batch.batch_id, row.row, row.recipient, batch.provider, row.attempt)

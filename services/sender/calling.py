@@ -11,7 +11,7 @@ from services.sender.under_way import UnderWay
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
-from shared.domain.outcome import CallResult, Outcome, Verdict, decide, expired, mindful
+from shared.domain.outcome import CallResult, Outcome, Verdict, decide, expired, keep_if_maybe_sent
 
 
 class Calling:
@@ -74,7 +74,7 @@ class Calling:
         return self._mindful(one, outcome)
 
     def _mindful(self, one: Claimed, outcome: Outcome) -> Outcome:
-        return mindful(outcome, was_unclear=self._rules.was_unclear(one.row))
+        return keep_if_maybe_sent(outcome, was_unclear=self._rules.was_unclear(one.row))
 
     async def _settled(self, done: Sequence[Done]) -> None:
         """Hand the outcomes on to be recorded, and wait until they are recorded and settled: only then is it over."""

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from services.sender import metrics
 from services.sender.follow_ups import FollowUps, recorded_outcome
-from services.sender.jobs import Job, Plan, Rules, ended_message, first_of_each
-from services.sender.unclaimed import Disposal, Step, dispose
+from services.sender.jobs import Job, Plan, Rules, first_of_each
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.domain.message import Key, MessageRow
-from shared.domain.outcome import SENDER_DIED, Outcome, decide, mindful
+from shared.domain.outcome import SENDER_DIED, Outcome, decide, keep_if_maybe_sent
+from shared.domain.stale import Disposal, Step, dispose
 from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
 from shared.ledger.sending import SendingLedger
@@ -26,17 +26,17 @@ class Disposer:
         self._ledger, self._publisher = ledger, publisher
         self._follow_ups, self._rules, self._error_log = follow_ups, rules, error_log
 
-    async def set_aside(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+    async def record_without_call(self, jobs: Sequence[Job], outcome: Outcome) -> None:
         """Give the jobs' rows an outcome without a call, and settle by it."""
         first, copies = first_of_each(jobs)
         if not first:
             return
         attempts, now = {key: job.message.attempt for key, job in first.items()}, now_ms()
-        claims = await when_ledger_answers(lambda: self._ledger.set_aside(attempts, outcome, now))
+        claims = await when_ledger_answers(lambda: self._ledger.record_without_call(attempts, outcome, now))
         settlements = []
         for key, row in claims.ours.items():
             job = first[key]
-            self._error_log.note(ended_message(row), recorded_outcome(row))
+            self._error_log.note(row.ended, recorded_outcome(row))
             follow_up = self._follow_ups.after(job.message, job.delivery, row, recorded_outcome(row), now)
             settlements.append(Settlement(job.delivery, follow_up))
         await settle(settlements, self._publisher)
@@ -50,7 +50,7 @@ class Disposer:
         plans = []
         for job in jobs:
             row = rows.get(job.key)
-            plans.append((job, row, dispose(job.message, row, now, self._rules.lease_ms)))
+            plans.append((job, row, dispose(job.message.attempt, row, now, self._rules.lease_ms)))
         plans = await self._moved(plans, now)
         for _job, _row, disposal in plans:
             metrics.UNCLAIMED.labels(disposal.step.name.lower()).inc()
@@ -72,7 +72,7 @@ class Disposer:
         moved = await when_ledger_answers(lambda: self._ledger.move(list(moves.values()), now))
         for key in moved:
             row, outcome = moves[key]
-            self._error_log.note(ended_message(row), outcome)
+            self._error_log.note(row.ended, outcome)
         outcomes = {key: outcome for key, (_row, outcome) in moves.items()}
         return [_after_move(plan, outcomes, moved) for plan in plans]
 
@@ -82,7 +82,7 @@ def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | N
     if step is Step.PARK:
         return Outcome(State.PENDING)
     if step is Step.CANCEL:
-        return mindful(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
+        return keep_if_maybe_sent(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
     if step is not Step.HOLD:
         return None
     return decide(

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from services.sender.unclaimed import Disposal
 from shared.amqp.messages import Delivery
 from shared.domain.message import Key, MessageRow
 from shared.domain.outcome import Outcome, RetryPolicy
-from shared.error_log import EndedMessage
+from shared.domain.stale import Disposal
 from shared.messages import OutboundMessage
 
 
@@ -78,11 +77,6 @@ class Rules:
     def was_unclear(self, row: MessageRow) -> bool:
         """Whether an earlier call may have been sent, so that no later failure proves the opposite."""
         return row.was_unclear and not self.provider_deduplicates
-
-
-def ended_message(row: MessageRow) -> EndedMessage:
-    """A row as the error log has it."""
-    return EndedMessage(row.batch_id, row.row, row.recipient, row.provider, row.attempt)
 
 
 def first_of_each(jobs: Sequence[Job]) -> tuple[dict[Key, Job], list[Job]]:

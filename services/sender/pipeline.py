@@ -12,10 +12,10 @@ from services.sender.calling import Calling
 from services.sender.disposing import Disposer
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway
-from services.sender.jobs import Claimed, Ended, Job, Rules, ended_message, first_of_each, in_parts
+from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
 from services.sender.pace import Pace
 from services.sender.provider import Provider
-from services.sender.suspects import poisoned, told_apart
+from services.sender.suspects import partition_suspects, poisoned
 from services.sender.under_way import UnderWay
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
@@ -99,7 +99,7 @@ class Pipeline:
     async def _claiming(self) -> None:
         while True:
             arrived = await next_batch(self._arrivals, self._provider.most_numbers(self._most), _LINGER_S)
-            deliveries, suspects = told_apart(arrived)
+            deliveries, suspects = partition_suspects(arrived)
             if suspects:
                 self._suspects += suspects
                 self._suspects_came.set()
@@ -121,7 +121,7 @@ class Pipeline:
                 continue
             delivery = self._suspects.pop(random.randrange(len(self._suspects)))  # noqa: S311 - no secret
             if delivery.is_poison:
-                await self._disposer.set_aside(await self._ready([delivery]), poisoned(delivery))
+                await self._disposer.record_without_call(await self._ready([delivery]), poisoned(delivery))
             elif calls := await self._send_when_possible([delivery]):
                 await asyncio.wait(calls)
 
@@ -164,7 +164,7 @@ class Pipeline:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
         retry_at_ms = now_ms() + round(1000 * self._rules.longest_hold_s)
         outcome = Outcome(State.RETRYING, "provider_busy", _BUSY, retry_at_ms=retry_at_ms)
-        await self._disposer.set_aside(await self._ready(deliveries), outcome)
+        await self._disposer.record_without_call(await self._ready(deliveries), outcome)
 
     async def _recording(self) -> None:
         """One record at a time: what ends meanwhile goes with the next, so that the busier a sender is, the fewer
@@ -224,7 +224,7 @@ class Pipeline:
             metrics.OUTCOMES.labels(state).inc(number)
         for one in done:
             if one.outcome.state in ENDED_BADLY:
-                self._error_log.note(ended_message(one.claimed.row), one.outcome)
+                self._error_log.note(one.claimed.row.ended, one.outcome)
         self._under_way.begin(self._settle(calls, now))
 
     async def _settle(self, calls: Sequence[Ended], now: int) -> None:

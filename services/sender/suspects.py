@@ -7,7 +7,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.states import State
 
 
-def told_apart(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+def partition_suspects(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
     """The ordinary deliveries, and the suspects (`Delivery.is_suspect`)."""
     ordinary: list[Delivery] = []
     suspects: list[Delivery] = []

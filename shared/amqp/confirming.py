@@ -13,8 +13,8 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from aio_pika.exceptions import PublishError as Returned
 
 from shared.amqp.link import HEARTBEAT_S, describe
-from shared.amqp.messages import Outgoing
 from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
+from shared.domain.outgoing import Outgoing
 from shared.errors import Rejected, Unconfirmed, Unroutable
 
 _CHANNELS = 8

@@ -9,7 +9,7 @@ import pika
 from pika.channel import Channel
 from pika.frame import Method
 
-from shared.amqp.messages import Outgoing
+from shared.domain.outgoing import Outgoing
 
 _WRITE_BYTES = 64 * 1024
 _ID_MARK = token_hex(16)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.topology import CRASH_LIMIT
 
@@ -11,22 +10,6 @@ _SUSPECT_RETURNS = 3
 _POISON_RETURNS = CRASH_LIMIT - 2
 """Just before the broker takes it away, which would tell nobody why."""
 _DELIVERIES, _ACQUISITIONS = "x-delivery-count", "x-acquired-count"
-
-Headers = Mapping[str, str | int]
-
-
-class Outgoing(NamedTuple):
-    """A persistent message to publish; `expiration_ms` is its own TTL."""
-
-    exchange: str
-    routing_key: str
-    body: bytes
-    type: str
-    message_id: str
-    correlation_id: str
-    timestamp_s: int
-    headers: Headers = MappingProxyType({})
-    expiration_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pika.channel import Channel
 from shared.amqp.declare import DELETION_TAKES_S
 from shared.amqp.encoding import send_publishes
 from shared.amqp.link import Link, resolve
-from shared.amqp.messages import Outgoing
+from shared.domain.outgoing import Outgoing
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 
 _PREPARE_EVERY_S = 1.0

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.crash_points import crash_at
+from shared.domain.outgoing import Outgoing
 
 _CONFIRM_TIMEOUT_S = 30
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0

@@ -50,6 +50,11 @@ class MessageRow(NamedTuple):
     def key(self) -> Key:
         return self.batch_id, self.row
 
+    @property
+    def ended(self) -> "EndedMessage":
+        """What is told of it when it ends."""
+        return EndedMessage(self.batch_id, self.row, self.recipient, self.provider, self.attempt)
+
     def after(self, outcome: Outcome) -> Self:
         """The row once the outcome is written."""
         return self._replace(
@@ -68,6 +73,16 @@ class MessageRow(NamedTuple):
             claimed_by=token,
             first_at_ms=self.first_at_ms or now_ms,
         )
+
+
+class EndedMessage(NamedTuple):
+    """A message whose outcome is decided; `attempt` is how many there were, `recipient` in full."""
+
+    batch_id: str
+    row: int
+    recipient: str
+    provider: str
+    attempt: int
 
 
 def is_claimable(row: MessageRow, attempt: int) -> bool:

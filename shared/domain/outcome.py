@@ -92,7 +92,7 @@ def decide(
     )
 
 
-def mindful(outcome: Outcome, *, was_unclear: bool) -> Outcome:
+def keep_if_maybe_sent(outcome: Outcome, *, was_unclear: bool) -> Outcome:
     """The outcome where `was_unclear` tells that an earlier attempt may have been sent: never "not sent" then."""
     if not was_unclear or outcome.state not in (State.FAILED, State.EXPIRED, State.CANCELLED):
         return outcome

@@ -8,29 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
 
 from shared.domain.message import Key
+from shared.domain.replay import BatchStatus, MessageStatus
 from shared.domain.states import BatchState, State
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
 from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a number stands. `is_resent`: it is sent again in another batch, and never in this one."""
-
-    state: State
-    attempt: int
-    batch_state: BatchState
-    is_resent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStanding:
-    """How a batch stands; `error_code` where it could not be sent as a whole."""
-
-    state: BatchState
-    error_code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +78,23 @@ class LettersLedger:
         self._queue = with_rows(_QUEUE, _ATTEMPTS, sqlite=database.is_sqlite)
         self._discard = with_rows(_DISCARD, _DISCARDS, sqlite=database.is_sqlite)
 
-    async def standings(self, keys: Iterable[Key]) -> dict[Key, Standing]:
+    async def statuses(self, keys: Iterable[Key]) -> dict[Key, MessageStatus]:
         """How these numbers stand; those that the ledger does not have are left out."""
         async with self._database.reading() as connection:
             found = await connection.execute(self._look, {"rows": as_rows(sorted(set(keys)), KEYS)})
             return {
-                (str(batch_id), row): Standing(State(state), attempt, BatchState(batch_state), resent_in is not None)
+                (str(batch_id), row): MessageStatus(
+                    State(state), attempt, BatchState(batch_state), resent_in is not None
+                )
                 for batch_id, row, state, attempt, batch_state, resent_in in found
             }
 
-    async def batch_standing(self, batch_id: str) -> BatchStanding | None:
+    async def batch_status(self, batch_id: str) -> BatchStatus | None:
         """How a batch stands; None where the ledger does not have it."""
         query = select(batches.c.state, batches.c.error_code).where(batches.c.id == batch_id)
         async with self._database.reading() as connection:
             found = (await connection.execute(query)).first()
-        return None if found is None else BatchStanding(BatchState(found.state), found.error_code)
+        return None if found is None else BatchStatus(BatchState(found.state), found.error_code)
 
     async def places_of(self, recipient: str) -> frozenset[Key]:
         """Where a number (E.164) has failed."""

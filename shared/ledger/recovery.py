@@ -2,45 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from shared.domain.outcome import Outcome
+from shared.domain.recovery import StillRow, UnsettledBatch
 from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import as_rows, with_rows
-
-
-@dataclass(frozen=True, slots=True)
-class UnsettledBatch:
-    """A batch with numbers that are not final. `written_at_ms` is when its last row so far was written."""
-
-    batch_id: str
-    state: BatchState
-    lane: str
-    provider: str
-    may_resend: bool
-    unwritten: int
-    written_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StillRow:
-    """A number that has not moved for a while. `recipient` is in full."""
-
-    row: int
-    state: State
-    attempt: int
-    recipient: str
-    updated_at_ms: int
-    retry_at_ms: int | None
-    first_at_ms: int | None
-    recoveries: int
-    was_unclear: bool
 
 
 class RecoveryLedger:

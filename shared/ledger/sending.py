@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.message import Key, MessageRow, is_claimable
-from shared.domain.outcome import Outcome, mindful
+from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.states import BatchState, State
 from shared.ledger.attempts import AttemptWriter
 from shared.ledger.counters import Changes, count
@@ -167,7 +167,7 @@ class SendingLedger:
         async with self._database.writing() as connection:
             return await self._moved(connection, rows, now_ms)
 
-    async def set_aside(self, attempts: Mapping[Key, int], outcome: Outcome, now_ms: int) -> Claims:
+    async def record_without_call(self, attempts: Mapping[Key, int], outcome: Outcome, now_ms: int) -> Claims:
         """Give the rows that these messages could send this outcome, without a call; `ours` are those as they then are.
 
         No attempt is counted.
@@ -176,7 +176,7 @@ class SendingLedger:
             found = await connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
             rows = {row.key: row for row in map(_row, found)}
             free = [
-                (row, mindful(outcome, was_unclear=row.was_unclear))
+                (row, keep_if_maybe_sent(outcome, was_unclear=row.was_unclear))
                 for row in rows.values()
                 if is_claimable(row, attempts[row.key])
             ]

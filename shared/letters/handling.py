@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.sweeping import sweeping
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.dead_letter import Letter, Selection
 from shared.domain.ids import is_ours
+from shared.domain.outgoing import Outgoing
+from shared.domain.replay import Fate, Judgement, judge, judge_batch
 from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, Unroutable
 from shared.ledger.database import Database
 from shared.ledger.letters import Discard, LettersLedger
-from shared.letters.judging import Fate, Judgement, judge, judge_batch
-from shared.letters.letter import Letter, Selection, read_letter
+from shared.letters.letter import read_letter
 from shared.messages import BATCH_TYPE, OUTBOUND_TYPE
 from shared.topology import BATCHES, DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND
 
@@ -172,13 +174,13 @@ class Letters:
         if queue == DEAD_LETTER_BATCHES_QUEUE:
             return [(item, await self._judged_batch(item.letter)) for item in chosen]
         keys = [key for item in chosen if (key := item.letter.key)]
-        standings = await _tried_again(lambda: self._ledger.standings(keys))
-        return [(item, judge(item.letter, standings.get(item.letter.key or ("", 0)))) for item in chosen]
+        statuses = await _tried_again(lambda: self._ledger.statuses(keys))
+        return [(item, judge(item.letter, statuses.get(item.letter.key or ("", 0)))) for item in chosen]
 
     async def _judged_batch(self, letter: Letter) -> Judgement:
         # What nobody could read may have any text for an id.
         known = is_ours(letter.batch_id)
-        standing = await _tried_again(lambda: self._ledger.batch_standing(letter.batch_id)) if known else None
+        standing = await _tried_again(lambda: self._ledger.batch_status(letter.batch_id)) if known else None
         return judge_batch(letter, standing)
 
     async def _publish(self, queue: str, items: Sequence[_Chosen], publisher: Publisher) -> None:

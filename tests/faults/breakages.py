@@ -62,7 +62,7 @@ BREAKAGES = (
         "sender: no claim, whoever has a message may send",
         (
             Edit(
-                "shared/ledger/sending.py",
+                "shared/domain/message.py",
                 "row.attempt == attempt and row.state in CLAIMABLE and row.batch_state in CLAIMABLE_BATCH",
                 "bool(row)",
             ),

@@ -8,9 +8,10 @@ import pytest
 
 from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
+from shared.domain.outgoing import Outgoing
 from shared.errors import PublishError, Rejected, TopologyMismatch, Unconfirmed, Unroutable
 from shared.topology import OUTBOUND, RETRY, Binding, Queue, Topology, build_topology, retry_key, retry_queue
 from tests.support.brokers import Vhost

@@ -9,8 +9,9 @@ import pytest
 from shared.amqp.consumer import Consumer
 from shared.amqp.declare import declare
 from shared.amqp.link import UNREACHABLE
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
+from shared.domain.outgoing import Outgoing
 from shared.errors import Unconfirmed
 from shared.topology import OUTBOUND, build_topology, outbound_queue
 from tests.conftest import Start

@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from services.api.pages import next_cursor
-from services.dispatcher.recovery import recovered
 from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome
+from shared.domain.recovery import recovered
 from shared.domain.states import BatchState, State
 from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger

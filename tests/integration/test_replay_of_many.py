@@ -11,7 +11,7 @@ import pytest
 
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
-from shared.dead_letters import Failure, dead_letter
+from shared.domain.follow_ups import Failure, dead_letter
 from shared.domain.message import message_id
 from shared.domain.states import State
 from shared.messages import OUTBOUND_TYPE, outbound_body

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from services.sender.unclaimed import Step, dispose
 from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome
+from shared.domain.stale import Step, dispose
 from shared.domain.states import State
 from shared.errors import NothingToResend
 from shared.ids import new_batch_id
@@ -144,10 +144,10 @@ async def test_a_number_that_is_sent_again_elsewhere_is_never_claimed_here(datab
     for attempt in (0, 1, 2):
         attempts: dict[Key, int] = {(old.batch_id, row): attempt for row in range(2)}
         claims = await sending.claim(attempts, "b", now_ms())
-        aside = await sending.set_aside(attempts, Outcome(State.RETRYING, "x", "y"), now_ms())
+        aside = await sending.record_without_call(attempts, Outcome(State.RETRYING, "x", "y"), now_ms())
         assert (claims.ours, aside.ours) == ({}, {})
         message = OutboundMessage(batch_id=old.batch_id, row=0, attempt=min(attempt, 1))
-        assert dispose(message, claims.others[old.batch_id, 0], now_ms(), 1000).step is Step.SKIP
+        assert dispose(message.attempt, claims.others[old.batch_id, 0], now_ms(), 1000).step is Step.SKIP
     assert (await view(database, old.batch_id)).counts == {"failed": 1, "expired": 1}
 
 
@@ -156,7 +156,7 @@ async def test_a_failed_number_that_a_paused_batch_was_about_to_take_back_stays_
     await ControlLedger(database).pause(old.batch_id)
     sending = SendingLedger(database)
     (row,) = (await sending.claim({(old.batch_id, 0): 1}, "b", now_ms())).others.values()
-    assert dispose(OutboundMessage(batch_id=old.batch_id, row=0, attempt=1), row, now_ms(), 1000).step is Step.PARK
+    assert dispose(1, row, now_ms(), 1000).step is Step.PARK
     wanted = of(old)
     await ResendLedger(database).resend(wanted)
     assert await sending.move([(row, Outcome(State.PENDING))], now_ms()) == set()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pika.frame import Body, Header, Method
 
 from shared.amqp.encoding import send_acks, send_publishes
-from shared.amqp.messages import Outgoing
+from shared.domain.outgoing import Outgoing
 
 FRAME_MAX = 4096
 MESSAGE = Outgoing(

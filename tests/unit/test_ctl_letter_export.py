@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.letters.letter import Letter
+from shared.domain.dead_letter import Letter
 from tools.ctl.letter_export import Format, opened_for_writing, writer
 
 

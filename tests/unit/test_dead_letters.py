@@ -1,6 +1,6 @@
 """Dead letters: what the person who reads one in the management UI finds."""
 
-from shared.dead_letters import Failure, dead_letter
+from shared.domain.follow_ups import Failure, dead_letter
 from shared.topology import DeadLetterKey
 
 BATCH_ID = "0198c0de-0000-8000-8000-00000000abcd"

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from shared.domain.message import EndedMessage
 from shared.domain.outcome import Outcome
 from shared.domain.states import State
-from shared.error_log import EndedMessage, ErrorLog
+from shared.error_log import ErrorLog
 
 MESSAGE = EndedMessage("b", 7, "+8613800138000", "default", 2)
 

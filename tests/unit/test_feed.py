@@ -8,7 +8,7 @@ from typing import Any
 
 from services.dispatcher.feed import Feeder
 from services.dispatcher.marking import Marker
-from shared.amqp.messages import Outgoing
+from shared.domain.outgoing import Outgoing
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.feeding import PendingRow, RunningBatch

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from services.sender.follow_ups import FollowUps, recorded_outcome
-from services.sender.unclaimed import Disposal, Step
-from shared.amqp.messages import Delivery, Outgoing
+from shared.amqp.messages import Delivery
 from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
+from shared.domain.outgoing import Outgoing
+from shared.domain.stale import Disposal, Step
 from shared.domain.states import BatchState, State
 from shared.messages import OutboundMessage, read_outbound
 from shared.topology import Lane

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, mindful
+from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, keep_if_maybe_sent
 from shared.domain.states import State
 
 NOW_MS = 1_700_000_000_000
@@ -145,22 +145,22 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED, State.CANCELLED])
 def test_after_an_unclear_attempt_nothing_proves_that_a_number_was_not_sent(state: State) -> None:
-    outcome = mindful(Outcome(state, "bad_number", "No such number", 400), was_unclear=True)
+    outcome = keep_if_maybe_sent(Outcome(state, "bad_number", "No such number", 400), was_unclear=True)
     assert (outcome.state, outcome.code, outcome.provider_status) == (State.UNKNOWN, "bad_number", 400)
     assert outcome.reason == "No such number; an earlier attempt may have been sent"
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.FAILED, State.EXPIRED, State.CANCELLED}))
 def test_an_unclear_attempt_leaves_other_outcomes_as_they_are(state: State) -> None:
-    assert mindful(Outcome(state), was_unclear=True) == Outcome(state)
+    assert keep_if_maybe_sent(Outcome(state), was_unclear=True) == Outcome(state)
 
 
 def test_without_an_unclear_attempt_every_outcome_stays() -> None:
-    assert all(mindful(Outcome(state), was_unclear=False) == Outcome(state) for state in State)
+    assert all(keep_if_maybe_sent(Outcome(state), was_unclear=False) == Outcome(state) for state in State)
 
 
 def test_a_cancelled_number_that_may_have_been_sent_says_why_it_is_unclear() -> None:
-    outcome = mindful(Outcome(State.CANCELLED), was_unclear=True)
+    outcome = keep_if_maybe_sent(Outcome(State.CANCELLED), was_unclear=True)
     assert (outcome.code, outcome.reason) == (
         "cancelled",
         "The batch was cancelled; an earlier attempt may have been sent",

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from services.dispatcher.recovery import Patience, QueueWatch, expected_by_ms, recovered
+from services.dispatcher.recovery import QueueWatch
+from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, expected_by_ms, recovered
 from shared.domain.states import BatchState, State
-from shared.ledger.recovery import StillRow, UnsettledBatch
 
 NOW_MS = 1_700_000_000_000
-PATIENCE = Patience(recover_after_s=900, lease_ms=18_000, tiers_s=(5, 30, 600))
+PATIENCE = RecoveryTimeouts(recover_after_s=900, lease_ms=18_000, tiers_s=(5, 30, 600))
 ROW = StillRow(
     row=3,
     state=State.QUEUED,

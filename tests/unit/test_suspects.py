@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.sender.suspects import poisoned, told_apart
+from services.sender.suspects import partition_suspects, poisoned
 from shared.amqp.messages import Delivery
 from shared.domain.states import State
 from shared.topology import CRASH_LIMIT
@@ -15,7 +15,7 @@ def delivery(returns: int, *, again: bool = True, **counts: int) -> Delivery:
 
 def test_what_came_back_several_times_is_a_suspect() -> None:
     deliveries = [delivery(returns) for returns in (0, 1, 2, 3, 17)]
-    assert told_apart(deliveries) == (deliveries[:3], deliveries[3:])
+    assert partition_suspects(deliveries) == (deliveries[:3], deliveries[3:])
 
 
 def test_it_is_judged_before_the_broker_takes_it_away() -> None:

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from shared.clock import rfc3339
+from shared.domain.dead_letter import Letter
 from shared.domain.message import message_id
 from shared.domain.phone import mask_numbers_in
+from shared.domain.times import rfc3339
 from shared.errors import BrokerUnreachable, QueueMissing
 from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.database import Database
 from shared.ledger.letters import Discard, LettersLedger
 from shared.letters.handling import LETTER_QUEUES, Letters, Limits, Tally, survey
-from shared.letters.letter import Letter
 from shared.settings import Settings, load
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE
 from tools.ctl.errors import CtlError, UsageError

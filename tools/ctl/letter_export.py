@@ -11,8 +11,8 @@ from typing import TextIO
 
 import orjson
 
+from shared.domain.dead_letter import Letter
 from shared.files import for_owner_only
-from shared.letters.letter import Letter
 from tools.ctl.errors import UsageError
 
 

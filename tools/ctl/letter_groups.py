@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.letters.letter import Letter
+from shared.domain.dead_letter import Letter
 
 
 class By(StrEnum):

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from shared.clock import now_ms
+from shared.domain.dead_letter import Selection
 from shared.domain.phone import InvalidNumber, normalise
 from shared.ledger.database import Database
 from shared.ledger.letters import LettersLedger
-from shared.letters.letter import Selection
 from tools.ctl.errors import UsageError
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.targets import place

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.clock import now_ms, rfc3339
+from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.phone import mask, mask_numbers_in
+from shared.domain.times import rfc3339
 from shared.ledger.unclear import Decision, Scope, UnclearGroup, UnclearLedger, UnclearRow
 from shared.settings import Settings, load
 from shared.topology import UNKNOWN_QUEUE

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.clock import rfc3339
+from shared.domain.times import rfc3339
 from shared.ledger.gates import Cause, Held, ProviderGates
 from tools.ctl.doctoring.findings import Finding, hint
 from tools.ctl.doctoring.system import System

@@ -1,12 +1,29 @@
-"""What may become of a dead letter that somebody wants sent again, by how its number or batch stands; pure."""
+"""What may become of a dead letter that somebody wants sent again, by how its message or batch stands."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from shared.domain.dead_letter import PUT_BY_BROKER, Letter
 from shared.domain.ids import is_ours
 from shared.domain.states import BatchState, State
-from shared.ledger.letters import BatchStanding, Standing
-from shared.letters.letter import PUT_BY_BROKER, Letter
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStatus:
+    """How a number stands. `is_resent`: it is sent again in another batch, and never in this one."""
+
+    state: State
+    attempt: int
+    batch_state: BatchState
+    is_resent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """How a batch stands; `error_code` where it could not be sent as a whole."""
+
+    state: BatchState
+    error_code: str | None
 
 
 class Fate(Enum):
@@ -29,7 +46,7 @@ _SEND = Judgement(Fate.SEND)
 _WAITING = frozenset({State.PENDING, State.QUEUED, State.RETRYING})
 
 
-def judge(letter: Letter, standing: Standing | None) -> Judgement:
+def judge(letter: Letter, standing: MessageStatus | None) -> Judgement:
     """A number's letter against its row."""
     if letter.turn is None:
         return Judgement(Fate.LEAVE, "nobody can read them")
@@ -50,7 +67,7 @@ def judge(letter: Letter, standing: Standing | None) -> Judgement:
     return Judgement(Fate.REMOVE, f"{standing.state} since")
 
 
-def judge_batch(letter: Letter, standing: BatchStanding | None) -> Judgement:
+def judge_batch(letter: Letter, standing: BatchStatus | None) -> Judgement:
     """A batch's letter against the batch."""
     if letter.code == "unreadable_message" or not is_ours(letter.batch_id):
         return Judgement(Fate.LEAVE, "nobody can read them")

@@ -5,7 +5,6 @@ from enum import Enum, auto
 
 from shared.domain.message import MessageRow
 from shared.domain.states import BatchState, State
-from shared.messages import OutboundMessage
 
 
 class Step(Enum):
@@ -35,23 +34,23 @@ _SENDABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED
 _PENDING_WAIT_MS = 4_000
 
 
-def dispose(message: OutboundMessage, row: MessageRow | None, now_ms: int, lease_ms: int) -> Disposal:
+def dispose(attempt: int, row: MessageRow | None, now_ms: int, lease_ms: int) -> Disposal:
     """Settle by the row's state.
 
-    `message.attempt` is the attempt that the message may follow; the claim that it led to, if any, left the row one
+    `attempt` is the one that the delivery may follow; the claim that it led to, if any, left the row one
     higher. So a row that is further than that has been taken on by a later message, and this copy is stale. So is every
     message of a number that another batch has now.
     """
     if row is None:
         return Disposal(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
-    if row.attempt < message.attempt:
-        reason = f"The ledger counts {row.attempt} attempts, the message {message.attempt}: was the ledger restored?"
+    if row.attempt < attempt:
+        reason = f"The ledger counts {row.attempt} attempts, the message {attempt}: was the ledger restored?"
         return Disposal(Step.REJECT, code="ahead_of_ledger", reason=reason)
-    if row.is_resent or row.attempt > message.attempt + 1:
+    if row.is_resent or row.attempt > attempt + 1:
         return Disposal(Step.SKIP)
     if row.state is State.SENDING:
         return _claimed(row, now_ms, lease_ms)
-    if row.attempt == message.attempt + 1:
+    if row.attempt == attempt + 1:
         return Disposal(Step.REPEAT if row.state in _FOLLOWED_UP else Step.SKIP)
     return _not_begun(row)
 
