@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import structlog
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 from shared.ledger.database import Database
-from tests.support import shared_servers
+from tests.support import shared_servers, transitions
 from tests.support.brokers import Broker, Vhost, own_vhost
 from tests.support.machine import NotHere, has_docker, missing
 from tests.support.part_times import PartTimes
@@ -147,6 +148,8 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await database.close()
 
     asyncio.run(migrate())
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(transitions.SQLITE)
     return path
 
 

@@ -1,6 +1,5 @@
 """Pausing, resuming and cancelling a batch."""
 
-from collections import Counter
 from contextlib import suppress
 
 from sqlalchemy import ColumnElement, and_, case, select, update
@@ -9,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.clock import now_ms
 from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.errors import LedgerUnavailable
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
 
@@ -104,8 +103,5 @@ async def _cancel_rows(connection: AsyncConnection, batch_id: str, first: int, l
     # Only the locked ones: others may have come into these states meanwhile.
     locked_ones = and_(messages.c.batch_id == batch_id, messages.c.row_no.in_([row.row_no for row in locked]))
     await connection.execute(update(messages).where(locked_ones).values(values))
-    changes: Changes = Counter()
-    for row in locked:
-        changes[batch_id, State(row.state)] -= 1
-        changes[batch_id, State.CANCELLED] += 1
+    changes = moved((batch_id, State(row.state), State.CANCELLED) for row in locked)
     await count(connection, changes, cancelled_at_ms)

@@ -1,7 +1,7 @@
 """A batch's counters, changed in the same transaction as its rows."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,6 +51,15 @@ only, and not until a busy process gets round to it.
 The batch's row is not locked by a query of its own first: while one statement locks and then updates a row that others
 have changed since it began, another can wait for the new version and hold the place in the old one's queue that the
 update needs. The changes come in id order, and the join by key (`_PLANS_BY_KEY` of the connection) keeps it."""
+
+
+def moved(moves: Iterable[tuple[str, State, State]], messages: int = 1) -> Changes:
+    """The changes by moves (batch id, state before, state after), of so many messages each."""
+    changes: Changes = Counter()
+    for batch_id, before, after in moves:
+        changes[batch_id, before] -= messages
+        changes[batch_id, after] += messages
+    return changes
 
 
 async def count(connection: AsyncConnection, changes: Changes, now_ms: int) -> None:

@@ -1,7 +1,6 @@
 """The dispatcher's way out: which numbers go onto the outbound queues next."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import orjson
 from sqlalchemy import case, func, or_, select, text, update
 
 from shared.domain.states import BatchState, State
-from shared.ledger.counters import COUNTED, Changes, count
+from shared.ledger.counters import COUNTED, count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
 from shared.ledger.wanted import at_once
@@ -137,8 +136,7 @@ class FeedingLedger:
         async with self._database.writing() as connection:
             marked = (await connection.execute(_MARK_QUEUED_IN_SQLITE, {**wanted, "now_ms": now_ms})).rowcount
             if marked:
-                changes: Changes = Counter({(batch_id, State.PENDING): -marked, (batch_id, State.QUEUED): marked})
-                await count(connection, changes, now_ms)
+                await count(connection, moved([(batch_id, State.PENDING, State.QUEUED)], marked), now_ms)
 
     async def expire(self, batch_id: str, now_ms: int) -> int:
         """End the pending rows of a batch whose expires_at has passed; how many.
@@ -147,8 +145,7 @@ class FeedingLedger:
         """
         async with self._database.writing() as connection:
             expired = (await connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})).rowcount
-            changes: Changes = Counter({(batch_id, State.PENDING): -expired, (batch_id, State.EXPIRED): expired})
-            await count(connection, changes, now_ms)
+            await count(connection, moved([(batch_id, State.PENDING, State.EXPIRED)], expired), now_ms)
         return expired
 
 

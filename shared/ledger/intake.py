@@ -1,6 +1,5 @@
 """The dispatcher's way in: a batch and its rows, written in pieces that a crash can interrupt anywhere."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.clock import now_ms
 from shared.domain.states import BatchState, State
 from shared.errors import BatchConflict
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import Changes, count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.messages import BatchMessage
@@ -137,8 +136,7 @@ class IntakeLedger:
             written = found.rows_written if found.content is not None else found.recipients
             error = {"error_code": code, "error_reason": reason, "rows_written": written}
             await connection.execute(update(batches).where(this).values(error))
-            changes: Changes = Counter({(batch_id, State.PENDING): -missing, (batch_id, State.FAILED): missing})
-            await count(connection, changes, now_ms)
+            await count(connection, moved([(batch_id, State.PENDING, State.FAILED)], missing), now_ms)
 
     async def _insert(
         self, connection: AsyncConnection, batch_id: str, first_row: int, rows: Sequence[NewRow], now_ms: int
@@ -180,8 +178,7 @@ async def _take_up_again(connection: AsyncConnection, batch_id: str, missing: in
     """Undo `give_up`: what has no row yet is pending again."""
     no_error = {"error_code": None, "error_reason": None, "written_at_ms": now_ms()}
     await connection.execute(update(batches).where(batches.c.id == batch_id).values(no_error))
-    changes: Changes = Counter({(batch_id, State.FAILED): -missing, (batch_id, State.PENDING): missing})
-    await count(connection, changes, now_ms())
+    await count(connection, moved([(batch_id, State.FAILED, State.PENDING)], missing), now_ms())
 
 
 def _cancelled(row: NewRow) -> NewRow:
@@ -190,12 +187,7 @@ def _cancelled(row: NewRow) -> NewRow:
 
 def _no_longer_pending(batch_id: str, rows: Sequence[NewRow]) -> Changes:
     """Every row counts as pending until it is written."""
-    changes: Changes = Counter()
-    for row in rows:
-        if row.state is not State.PENDING:
-            changes[batch_id, State.PENDING] -= 1
-            changes[batch_id, row.state] += 1
-    return changes
+    return moved((batch_id, State.PENDING, row.state) for row in rows if row.state is not State.PENDING)
 
 
 async def insert_new(connection: AsyncConnection, table: Table, values: dict[str, Any], *, sqlite: bool) -> bool:

@@ -1,6 +1,5 @@
 """The ledger's side of dead letters: how their numbers stand, and what was decided about them."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
 from shared.domain.message import Key
 from shared.domain.replay import BatchStatus, MessageStatus
 from shared.domain.states import BatchState, State
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
 from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
@@ -141,14 +140,11 @@ class LettersLedger:
     async def sent_again(self, attempts: Sequence[tuple[Key, int]], now_ms: int) -> None:
         """Note that the messages of these numbers are on the outbound queue, where no sender was quicker."""
         values = sorted((batch_id, row, attempt) for (batch_id, row), attempt in attempts)
-        changes: Changes = Counter()
         async with self._database.writing() as connection:
             # In id order, as everywhere: the senders are at these very rows.
             await connection.execute(self._lock, {"rows": as_rows([value[:2] for value in values], KEYS)})
             found = await connection.execute(self._queue, {"rows": as_rows(values, _ATTEMPTS), "now_ms": now_ms})
-            for batch_id, _row in found:
-                changes[str(batch_id), State.FAILED] -= 1
-                changes[str(batch_id), State.QUEUED] += 1
+            changes = moved((str(batch_id), State.FAILED, State.QUEUED) for batch_id, _row in found)
             await count(connection, changes, now_ms)
 
     async def discarded(self, discarded: Sequence[Discard]) -> None:

@@ -1,6 +1,5 @@
 """Rows that stand still because the message that should move them is gone."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -9,7 +8,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.recovery import StillRow, UnsettledBatch
 from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.attempts import AttemptWriter
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.ledger.wanted import as_rows, with_rows
@@ -81,17 +80,14 @@ class RecoveryLedger:
             for row, outcome in moves
         ]
         before = {row.row: row.state for row, _outcome in moves}
-        changes: Changes = Counter()
         async with self._database.writing() as connection:
             found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
-            moved = [(row, State(state)) for row, state in found]
-            for row, state in moved:
-                changes[batch_id, before[row]] -= 1
-                changes[batch_id, state] += 1
-            cut_off = {(batch_id, row) for row, _state in moved if before[row] is State.SENDING}
+            after = {row: State(state) for row, state in found}
+            cut_off = {(batch_id, row) for row in after if before[row] is State.SENDING}
             await self._attempts.keep(connection, cut_off, now_ms)
+            changes = moved((batch_id, before[row], state) for row, state in after.items())
             await count(connection, changes, now_ms)
-        return len(moved)
+        return len(after)
 
 
 _MOVES = {

@@ -1,7 +1,7 @@
 """The sender's side of the ledger: claiming rows and recording what came of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from shared.domain.message import Key, MessageRow, is_claimable
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.states import BatchState, State
 from shared.ledger.attempts import AttemptWriter
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import Changes, count, moved
 from shared.ledger.database import Database
 from shared.ledger.sending_sql import (
     CLAIM,
@@ -113,7 +113,8 @@ class SendingLedger:
             if free:
                 values = {"rows": as_rows([row.key for row in free], KEYS), "token": token, "now_ms": now_ms}
                 await connection.execute(self._claim, values)
-                await count(connection, _moves((row, State.SENDING) for row in free), now_ms)
+                changes = moved((row.batch_id, row.state, State.SENDING) for row in free)
+                await count(connection, changes, now_ms)
         return rows, free
 
     async def _claim_in_one(
@@ -142,9 +143,7 @@ class SendingLedger:
                     (batch_id, row): _STATES[state]
                     for batch_id, row, state in await connection.execute(self._record, values)
                 }
-                for (batch_id, _row), state in written.items():
-                    changes[batch_id, before] -= 1
-                    changes[batch_id, state] += 1
+                changes.update(moved((batch_id, before, state) for (batch_id, _row), state in written.items()))
                 # One that was held as unclear was kept, and has to be kept as what it turned out to be.
                 failed |= {key for key, state in written.items() if state is not State.SENT or before is State.UNKNOWN}
                 records = [values for values in records if (values[0], values[1]) not in written]
@@ -192,21 +191,13 @@ class SendingLedger:
              outcome.retry_at_ms, outcome.unclear)
             for row, outcome in sorted(rows, key=lambda item: item[0].key)
         ]  # fmt: skip
-        moves = {row.key: (row, outcome.state) for row, outcome in rows}
+        moves = {row.key: (row.state, outcome.state) for row, outcome in rows}
         found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
-        moved = {(str(batch_id), row) for batch_id, row in found}
+        keys = {(str(batch_id), row) for batch_id, row in found}
         # The others move without an attempt.
-        await self._attempts.keep(connection, {key for key in moved if moves[key][0].state is State.SENDING}, now_ms)
-        await count(connection, _moves(moves[key] for key in moved), now_ms)
-        return moved
-
-
-def _moves(moves: Iterable[tuple[MessageRow, State]]) -> Changes:
-    changes: Changes = Counter()
-    for row, state in moves:
-        changes[row.batch_id, row.state] -= 1
-        changes[row.batch_id, state] += 1
-    return changes
+        await self._attempts.keep(connection, {key for key in keys if moves[key][0] is State.SENDING}, now_ms)
+        await count(connection, moved((key[0], *moves[key]) for key in keys), now_ms)
+        return keys
 
 
 def _row(record: Any) -> MessageRow:

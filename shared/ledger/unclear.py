@@ -1,6 +1,5 @@
 """Numbers that may have been sent, and what an operator decides about them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.errors import BatchCancelled
-from shared.ledger.counters import Changes, count
+from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
 from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
@@ -109,7 +108,8 @@ class UnclearLedger:
             if keys:
                 values = {"decision": decision, "state": _STATES[decision], "reason": reason, "now_ms": now_ms}
                 await connection.execute(self._resolve, {"rows": as_rows(keys, KEYS), **values})
-                await count(connection, _changes(keys, _STATES[decision]), now_ms)
+                changes = moved((batch_id, State.UNKNOWN, _STATES[decision]) for batch_id, _row in keys)
+                await count(connection, changes, now_ms)
                 if decision is Decision.RESEND:
                     await _refuse_cancelled(connection, {batch_id for batch_id, _row in keys})
         return keys
@@ -149,14 +149,6 @@ async def _locked(
         query = query.where(batches.c.state != BatchState.CANCELLED.value)
     query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit).with_for_update(of=messages)
     return [(str(batch_id), row) for batch_id, row in await connection.execute(query)]
-
-
-def _changes(keys: Sequence[Key], state: State) -> Changes:
-    changes: Changes = Counter()
-    for batch_id, _row in keys:
-        changes[batch_id, State.UNKNOWN] -= 1
-        changes[batch_id, state] += 1
-    return changes
 
 
 async def _refuse_cancelled(connection: AsyncConnection, batch_ids: set[str]) -> None:

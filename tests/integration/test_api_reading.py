@@ -29,6 +29,7 @@ from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
 from shared.messages import BatchMessage
 from shared.statuses import Statuses
 from tests.conftest import Start
+from tests.support import transitions
 from tests.support.api import get, post
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
@@ -45,6 +46,7 @@ def in_ledger(database_url: str, write: Callable[[IntakeLedger], Awaitable[None]
     async def run() -> None:
         database = Database(database_url)
         try:
+            await transitions.lift(database)  # rows in states that no first one is in
             await write(IntakeLedger(database))
         finally:
             await database.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared.clock import now_ms
 from shared.domain.message import Key
@@ -26,6 +27,7 @@ from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.wanted import KEYS, at_once
 from shared.messages import BatchMessage
+from tests.support import transitions
 
 pytestmark = pytest.mark.on_each
 
@@ -368,6 +370,7 @@ async def test_numbers_are_found_by_key_whatever_postgresql_saw_last(
     database = Database(postgres_url)
     try:
         await database.migrate()
+        await transitions.lift(database)
         await written(database, a_batch(300))
         await database.run(seen)
         async with database.each_by_itself() as connection:
@@ -514,3 +517,13 @@ async def test_the_ledgers_files_are_their_owners_only_whatever_the_umask(tmp_pa
     assert len(modes) > 2
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+async def test_the_ledgers_of_all_tests_refuse_a_transition_that_the_table_lacks(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    (row,) = (await SendingLedger(database).claim(attempts_of(batch), "s1", 0)).ours.values()
+    await SendingLedger(database).record([Recorded(*row.key, row.attempt, Outcome(State.SENT))], 0)
+    with pytest.raises((DBAPIError, LedgerBroken), match="no such transition"):
+        async with database.writing() as connection:
+            await connection.execute(text("UPDATE messages SET state = 'pending'"))
+    assert await states(database, batch) == {"sent": 1}

@@ -15,6 +15,7 @@ from shared.ids import new_batch_id
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.topology import DEAD_LETTER, DeadLetterKey
+from tests.support import transitions
 from tests.support.brokers import Vhost
 
 CALLED = frozenset({State.SENDING, State.RETRYING, State.SENT, State.FAILED, State.UNKNOWN})
@@ -62,6 +63,7 @@ class Books:
     async def _migrate(self) -> None:
         database = Database(self._url)
         await database.migrate()
+        await transitions.lift(database)
         await database.close()
 
     async def _batch(self, states: Sequence[State], fields: dict[str, Any]) -> str:

@@ -10,13 +10,15 @@ from typing import Any, Self
 import asyncpg
 
 from shared.ledger.database import Database
+from tests.support import transitions
 
 _TEMPLATE = "migrated"
 
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """Where it is: the address of its first database, with user and password. It has a template with our tables."""
+    """Where it is: the address of its first database, with user and password. It has a template with our tables, which
+    refuse transitions that there are not."""
 
     url: str
 
@@ -58,6 +60,9 @@ async def _migrate(url: str) -> None:
     database = Database(url)
     await database.migrate()
     await database.close()
+    connection = await asyncpg.connect(url)
+    await connection.execute(transitions.POSTGRES)
+    await connection.close()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
