@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.api.acceptances import Acceptances
 from services.api.access import InFlight, access_middleware, sampled_refusals
 from services.api.auth import KeyedIds, auth_middleware
 from services.api.batches import Batches
-from services.api.bodies import Bodies
+from services.api.body_reader import BodyReader
 from services.api.control import Control
 from services.api.cors import cors_middleware, mark_for_origin
 from services.api.dead_letters import DeadLetters
 from services.api.declaring import Declaring
 from services.api.documentation import documentation_routes
 from services.api.events import Events
+from services.api.idempotency import Idempotency
 from services.api.intake import Broker, Intake, Limits
 from services.api.ledger import Ledger
 from services.api.peers import Places
@@ -25,10 +25,10 @@ from services.api.resending import Resending
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.cache import Cache
+from shared.dead_letters.handling import DeadLetterHandler
 from shared.health import add_health_routes
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
-from shared.letters.handling import Letters
 from shared.policy_watch import PolicyWatch
 from shared.statuses import Statuses
 
@@ -46,7 +46,7 @@ class Parts:
     database: Database
     cache: Cache
     in_flight: InFlight
-    letters: Letters
+    letters: DeadLetterHandler
     policies: PolicyWatch
     clock: LedgerClock
 
@@ -64,7 +64,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         database=database,
         cache=Cache(settings.redis_address, settings.cache_secret),
         in_flight=InFlight(),
-        letters=Letters(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
+        letters=DeadLetterHandler(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
         policies=PolicyWatch(settings),
         clock=LedgerClock(database),
     )
@@ -107,11 +107,11 @@ async def _name_no_versions(_request: web.Request, response: web.StreamResponse)
 
 def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:
     under_way_ttl_s = settings.publish_timeout_s + _UNDER_WAY_MARGIN_S
-    acceptances = Acceptances(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
+    acceptances = Idempotency(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
     limits = Limits(settings.max_recipients, settings.publish_timeout_s)
     keyed_ids = KeyedIds(settings.api_keys)
     broker = Broker(parts.publisher, parts.declaring, parts.policies)
-    intake = Intake(Bodies(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
+    intake = Intake(BodyReader(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
     batches = Batches(parts.ledger, acceptances, Statuses(parts.cache))
     control = Control(parts.ledger, batches)
     # Streams leave half of the connections to others, and a key's leave half of the streams to other keys.

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from services.api import metrics
-from services.api.acceptances import Acceptances
+from services.api.idempotency import Idempotency
 from services.api.ledger import Ledger
 from services.api.pages import cursor, document, limit, next_cursor, page
 from services.api.problems import Flaw, Problem, invalid
@@ -24,7 +24,7 @@ _MAX_ROW = 2**31 - 1
 class Batches:
     """The handlers of `GET /v1/batches…`, and the look-up that the events use too."""
 
-    def __init__(self, ledger: Ledger, acceptances: Acceptances, statuses: Statuses) -> None:
+    def __init__(self, ledger: Ledger, acceptances: Idempotency, statuses: Statuses) -> None:
         self._ledger, self._acceptances, self._statuses = ledger, acceptances, statuses
 
     async def list_batches(self, request: web.Request) -> web.Response:

@@ -9,20 +9,20 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from services.api.batches import known_form
-from services.api.bodies import Bodies
+from services.api.body_reader import BodyReader
+from services.api.dead_letter_requests import DiscardRequest, ReplayRequest
 from services.api.intake import JSON_TYPE, media_type
 from services.api.ledger import Ledger
-from services.api.letter_requests import DiscardRequest, ReplayRequest
 from services.api.pages import cursor, document, limit, next_cursor, page
-from services.api.preparing import read_json
 from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import epoch_ms, flaws
+from services.api.validation import read_json
 from services.api.views import Shown, attempt_shown, failed_group_shown, failed_shown
+from shared.dead_letters.handling import DeadLetterHandler, Limits, Tally
 from shared.domain.dead_letter import Selection
 from shared.domain.ids import is_ours, known_spelling
 from shared.domain.phone import mask_numbers_in
-from shared.ledger.letters import FailedFilter
-from shared.letters.handling import Letters, Limits, Tally
+from shared.ledger.dead_letters import FailedFilter
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE
 
 _MAX_BODY_BYTES = 16 * 1024
@@ -35,8 +35,8 @@ Request = TypeVar("Request", bound=ReplayRequest)
 class DeadLetters:
     """The handlers of `/v1/dead-letters…`, and of a number's attempts."""
 
-    def __init__(self, ledger: Ledger, letters: Letters) -> None:
-        self._ledger, self._letters, self._bodies = ledger, letters, Bodies(_MAX_BODY_BYTES)
+    def __init__(self, ledger: Ledger, letters: DeadLetterHandler) -> None:
+        self._ledger, self._letters, self._bodies = ledger, letters, BodyReader(_MAX_BODY_BYTES)
         self._one_at_a_time = asyncio.Lock()
 
     async def list_failed(self, request: web.Request) -> web.Response:

@@ -11,15 +11,15 @@ from typing import NamedTuple, Protocol
 import orjson
 from aiohttp import web
 
-from services.api.acceptances import Acceptance, Acceptances, Verdict
 from services.api.access import BATCH_ID
 from services.api.auth import KeyedIds
-from services.api.bodies import Bodies
+from services.api.body_reader import BodyReader
+from services.api.idempotency import Acceptance, Idempotency, Verdict
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
 from services.api.multipart import boundary_of
-from services.api.preparing import JSON, JSON_LIKE_FORM, Prepared, Source, multipart_form, prepare, urlencoded_form
 from services.api.problems import Flaw, Problem, invalid, unavailable
 from services.api.requests import check_schedule
+from services.api.validation import JSON, JSON_LIKE_FORM, Prepared, Source, multipart_form, prepare, urlencoded_form
 from services.api.views import links
 from services.api.wording import accepted_sentence
 from shared.clock import now_ms
@@ -80,8 +80,8 @@ class Intake:
 
     def __init__(
         self,
-        bodies: Bodies,
-        acceptances: Acceptances,
+        bodies: BodyReader,
+        acceptances: Idempotency,
         keyed_ids: KeyedIds,
         broker: Broker,
         limits: Limits,

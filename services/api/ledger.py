@@ -12,8 +12,8 @@ from shared.ledger import waiting
 from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
+from shared.ledger.dead_letters import DeadLettersLedger, FailedFilter, FailedGroup, FailedNumber
 from shared.ledger.gates import Held, ProviderGates
-from shared.ledger.letters import FailedFilter, FailedGroup, FailedNumber, LettersLedger
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
 
@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
-        self._attempts, self._letters = AttemptsLedger(database), LettersLedger(database)
+        self._attempts, self._letters = AttemptsLedger(database), DeadLettersLedger(database)
         self._gates = ProviderGates(database)
         self._not_before = 0.0
         self._is_ready = False

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.api.letter_requests import DiscardRequest, ReplayRequest
+from services.api.dead_letter_requests import DiscardRequest, ReplayRequest
 from services.api.requests import BatchRequest, ResendRequest
 from shared.domain.states import BatchState, State
 from shared.ledger.gates import Cause

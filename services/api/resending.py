@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from services.api.access import BATCH_ID
 from services.api.auth import KeyedIds
 from services.api.batches import known_form
-from services.api.bodies import Bodies
+from services.api.body_reader import BodyReader
 from services.api.control import not_yet
 from services.api.intake import JSON_TYPE, accepted, idempotency_key, key_of_another_request, media_type
 from services.api.ledger import Ledger
 from services.api.metrics import BATCHES_ACCEPTED, RECIPIENTS_ACCEPTED
-from services.api.preparing import fingerprint_of, read_json
 from services.api.problems import Problem, invalid
 from services.api.requests import ResendRequest, check_schedule, epoch_ms, flaws
+from services.api.validation import fingerprint_of, read_json
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.states import State
@@ -38,7 +38,7 @@ class Resending:
     """
 
     def __init__(self, ledger: Ledger, keyed_ids: KeyedIds) -> None:
-        self._ledger, self._keyed_ids, self._bodies = ledger, keyed_ids, Bodies(_MAX_BODY_BYTES)
+        self._ledger, self._keyed_ids, self._bodies = ledger, keyed_ids, BodyReader(_MAX_BODY_BYTES)
 
     async def post(self, request: web.Request) -> web.Response:
         """Make a batch of the numbers that are in these states and are not sent again already."""

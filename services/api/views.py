@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from services.api.acceptances import Acceptance
+from services.api.idempotency import Acceptance
 from shared import statuses
 from shared.domain.message import message_id
 from shared.domain.phone import mask
 from shared.domain.states import BatchState
 from shared.domain.times import rfc3339
 from shared.ledger.attempts import Attempt
+from shared.ledger.dead_letters import FailedGroup, FailedNumber
 from shared.ledger.gates import Held
-from shared.ledger.letters import FailedGroup, FailedNumber
 from shared.ledger.reading import BatchView, MessageView
 
 Shown = dict[str, Any]

@@ -8,8 +8,8 @@ from functools import partial
 
 from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
-from services.dispatcher.handler import BatchHandler, InHand, Ledgers, Rules
-from services.dispatcher.marking import Marker
+from services.dispatcher.handler import BatchHandler, BatchTasks, Ledgers, Rules
+from services.dispatcher.queued_marker import QueuedMarker
 from services.dispatcher.recovery import QueueWatch, Recovery
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.statuses import StatusWriter
@@ -66,7 +66,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     clock.went_wrong = consumer.give_back
     watch = QueueWatch(consumer.depth)
     feeding = FeedingLedger(database)
-    marker = Marker(feeding)
+    marker = QueuedMarker(feeding)
     feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, name)
     intake = IntakeLedger(database)
     handler = BatchHandler(
@@ -76,7 +76,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         name,
         feeder.wake,
     )
-    in_hand = InHand(handler, tasks)
+    in_hand = BatchTasks(handler, tasks)
     patience = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     recovery = Recovery((RecoveryLedger(database), intake, clock), publisher, watch, declare, patience, name)
     backlog = Backlog(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.dispatcher import metrics
-from services.dispatcher.marking import Marker
+from services.dispatcher.queued_marker import QueuedMarker
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
@@ -72,7 +72,7 @@ class Feeder:
         self,
         ledger: tuple[FeedingLedger, LedgerClock],
         publisher: Publisher,
-        marker: Marker,
+        marker: QueuedMarker,
         depth: Depth,
         bound: int,
         dispatcher: str,

@@ -163,7 +163,7 @@ class BatchHandler:
         return dead_letter(DeadLetterKey.BATCHES, delivery.body, message_type, batch_id, batch_id, failure)
 
 
-class InHand:
+class BatchTasks:
     """The batch messages in work. When their channel is lost they are dropped: the broker delivers them again."""
 
     def __init__(self, handler: BatchHandler, tasks: CriticalTasks) -> None:

@@ -12,7 +12,7 @@ from shared.domain.follow_ups import Source, letter_of
 from shared.domain.message import EndedMessage
 from shared.domain.outcome import Outcome
 from shared.domain.outgoing import Outgoing
-from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, expected_by_ms, recovered
+from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, decide_recovery, expected_by_ms
 from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
 from shared.ledger.clock import LedgerClock
@@ -96,7 +96,7 @@ class Recovery:
         before_ms = before_ms if is_cancelled else min(before_ms, emptied_at_ms)
         while rows := await self._still(batch, now if is_cancelled else before_ms, after_row):
             after_row = rows[-1].row
-            gone = [(row, recovered(row, batch)) for row in rows if self._is_gone(row, batch, before_ms)]
+            gone = [(row, decide_recovery(row, batch)) for row in rows if self._is_gone(row, batch, before_ms)]
             if gone and not await self._lettered(batch, gone, now):
                 break
             moved += await self._moved(batch, gone, now)

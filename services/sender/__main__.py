@@ -11,8 +11,8 @@ from services.sender.follow_ups import FollowUps
 from services.sender.gateways.http1.poster import HttpPoster
 from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.jobs import Rules
-from services.sender.pace import Pace
 from services.sender.pipeline import Pipeline
+from services.sender.rate_limiter import RateLimiter
 from services.sender.settings import SenderSettings
 from shared import lifecycle, logs
 from shared.amqp.consumer import Consumer
@@ -55,7 +55,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         settings.provider_deduplicates,
         settings.longest_hold_s,
     )
-    pace = Pace(ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s)
+    pace = RateLimiter(ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s)
     follow_ups = FollowUps(settings.retry_tiers_s, name)
     pipeline = Pipeline((SendingLedger(database), clock), (gateway, pace), publisher, follow_ups, rules)
     consumer = Consumer(

@@ -7,17 +7,17 @@ from services.sender.classify_results import may_be_of_one
 from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Rules
 from services.sender.provider import Provider
-from services.sender.under_way import UnderWay
+from services.sender.running_tasks import RunningTasks
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
-from shared.domain.outcome import CallResult, Outcome, Verdict, decide, expired, keep_if_maybe_sent
+from shared.domain.outcome import CallResult, Outcome, Verdict, decide_after_call, expired, keep_if_maybe_sent
 
 
 class Calling:
     """Makes the calls for claimed rows, and hands what came of them on to `ended`."""
 
-    def __init__(self, provider: Provider, rules: Rules, under_way: UnderWay, ended: asyncio.Queue[Ended]) -> None:
+    def __init__(self, provider: Provider, rules: Rules, under_way: RunningTasks, ended: asyncio.Queue[Ended]) -> None:
         self._provider, self._rules = provider, rules
         self._under_way, self._ended = under_way, ended
 
@@ -63,7 +63,7 @@ class Calling:
 
     def _outcome(self, one: Claimed, result: CallResult) -> Outcome:
         row = one.row
-        outcome = decide(
+        outcome = decide_after_call(
             result,
             attempt=row.attempt - row.uncounted,
             may_resend=self._rules.may_resend(row),

@@ -8,7 +8,7 @@ from shared.domain.follow_ups import Failure, Source, dead_letter, letter_of, ne
 from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
 from shared.domain.outgoing import Outgoing
-from shared.domain.stale import Disposal, Step
+from shared.domain.stale import StaleDecision, Step
 from shared.domain.states import State
 from shared.messages import OUTBOUND_TYPE, OutboundMessage
 from shared.topology import OUTBOUND, DeadLetterKey
@@ -30,8 +30,8 @@ class FollowUps:
         source = Source(self.sender, delivery.queue or OUTBOUND)
         return letter_of(row.ended, message.lane.value, outcome, source, row.first_at_ms or now_ms, now_ms)
 
-    def disposal(
-        self, message: OutboundMessage, delivery: Delivery, row: MessageRow | None, disposal: Disposal, now_ms: int
+    def after_stale(
+        self, message: OutboundMessage, delivery: Delivery, row: MessageRow | None, disposal: StaleDecision, now_ms: int
     ) -> Outgoing | None:
         """What has to be safe before a delivery is acked whose row could not be claimed."""
         match disposal.step:
@@ -47,7 +47,7 @@ class FollowUps:
         """The message's next turn; chance spreads those that failed together."""
         return next_turn(message, attempt, at_ms, now_ms, self.tiers_s, random.random())  # noqa: S311
 
-    def _rejected(self, message: OutboundMessage, delivery: Delivery, disposal: Disposal, now_ms: int) -> Outgoing:
+    def _rejected(self, message: OutboundMessage, delivery: Delivery, disposal: StaleDecision, now_ms: int) -> Outgoing:
         """The dead letter of a message that no row of the ledger explains."""
         failure = Failure(disposal.code, disposal.reason, now_ms, self.sender, delivery.queue)
         return dead_letter(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shared.amqp.messages import Delivery
 from shared.domain.message import Key, MessageRow
 from shared.domain.outcome import Outcome, RetryPolicy
-from shared.domain.stale import Disposal
+from shared.domain.stale import StaleDecision
 from shared.messages import OutboundMessage
 
 
@@ -55,7 +55,7 @@ class Ended:
     settled: asyncio.Future[None]
 
 
-Plan = tuple[Job, MessageRow | None, Disposal]
+Plan = tuple[Job, MessageRow | None, StaleDecision]
 
 
 @dataclass(frozen=True, slots=True)

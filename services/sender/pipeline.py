@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from services.sender import metrics
 from services.sender.calling import Calling
-from services.sender.disposing import Disposer
 from services.sender.follow_ups import FollowUps
 from services.sender.gateways import Gateway
 from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
-from services.sender.pace import Pace
 from services.sender.provider import Provider
+from services.sender.rate_limiter import RateLimiter
+from services.sender.running_tasks import RunningTasks
+from services.sender.stale_settler import StaleSettler
 from services.sender.suspects import partition_suspects, poisoned
-from services.sender.under_way import UnderWay
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(
         self,
         ledger: tuple[SendingLedger, LedgerClock],
-        calling: tuple[Gateway, Pace],
+        calling: tuple[Gateway, RateLimiter],
         publisher: Publisher,
         follow_ups: FollowUps,
         rules: Rules,
@@ -53,12 +53,12 @@ class Pipeline:
         self._ledger, self._clock = ledger
         self._publisher, self._follow_ups, self._rules = publisher, follow_ups, rules
         self._error_log = ErrorLog()
-        self._disposer = Disposer(self._ledger, publisher, follow_ups, rules, self._error_log)
+        self._stale = StaleSettler(self._ledger, publisher, follow_ups, rules, self._error_log)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
-        self._under_way = UnderWay()
+        self._under_way = RunningTasks()
         self._provider = Provider(*calling, self._under_way)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
         self._most = _MOST if self._provider.max_recipients == 1 else _MOST_IN_CALLS
@@ -121,7 +121,7 @@ class Pipeline:
                 continue
             delivery = self._suspects.pop(random.randrange(len(self._suspects)))  # noqa: S311 - no secret
             if delivery.is_poison:
-                await self._disposer.record_without_call(await self._ready([delivery]), poisoned(delivery))
+                await self._stale.record_without_call(await self._ready([delivery]), poisoned(delivery))
             elif calls := await self._send_when_possible([delivery]):
                 await asyncio.wait(calls)
 
@@ -164,7 +164,7 @@ class Pipeline:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
         retry_at_ms = now_ms() + round(1000 * self._rules.longest_hold_s)
         outcome = Outcome(State.RETRYING, "provider_busy", _BUSY, retry_at_ms=retry_at_ms)
-        await self._disposer.record_without_call(await self._ready(deliveries), outcome)
+        await self._stale.record_without_call(await self._ready(deliveries), outcome)
 
     async def _recording(self) -> None:
         """One record at a time: what ends meanwhile goes with the next, so that the busier a sender is, the fewer
@@ -190,7 +190,7 @@ class Pipeline:
         calls = self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()])
         others = [job for key, job in first.items() if key not in claims.ours] + copies
         if others:
-            self._under_way.begin(self._disposer.dispose(others, {**claims.others, **claims.ours}))
+            self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))
         return calls
 
     async def _ready(self, deliveries: Sequence[Delivery]) -> list[Job]:

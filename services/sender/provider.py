@@ -10,8 +10,8 @@ import structlog
 from services.sender import metrics
 from services.sender.circuit import Circuit
 from services.sender.gateways import Gateway, TextMessage
-from services.sender.pace import Pace
-from services.sender.under_way import UnderWay
+from services.sender.rate_limiter import RateLimiter
+from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.gates import Cause
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class Provider:
     """Makes calls, and takes from each what it says of the provider as a whole."""
 
-    def __init__(self, gateway: Gateway, pace: Pace, under_way: UnderWay) -> None:
+    def __init__(self, gateway: Gateway, pace: RateLimiter, under_way: RunningTasks) -> None:
         self._gateway, self._pace, self._under_way = gateway, pace, under_way
         self.circuit = Circuit()
         self._in_flight = 0

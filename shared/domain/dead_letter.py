@@ -12,7 +12,7 @@ PUT_BY_BROKER = "put_by_broker"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter: what its headers say, and the number's turn in its body, where there is one that can be read."""
 
     queue: str
@@ -61,7 +61,7 @@ class Selection:
     failed_after_ms: int | None = None
     places: frozenset[Key] | None = None
 
-    def fits(self, letter: Letter) -> bool:
+    def fits(self, letter: DeadLetter) -> bool:
         """Whether the letter is one of them; of a letter that does not say when it failed, no age is known."""
         at_ms = letter.failed_at_ms
         return (

@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     uncounted: bool = False
 
 
-def decide(
+def decide_after_call(
     result: CallResult, *, attempt: int, may_resend: bool, expires_at_ms: int | None, now_ms: int, policy: RetryPolicy
 ) -> Outcome:
     """The outcome of attempt number `attempt` of those that count (the first is 1).

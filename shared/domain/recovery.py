@@ -66,7 +66,7 @@ def expected_by_ms(row: StillRow, timeouts: RecoveryTimeouts) -> int:
     return row.updated_at_ms
 
 
-def recovered(row: StillRow, batch: UnsettledBatch) -> Outcome:
+def decide_recovery(row: StillRow, batch: UnsettledBatch) -> Outcome:
     """What becomes of a row whose message is gone."""
     if row.state is State.SENDING and not (batch.may_resend and batch.state is not BatchState.CANCELLED):
         return Outcome(State.UNKNOWN, SENDER_DIED.code, SENDER_DIED.reason)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from shared.domain.dead_letter import PUT_BY_BROKER, Letter
+from shared.domain.dead_letter import PUT_BY_BROKER, DeadLetter
 from shared.domain.ids import is_ours
 from shared.domain.states import BatchState, State
 
@@ -26,7 +26,7 @@ class BatchStatus:
     error_code: str | None
 
 
-class Fate(Enum):
+class ReplayAction(Enum):
     """What to do with a letter."""
 
     SEND = auto()  # publish it again
@@ -35,44 +35,44 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """The fate, and the reason where it is not sent."""
+class ReplayDecision:
+    """What to do, and the reason where it is not sent."""
 
-    fate: Fate
+    action: ReplayAction
     reason: str = ""
 
 
-_SEND = Judgement(Fate.SEND)
+_SEND = ReplayDecision(ReplayAction.SEND)
 _WAITING = frozenset({State.PENDING, State.QUEUED, State.RETRYING})
 
 
-def judge(letter: Letter, standing: MessageStatus | None) -> Judgement:
+def decide_replay(letter: DeadLetter, standing: MessageStatus | None) -> ReplayDecision:
     """A number's letter against its row."""
     if letter.turn is None:
-        return Judgement(Fate.LEAVE, "nobody can read them")
+        return ReplayDecision(ReplayAction.LEAVE, "nobody can read them")
     if standing is None:
-        return Judgement(Fate.LEAVE, "the ledger has no such number")
+        return ReplayDecision(ReplayAction.LEAVE, "the ledger has no such number")
     if standing.attempt < letter.turn.attempt:
-        return Judgement(Fate.LEAVE, "the ledger is behind them: was it restored?")
+        return ReplayDecision(ReplayAction.LEAVE, "the ledger is behind them: was it restored?")
     if standing.attempt > letter.turn.attempt:
-        return Judgement(Fate.REMOVE, "tried again since")
+        return ReplayDecision(ReplayAction.REMOVE, "tried again since")
     if standing.is_resent:
-        return Judgement(Fate.REMOVE, "sent again in another batch")
+        return ReplayDecision(ReplayAction.REMOVE, "sent again in another batch")
     if standing.batch_state is BatchState.CANCELLED:
-        return Judgement(Fate.LEAVE, "their batch was cancelled")
+        return ReplayDecision(ReplayAction.LEAVE, "their batch was cancelled")
     if standing.state is State.FAILED:
         return _SEND
     if standing.state in _WAITING and letter.code == PUT_BY_BROKER:
         return _SEND  # this is the number's only message
-    return Judgement(Fate.REMOVE, f"{standing.state} since")
+    return ReplayDecision(ReplayAction.REMOVE, f"{standing.state} since")
 
 
-def judge_batch(letter: Letter, standing: BatchStatus | None) -> Judgement:
+def decide_batch_replay(letter: DeadLetter, standing: BatchStatus | None) -> ReplayDecision:
     """A batch's letter against the batch."""
     if letter.code == "unreadable_message" or not is_ours(letter.batch_id):
-        return Judgement(Fate.LEAVE, "nobody can read them")
+        return ReplayDecision(ReplayAction.LEAVE, "nobody can read them")
     if letter.code == "batch_conflict":
-        return Judgement(Fate.LEAVE, "another batch has their id")
+        return ReplayDecision(ReplayAction.LEAVE, "another batch has their id")
     if standing is None or standing.error_code is not None:
         return _SEND
-    return Judgement(Fate.REMOVE, "written since")
+    return ReplayDecision(ReplayAction.REMOVE, "written since")

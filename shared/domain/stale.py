@@ -20,7 +20,7 @@ class Step(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Disposal:
+class StaleDecision:
     """The step, how long to wait with `Step.WAIT`, and the reason with `Step.REJECT`."""
 
     step: Step
@@ -34,7 +34,7 @@ _SENDABLE = frozenset({State.PENDING, State.QUEUED, State.RETRYING, State.FAILED
 _PENDING_WAIT_MS = 4_000
 
 
-def dispose(attempt: int, row: MessageRow | None, now_ms: int, lease_ms: int) -> Disposal:
+def decide_stale(attempt: int, row: MessageRow | None, now_ms: int, lease_ms: int) -> StaleDecision:
     """Settle by the row's state.
 
     `attempt` is the one that the delivery may follow; the claim that it led to, if any, left the row one
@@ -42,32 +42,32 @@ def dispose(attempt: int, row: MessageRow | None, now_ms: int, lease_ms: int) ->
     message of a number that another batch has now.
     """
     if row is None:
-        return Disposal(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
+        return StaleDecision(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
     if row.attempt < attempt:
         reason = f"The ledger counts {row.attempt} attempts, the message {attempt}: was the ledger restored?"
-        return Disposal(Step.REJECT, code="ahead_of_ledger", reason=reason)
+        return StaleDecision(Step.REJECT, code="ahead_of_ledger", reason=reason)
     if row.is_resent or row.attempt > attempt + 1:
-        return Disposal(Step.SKIP)
+        return StaleDecision(Step.SKIP)
     if row.state is State.SENDING:
         return _claimed(row, now_ms, lease_ms)
     if row.attempt == attempt + 1:
-        return Disposal(Step.REPEAT if row.state in _FOLLOWED_UP else Step.SKIP)
+        return StaleDecision(Step.REPEAT if row.state in _FOLLOWED_UP else Step.SKIP)
     return _not_begun(row)
 
 
-def _claimed(row: MessageRow, now_ms: int, lease_ms: int) -> Disposal:
+def _claimed(row: MessageRow, now_ms: int, lease_ms: int) -> StaleDecision:
     left_ms = (row.claimed_at_ms or 0) + lease_ms - now_ms
-    return Disposal(Step.WAIT, wait_ms=left_ms) if left_ms > 0 else Disposal(Step.HOLD)
+    return StaleDecision(Step.WAIT, wait_ms=left_ms) if left_ms > 0 else StaleDecision(Step.HOLD)
 
 
-def _not_begun(row: MessageRow) -> Disposal:
+def _not_begun(row: MessageRow) -> StaleDecision:
     if row.state is State.UNKNOWN:
         # Moved out of sms.unknown by hand: it may have been sent, so it goes back there until somebody decides.
-        return Disposal(Step.REPEAT)
+        return StaleDecision(Step.REPEAT)
     if row.state not in _SENDABLE:
-        return Disposal(Step.SKIP)
+        return StaleDecision(Step.SKIP)
     if row.state is State.PENDING and row.batch_state is not BatchState.CANCELLED:
         # The dispatcher marks it queued within seconds; parked now, it would be queued and nowhere. If it died before
         # that, the message goes round for as long as the batch does not run, so it goes slowly.
-        return Disposal(Step.WAIT, wait_ms=_PENDING_WAIT_MS)
-    return Disposal(Step.CANCEL if row.batch_state is BatchState.CANCELLED else Step.PARK)
+        return StaleDecision(Step.WAIT, wait_ms=_PENDING_WAIT_MS)
+    return StaleDecision(Step.CANCEL if row.batch_state is BatchState.CANCELLED else Step.PARK)

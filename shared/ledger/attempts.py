@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.message import Key
 from shared.domain.states import State
+from shared.ledger.bulk_params import KEYS, as_rows, with_rows
 from shared.ledger.database import Database
 from shared.ledger.tables import attempts, batches, messages
-from shared.ledger.wanted import KEYS, as_rows, with_rows
 
 
 @dataclass(frozen=True, slots=True)

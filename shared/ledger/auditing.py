@@ -9,9 +9,9 @@ from sqlalchemy import Row, Select, case, func, literal_column, or_, select, tex
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.states import BatchState, State
+from shared.ledger.bulk_params import KEYS, as_rows, with_rows
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.ledger.wanted import KEYS, as_rows, with_rows
 
 _PAGE = 10_000
 

@@ -9,10 +9,10 @@ import orjson
 from sqlalchemy import case, func, or_, select, text, update
 
 from shared.domain.states import BatchState, State
+from shared.ledger.bulk_params import single_statement
 from shared.ledger.counters import COUNTED, count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
-from shared.ledger.wanted import at_once
 
 _WIDER = 4
 _LEASE_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -44,7 +44,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued_at_once = at_once(MARK_QUEUED_AT_ONCE, *_MARK_VALUES)
+        self._mark_queued_at_once = single_statement(MARK_QUEUED_AT_ONCE, *_MARK_VALUES)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other

@@ -8,10 +8,10 @@ from shared.domain.outcome import Outcome
 from shared.domain.recovery import StillRow, UnsettledBatch
 from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.attempts import AttemptWriter
+from shared.ledger.bulk_params import as_rows, with_rows
 from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
-from shared.ledger.wanted import as_rows, with_rows
 
 
 class RecoveryLedger:

@@ -11,10 +11,10 @@ from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.states import BatchState, State
 from shared.errors import NothingToResend
+from shared.ledger.bulk_params import KEYS, as_rows, with_rows
 from shared.ledger.database import Database
 from shared.ledger.intake import insert_new
 from shared.ledger.tables import batches, counter, messages
-from shared.ledger.wanted import KEYS, as_rows, with_rows
 
 _CHUNK_ROWS = 1000
 _NAMED = 3

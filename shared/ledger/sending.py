@@ -11,6 +11,7 @@ from shared.domain.message import Key, MessageRow, is_claimable
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.states import BatchState, State
 from shared.ledger.attempts import AttemptWriter
+from shared.ledger.bulk_params import KEYS, as_rows, single_statement, with_rows
 from shared.ledger.counters import Changes, count, moved
 from shared.ledger.database import Database
 from shared.ledger.sending_sql import (
@@ -22,7 +23,6 @@ from shared.ledger.sending_sql import (
     RECORD,
     SENT_AT_ONCE,
 )
-from shared.ledger.wanted import KEYS, as_rows, at_once, with_rows
 
 # A look-up is cheaper than an enumeration's call.
 _STATES = {state.value: state for state in State}
@@ -83,8 +83,8 @@ class SendingLedger:
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = with_rows(CLAIM, KEYS, sqlite=sqlite)
-        self._claim_at_once = at_once(CLAIM_AT_ONCE, "rows", "token", "now_ms", columns=_ATTEMPTS)
-        self._sent_at_once = at_once(SENT_AT_ONCE, "rows", "now_ms", columns=_SENT)
+        self._claim_at_once = single_statement(CLAIM_AT_ONCE, "rows", "token", "now_ms", columns=_ATTEMPTS)
+        self._sent_at_once = single_statement(SENT_AT_ONCE, "rows", "now_ms", columns=_SENT)
         self._record = with_rows(RECORD, _OUTCOMES, sqlite=sqlite)
         self._move = with_rows(MOVE, _MOVES, sqlite=sqlite)
         self._attempts = AttemptWriter(sqlite=sqlite)

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.errors import BatchCancelled
+from shared.ledger.bulk_params import KEYS, after_key, as_rows, with_rows
 from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
-from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
 
 
 class Decision(StrEnum):
@@ -144,7 +144,7 @@ async def _locked(
     """The next rows, locked in the order in which everybody locks them."""
     query = _unclear(select(messages.c.batch_id, messages.c.row_no), scope)
     if after is not None:
-        query = query.where(behind(after))
+        query = query.where(after_key(after))
     if decision is Decision.RESEND:
         query = query.where(batches.c.state != BatchState.CANCELLED.value)
     query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit).with_for_update(of=messages)

@@ -201,16 +201,20 @@ BREAKAGES = (
         "sender: no rate, and no pause for all",
         (
             Edit(
-                "services/sender/pace.py",
+                "services/sender/rate_limiter.py",
                 "        if not self.interval_s:\n            return 0.0\n",
                 "        return 0.0\n",
             ),
             Edit(
-                "services/sender/pace.py",
+                "services/sender/rate_limiter.py",
                 "when_ledger_answers(self._gates.held)",
                 "asyncio.sleep(0, ())",
             ),
-            Edit("services/sender/pace.py", "from shared.ledger.gates", "import asyncio\n\nfrom shared.ledger.gates"),
+            Edit(
+                "services/sender/rate_limiter.py",
+                "from shared.ledger.gates",
+                "import asyncio\n\nfrom shared.ledger.gates",
+            ),
             Edit(
                 "services/sender/circuit.py",
                 "        return self.failures >= _CALLS_IN_A_ROW or self.numbers >= _NUMBERS_IN_A_ROW\n",
@@ -293,11 +297,11 @@ BREAKAGES = (
         "api: bodies of any size",
         (
             Edit(
-                "services/api/bodies.py",
+                "services/api/body_reader.py",
                 "if request.content_length is not None and request.content_length > self._max_body_bytes:",
                 "if False:",
             ),
-            Edit("services/api/bodies.py", "if len(body) + len(chunk) > self._max_body_bytes:", "if False:"),
+            Edit("services/api/body_reader.py", "if len(body) + len(chunk) > self._max_body_bytes:", "if False:"),
         ),
         (30,),
     ),

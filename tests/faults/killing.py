@@ -81,7 +81,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Fate:
+class ReplayAction:
     """What one victim has to go through; the same seed, the same fate."""
 
     seed: str
@@ -110,7 +110,7 @@ class Fate:
 class Killer(AbstractContextManager["Killer"]):
     """Has every victim meet its fate, each in a thread; leaving the block waits until all of them have."""
 
-    def __init__(self, fates: list[tuple[Victim, Fate]]) -> None:
+    def __init__(self, fates: list[tuple[Victim, ReplayAction]]) -> None:
         self._pool = ThreadPoolExecutor(len(fates))
         self._ends: list[Future[list[str]]] = [self._pool.submit(fate.befall, victim) for victim, fate in fates]
 

@@ -10,7 +10,7 @@ import requests
 
 from tests.conftest import Start
 from tests.faults.conftest import FaultRun, trio_on
-from tests.faults.killing import Fate, Killer, Service, Victim
+from tests.faults.killing import Killer, ReplayAction, Service, Victim
 from tests.faults.test_kills import plain_numbers
 from tests.faults.test_random_killer import holders_of_unknown
 from tests.support.own_broker import OwnBroker, settle_down
@@ -54,9 +54,11 @@ def last_call(trio: Trio, batch_id: str) -> datetime:
     return max(times, default=datetime.min.replace(tzinfo=UTC))
 
 
-def fates_of(seed: int, faults: int, services: Sequence[Service], broker: OwnBroker) -> list[tuple[Victim, Fate]]:
+def fates_of(
+    seed: int, faults: int, services: Sequence[Service], broker: OwnBroker
+) -> list[tuple[Victim, ReplayAction]]:
     victims: list[Victim] = [*services, broker]
-    return [(victim, Fate(f"{seed}:{n}", faults, _LONGEST_FREEZE_S)) for n, victim in enumerate(victims)]
+    return [(victim, ReplayAction(f"{seed}:{n}", faults, _LONGEST_FREEZE_S)) for n, victim in enumerate(victims)]
 
 
 @pytest.mark.scenario(32, "batches paused, resumed, cancelled while everything is killed at random")

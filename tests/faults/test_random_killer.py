@@ -9,7 +9,7 @@ import requests
 
 from tests.conftest import Start
 from tests.faults.conftest import FaultRun, trio_on
-from tests.faults.killing import Fate, Killer, Service, Victim
+from tests.faults.killing import Killer, ReplayAction, Service, Victim
 from tests.faults.test_kills import plain_numbers
 from tests.support.api import post
 from tests.support.ledger import ask
@@ -64,13 +64,15 @@ def accepted(api: ServiceProcess, recipients: Sequence[str], key: str) -> str:
     return str(eventually(attempt, 120, 0.2))
 
 
-def fates_of(seed: int, faults: int, processes: Sequence[Service], broker: OwnBroker) -> list[tuple[Victim, Fate]]:
+def fates_of(
+    seed: int, faults: int, processes: Sequence[Service], broker: OwnBroker
+) -> list[tuple[Victim, ReplayAction]]:
     """Everybody's fate; the broker takes longest to start, so it has fewer."""
-    fates: list[tuple[Victim, Fate]] = []
+    fates: list[tuple[Victim, ReplayAction]] = []
     for number, victim in enumerate(processes):
         longest_s = _SENDER_FROZEN_S if victim.process.module == "services.sender" else _FROZEN_S
-        fates.append((victim, Fate(f"{seed}:{number}", faults, longest_s)))
-    of_broker = Fate(f"{seed}:broker", random.Random(seed).randint(1, max(1, faults - 1)), _FROZEN_S)
+        fates.append((victim, ReplayAction(f"{seed}:{number}", faults, longest_s)))
+    of_broker = ReplayAction(f"{seed}:broker", random.Random(seed).randint(1, max(1, faults - 1)), _FROZEN_S)
     return [*fates, (broker, of_broker)]
 
 

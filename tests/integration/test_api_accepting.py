@@ -12,7 +12,7 @@ import pika
 import pytest
 import requests
 
-from services.api.preparing import JSON, prepare
+from services.api.validation import JSON, prepare
 from shared.amqp.declare import declare
 from shared.domain.ids import keyed_batch_id
 from shared.domain.states import State
@@ -20,8 +20,8 @@ from shared.messages import BATCH_TYPE, read_batch
 from shared.topology import BATCHES, build_topology
 from tests.conftest import Start
 from tests.support.api import get, is_alive, post
-from tests.support.books import Books
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import HandmadeLedger
 from tests.support.processes import ServiceProcess, eventually
 
 OLD_KEY, NEW_KEY = "the-old-key-of-the-tests", "the-new-key-of-the-tests"
@@ -307,7 +307,7 @@ def test_a_batch_that_the_version_before_accepted_under_a_key_is_not_accepted_ag
     body = {"recipients": ["+8613800138000"], "content": "hello"}
     fingerprint = prepare(json.dumps(body).encode(), JSON, 1).fingerprint
     accepted = keyed_batch_id(principal, "k")
-    Books(sqlite_url).batch([State.SENT], id=accepted, fingerprint=fingerprint)
+    HandmadeLedger(sqlite_url).batch([State.SENT], id=accepted, fingerprint=fingerprint)
     settings = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_DATABASE_URL": sqlite_url}
     api = start("services.api", **settings, SMS_API_KEYS=f"{NEW_KEY},{OLD_KEY}")
     for key in (NEW_KEY, OLD_KEY):

@@ -7,8 +7,8 @@ import requests
 
 from shared.topology import DEAD_LETTER
 from tests.conftest import Start
-from tests.support.books import letter_ids
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import letter_ids
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 

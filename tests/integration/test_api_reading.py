@@ -13,10 +13,10 @@ import requests
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.api.acceptances import Acceptances
 from services.api.auth import auth_middleware
 from services.api.batches import Batches
 from services.api.events import Events
+from services.api.idempotency import Idempotency
 from services.api.ledger import Ledger
 from services.api.peers import Places
 from shared.cache import Cache
@@ -199,7 +199,7 @@ async def test_a_stream_of_a_batch_that_stays_unknown_ends(sqlite_url: str) -> N
     ledger = Ledger(database)
     await ledger.prepare()
     no_redis = Cache(None, b"")
-    batches = Batches(ledger, Acceptances(no_redis, ledger, 1, 1), Statuses(no_redis))
+    batches = Batches(ledger, Idempotency(no_redis, ledger, 1, 1), Statuses(no_redis))
     app = web.Application(middlewares=[auth_middleware((), ())])
     app.router.add_get("/{batch_id}", Events(batches, Places(1, 1), asyncio.Event(), unknown_s=0).stream)
     async with TestClient(TestServer(app)) as client, asyncio.timeout(30):

@@ -12,7 +12,7 @@ from services.api.pages import next_cursor
 from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome
-from shared.domain.recovery import recovered
+from shared.domain.recovery import decide_recovery
 from shared.domain.states import BatchState, State
 from shared.ids import new_batch_id
 from shared.ledger.control import ControlLedger
@@ -161,7 +161,7 @@ async def test_a_number_that_may_have_been_sent_and_was_to_be_sent_again_is_unkn
     assert (await view(database, batch)).counts == {"retrying": 1}
     (unsettled,) = await RecoveryLedger(database).unsettled()
     (row,) = await RecoveryLedger(database).still(unsettled, now_ms() + 1, -1, 10)
-    outcome = recovered(row, unsettled)
+    outcome = decide_recovery(row, unsettled)
     assert (outcome.state, outcome.code) == (State.UNKNOWN, "cancelled")
     assert outcome.reason == "The batch was cancelled; an earlier attempt may have been sent"
     assert await RecoveryLedger(database).move(batch.batch_id, [(row, outcome)], now_ms()) == 1

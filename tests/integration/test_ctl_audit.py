@@ -10,8 +10,8 @@ from shared.domain.states import State
 from shared.ids import new_batch_id
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
-from tests.support.books import Books, call_provider, letter_ids, put_letters
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import HandmadeLedger, call_provider, letter_ids, put_letters
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import TIERS_S, Trio
 from tools.ctl.__main__ import main
@@ -21,13 +21,13 @@ Audit = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> Books:
+def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> HandmadeLedger:
     monkeypatch.setenv("SMS_DATABASE_URL", database_url)
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS_S)
     monkeypatch.delenv("SMS_SIMULATOR_URL", raising=False)
     main_status("topology")
-    return Books(database_url)
+    return HandmadeLedger(database_url)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def main_status(*arguments: str) -> int:
     return 0
 
 
-def lettered(books: Books, vhost: Vhost) -> str:
+def lettered(books: HandmadeLedger, vhost: Vhost) -> str:
     """A batch in which everything is as it should be."""
     batch_id = books.batch(STATES)
     put_letters(vhost, DeadLetterKey.OUTBOUND, [f"{batch_id}:5", f"{batch_id}:6"])
@@ -66,7 +66,7 @@ def called(batch_id: str, simulator: ServiceProcess) -> None:
 
 
 def test_what_fits_is_status_0_and_the_letters_stay(
-    books: Books, vhost: Vhost, simulator: ServiceProcess, audit: Audit
+    books: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit
 ) -> None:
     first, second = lettered(books, vhost), books.batch([State.QUEUED, State.RETRYING, State.PENDING, State.SENDING])
     called(first, simulator)
@@ -86,7 +86,7 @@ def test_what_fits_is_status_0_and_the_letters_stay(
     assert letter_ids(vhost, "sms.unknown") == [f"{first}:7"]
 
 
-def test_depths_are_shown_beside_the_ledger(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_depths_are_shown_beside_the_ledger(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     batch_id = lettered(books, vhost)
     books.batch([State.QUEUED] * 3)
     _status, said = audit()
@@ -128,7 +128,7 @@ CONTRADICTIONS = [
 ]
 
 
-def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(books: Books, audit: Audit) -> None:
+def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(books: HandmadeLedger, audit: Audit) -> None:
     fitting = books.batch(STATES)
     wrong = [(books.batch(STATES), statement, said) for statement, said in CONTRADICTIONS]
     assert audit()[0] == 0
@@ -144,7 +144,7 @@ def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(books: Books, 
     assert audit(wrong[0][0])[0] == 1
 
 
-def test_numbers_that_stand_still_are_named(books: Books, audit: Audit) -> None:
+def test_numbers_that_stand_still_are_named(books: HandmadeLedger, audit: Audit) -> None:
     still: list[tuple[State, dict[str, object]]] = [
         (State.QUEUED, {}),
         (State.SENDING, {}),
@@ -166,7 +166,7 @@ def test_numbers_that_stand_still_are_named(books: Books, audit: Audit) -> None:
 
 
 def test_a_retry_stands_still_only_after_its_time_and_pending_numbers_only_with_their_batch(
-    books: Books, audit: Audit
+    books: HandmadeLedger, audit: Audit
 ) -> None:
     retrying, pending = books.batch([State.RETRYING]), books.batch([State.SENT, State.PENDING])
     assert audit("--stuck-after", "30")[0] == 1
@@ -178,7 +178,7 @@ def test_a_retry_stands_still_only_after_its_time_and_pending_numbers_only_with_
     assert (status, "standing still" in said) == (0, False)
 
 
-def test_recipients_that_never_got_a_row(books: Books, audit: Audit) -> None:
+def test_recipients_that_never_got_a_row(books: HandmadeLedger, audit: Audit) -> None:
     batch_id = books.batch([State.SENT] * 3, recipients=5, n_pending=2, state="running", finished_at_ms=None)
     assert audit()[0] == 0
     status, said = audit("--stuck-after", "30")
@@ -186,14 +186,14 @@ def test_recipients_that_never_got_a_row(books: Books, audit: Audit) -> None:
     assert f"{batch_id}: recipients whose row was never written: 2 numbers (rows 3-4)" in said
 
 
-def test_a_batch_that_was_given_up_halfway_fits(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_a_batch_that_was_given_up_halfway_fits(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     fields = {"recipients": 8, "rows_written": 8, "n_failed": 5, "error_code": "not_storable"}
     batch_id = books.batch([State.SENT] * 3, **fields)
     put_letters(vhost, DeadLetterKey.BATCHES, [batch_id])
     assert audit("--strict")[0] == 0
 
 
-def test_letters_that_are_gone_are_notes(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_letters_that_are_gone_are_notes(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     batch_id = lettered(books, vhost)
     failed = books.batch([State.FAILED], error_code="no_content")
     vhost.broker.api("DELETE", f"queues/{vhost.name}/sms.dead-letter/contents")
@@ -207,7 +207,7 @@ def test_letters_that_are_gone_are_notes(books: Books, vhost: Vhost, audit: Audi
     assert audit("--strict", batch_id)[0] == 1
 
 
-def test_a_letter_is_not_missed_where_none_is_to_be_expected(books: Books, audit: Audit) -> None:
+def test_a_letter_is_not_missed_where_none_is_to_be_expected(books: HandmadeLedger, audit: Audit) -> None:
     excuses = ["updated_at_ms = updated_at_ms - 604800000", "decision = 'failed'", "attempt = 0"]
     batch_ids = [books.batch([State.FAILED]) for _ in excuses]
     assert "0 discrepancies, 3 notes" in audit("--strict")[1]
@@ -216,7 +216,9 @@ def test_a_letter_is_not_missed_where_none_is_to_be_expected(books: Books, audit
     assert audit("--strict")[0] == 0
 
 
-def test_letters_of_what_ended_otherwise_or_is_not_there_are_notes(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_letters_of_what_ended_otherwise_or_is_not_there_are_notes(
+    books: HandmadeLedger, vhost: Vhost, audit: Audit
+) -> None:
     batch_id, stranger = books.batch([State.SENT, State.QUEUED]), new_batch_id(now_ms())
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:{row}" for row in (0, 1, 2)])
     put_letters(vhost, DeadLetterKey.OUTBOUND, [f"{stranger}:0", "not one of ours"])
@@ -232,7 +234,7 @@ def test_letters_of_what_ended_otherwise_or_is_not_there_are_notes(books: Books,
     assert audit("--strict")[0] == 1
 
 
-def test_more_letters_than_are_looked_at_are_not_missed(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_more_letters_than_are_looked_at_are_not_missed(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     lettered(books, vhost)
     status, said = audit("--letters", "1")
     assert status == 0
@@ -256,7 +258,9 @@ DOCTORED = [
 ]
 
 
-def test_a_provider_that_saw_something_else_is_named(books: Books, simulator: ServiceProcess, audit: Audit) -> None:
+def test_a_provider_that_saw_something_else_is_named(
+    books: HandmadeLedger, simulator: ServiceProcess, audit: Audit
+) -> None:
     fitting, *batch_ids = [books.batch(STATES) for _ in range(1 + len(DOCTORED))]
     for batch_id in (fitting, *batch_ids):
         called(batch_id, simulator)
@@ -272,7 +276,9 @@ def test_a_provider_that_saw_something_else_is_named(books: Books, simulator: Se
     assert f"\n{fitting}:" not in said
 
 
-def test_a_second_text_that_the_ledger_explains_is_none(books: Books, simulator: ServiceProcess, audit: Audit) -> None:
+def test_a_second_text_that_the_ledger_explains_is_none(
+    books: HandmadeLedger, simulator: ServiceProcess, audit: Audit
+) -> None:
     allowed = books.batch([State.SENT], on_unknown="resend")
     decided, repeated = books.batch([State.SENT]), books.batch([State.SENT])
     for batch_id in (allowed, decided, repeated):
@@ -285,7 +291,7 @@ def test_a_second_text_that_the_ledger_explains_is_none(books: Books, simulator:
 
 
 def test_a_simulator_that_has_forgotten_is_one_note(
-    books: Books, vhost: Vhost, simulator: ServiceProcess, audit: Audit, monkeypatch: pytest.MonkeyPatch
+    books: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = lettered(books, vhost)
     monkeypatch.setenv("SMS_SIMULATOR_URL", simulator.url)
@@ -296,7 +302,7 @@ def test_a_simulator_that_has_forgotten_is_one_note(
 
 
 def test_what_cannot_be_audited_is_one_line(
-    books: Books, vhost: Vhost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    books: HandmadeLedger, vhost: Vhost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refusal(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
@@ -315,7 +321,7 @@ def test_what_cannot_be_audited_is_one_line(
     assert (status, "cannot reach the broker" in said, "made-up" in said) == (1, True, False)
 
 
-def test_a_queue_that_is_missing_is_named(books: Books, vhost: Vhost, audit: Audit) -> None:
+def test_a_queue_that_is_missing_is_named(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     vhost.broker.api("DELETE", f"queues/{vhost.name}/sms.unknown")
     status, said = audit()
     assert status == 1
@@ -323,7 +329,7 @@ def test_a_queue_that_is_missing_is_named(books: Books, vhost: Vhost, audit: Aud
 
 
 def test_a_run_of_the_whole_system_fits(
-    books: Books, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, audit: Audit
+    books: HandmadeLedger, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, audit: Audit
 ) -> None:
     settings = {
         "SMS_AMQP_URL": vhost.amqp_url,

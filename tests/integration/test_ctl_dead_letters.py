@@ -10,8 +10,8 @@ import pytest
 from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import BATCHES, DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND
 from tests.conftest import Start
-from tests.support.books import letter_ids
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import letter_ids
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 from tools.ctl.__main__ import main

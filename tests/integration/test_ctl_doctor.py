@@ -15,10 +15,10 @@ from shared.ledger.database import Database
 from shared.ledger.gates import ProviderGates
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
-from tests.support.books import AGE_MS, Books, put_letters
 from tests.support.brokers import Vhost
 from tests.support.cluster import running_cluster
 from tests.support.doctor import TIERS_S, Patient, working
+from tests.support.handmade_ledger import AGE_MS, HandmadeLedger, put_letters
 from tests.support.machine import NotHere, missing
 from tests.support.own_broker import KINDS, OwnBroker, default_vhost, own_broker
 from tests.support.postgres import take_no_writes
@@ -43,13 +43,13 @@ def settings(sqlite_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def books(settings: dict[str, str]) -> Books:
-    return Books(settings["SMS_DATABASE_URL"])
+def books(settings: dict[str, str]) -> HandmadeLedger:
+    return HandmadeLedger(settings["SMS_DATABASE_URL"])
 
 
 def healthy(vhost: Vhost, settings: dict[str, str]) -> Iterator[Patient]:
     """Everything is there, and somebody consumes."""
-    Books(settings["SMS_DATABASE_URL"])
+    HandmadeLedger(settings["SMS_DATABASE_URL"])
     with standing_in() as api:
         own = {"SMS_AMQP_URL": vhost.amqp_url, "SMS_MANAGEMENT_URL": vhost.management_url, "SMS_API_URL": api.url}
         patient = Patient(vhost, api, {**settings, **own})
@@ -181,7 +181,7 @@ def test_a_ledger_that_is_not_there_is_named_and_not_made(one_patient: Patient, 
 def test_a_database_that_is_down_is_named(one_patient: Patient, own_postgres: PrivatePostgres) -> None:
     one_patient.settings["SMS_DATABASE_URL"] = url = own_postgres.create_database("ledger")
     assert one_patient.wrong() == ["the ledger has no tables"]
-    Books(url)
+    HandmadeLedger(url)
     assert one_patient.wrong() == []
     own_postgres.kill()
     (what,) = one_patient.wrong()
@@ -194,7 +194,9 @@ def test_a_database_that_is_down_is_named(one_patient: Patient, own_postgres: Pr
 @pytest.mark.parametrize(
     ("version", "said"), [("0001", "are of version 0001, this code needs "), ("9999", "does not know: it is older")]
 )
-def test_tables_of_another_version_are_named(one_patient: Patient, books: Books, version: str, said: str) -> None:
+def test_tables_of_another_version_are_named(
+    one_patient: Patient, books: HandmadeLedger, version: str, said: str
+) -> None:
     ((right,),) = books.fetch("SELECT version_num FROM alembic_version")
     books.execute("UPDATE alembic_version SET version_num = :version", version=version)
     (what,) = one_patient.wrong()
@@ -406,7 +408,7 @@ def test_a_queue_that_nobody_consumes_is_named(patient: Patient, queue: str, ser
 
 
 def test_dead_letters_that_are_there_are_a_hint_and_those_that_come_in_a_finding(
-    one_patient: Patient, books: Books
+    one_patient: Patient, books: HandmadeLedger
 ) -> None:
     put_letters(one_patient.vhost, DeadLetterKey.OUTBOUND, ["a", "b"])
     status, said = one_patient.doctor()
@@ -424,7 +426,7 @@ def test_dead_letters_that_are_there_are_a_hint_and_those_that_come_in_a_finding
 
 
 def test_batches_that_could_not_be_sent_as_a_whole_are_dead_letters_that_grow(
-    one_patient: Patient, books: Books
+    one_patient: Patient, books: HandmadeLedger
 ) -> None:
     batch_id = books.batch([State.INVALID], error_code="no_content")
     (what,) = one_patient.wrong()
@@ -443,7 +445,7 @@ def test_numbers_that_stand_still_beside_empty_queues_are_named(
 ) -> None:
     if database == "postgres":
         one_patient.settings["SMS_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    books = Books(one_patient.settings["SMS_DATABASE_URL"])
+    books = HandmadeLedger(one_patient.settings["SMS_DATABASE_URL"])
     batch_id = books.batch([State.SENT, state, state])
     one_patient.settings["SMS_RECOVER_AFTER_S"] = str(AGE_MS / 1000)
     assert one_patient.wrong() == []
@@ -454,7 +456,7 @@ def test_numbers_that_stand_still_beside_empty_queues_are_named(
     assert one_patient.wrong() == []
 
 
-def test_numbers_whose_messages_wait_are_only_slow(one_patient: Patient, books: Books) -> None:
+def test_numbers_whose_messages_wait_are_only_slow(one_patient: Patient, books: HandmadeLedger) -> None:
     books.batch([State.QUEUED])
     tier = "sms.retry.1m"
     books.batch([State.RETRYING])
@@ -468,7 +470,7 @@ def test_numbers_whose_messages_wait_are_only_slow(one_patient: Patient, books: 
     assert len(one_patient.wrong()) == 2
 
 
-def test_of_many_unfinished_batches_the_oldest_are_looked_at(one_patient: Patient, books: Books) -> None:
+def test_of_many_unfinished_batches_the_oldest_are_looked_at(one_patient: Patient, books: HandmadeLedger) -> None:
     for _ in range(21):
         books.batch([State.PENDING], state="paused")
     status, said = one_patient.doctor()
@@ -531,7 +533,7 @@ async def test_a_database_that_takes_no_writes_is_named(one_patient: Patient, po
 
 def test_a_database_whose_clock_differs_is_named(one_patient: Patient, postgres_url: str) -> None:
     one_patient.settings["SMS_DATABASE_URL"] = url = postgres_url
-    books, name = Books(url), url.rpartition("/")[2]
+    books, name = HandmadeLedger(url), url.rpartition("/")[2]
     books.execute(
         "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql"
         " AS 'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''"

@@ -9,8 +9,8 @@ import pytest
 from shared.domain.states import State
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
-from tests.support.books import Books, letter_ids, number, put_letters
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import HandmadeLedger, letter_ids, number, put_letters
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import TIERS_S, Trio, settings_for
 from tools.ctl.__main__ import main
@@ -28,12 +28,12 @@ def ctl(*arguments: str) -> int:
 
 
 @pytest.fixture
-def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> Books:
+def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> HandmadeLedger:
     monkeypatch.setenv("SMS_DATABASE_URL", database_url)
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS_S)
     ctl("topology")
-    return Books(database_url)
+    return HandmadeLedger(database_url)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def unknown(capsys: pytest.CaptureFixture[str]) -> Unknown:
     return run
 
 
-def held(books: Books, vhost: Vhost) -> str:
+def held(books: HandmadeLedger, vhost: Vhost) -> str:
     """A batch with three unclear numbers (rows 1 to 3) and their letters."""
     batch_id = books.batch(STATES)
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:{row}" for row in (1, 2, 3)])
@@ -60,7 +60,7 @@ def fits(batch_id: str) -> bool:
     return ctl("audit", batch_id) == 0
 
 
-def test_the_list_counts_by_code_and_masks_numbers(books: Books, vhost: Vhost, unknown: Unknown) -> None:
+def test_the_list_counts_by_code_and_masks_numbers(books: HandmadeLedger, vhost: Vhost, unknown: Unknown) -> None:
     assert unknown("list") == (0, "no unclear number\n")
     first, second = books.batch(STATES), books.batch(STATES)
     books.execute("UPDATE messages SET error_code = 'sender_died' WHERE batch_id = :id AND row_no = 2", id=first)
@@ -79,7 +79,7 @@ def test_the_list_counts_by_code_and_masks_numbers(books: Books, vhost: Vhost, u
 
 @pytest.mark.parametrize(("decision", "state"), [("sent", "sent"), ("failed", "failed"), ("resend", "pending")])
 def test_a_batch_is_resolved_with_its_counters_and_letters_once(
-    books: Books, vhost: Vhost, unknown: Unknown, decision: str, state: str
+    books: HandmadeLedger, vhost: Vhost, unknown: Unknown, decision: str, state: str
 ) -> None:
     batch_id, other = held(books, vhost), held(books, vhost)
     arguments = ("resolve", batch_id, "--as", decision, "--yes", "--reason", "asked the provider on +8613800138000")
@@ -104,7 +104,7 @@ def test_a_batch_is_resolved_with_its_counters_and_letters_once(
     assert fits(other)
 
 
-def test_one_row_one_number_one_code_or_all(books: Books, vhost: Vhost, unknown: Unknown) -> None:
+def test_one_row_one_number_one_code_or_all(books: HandmadeLedger, vhost: Vhost, unknown: Unknown) -> None:
     first, second = held(books, vhost), held(books, vhost)
     books.execute("UPDATE messages SET error_code = 'http_500' WHERE row_no = 3")
     assert "1 would be resolved as sent" in unknown("resolve", f"{first}:1", "--as", "sent", "--dry-run")[1]
@@ -122,7 +122,7 @@ def test_one_row_one_number_one_code_or_all(books: Books, vhost: Vhost, unknown:
 
 
 def test_what_was_cut_off_before_the_letters_is_finished_by_the_same_command(
-    books: Books, vhost: Vhost, unknown: Unknown, monkeypatch: pytest.MonkeyPatch
+    books: HandmadeLedger, vhost: Vhost, unknown: Unknown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = held(books, vhost)
     with monkeypatch.context() as without_broker:
@@ -136,7 +136,7 @@ def test_what_was_cut_off_before_the_letters_is_finished_by_the_same_command(
     assert letter_ids(vhost, "sms.unknown") == []
 
 
-def test_more_than_one_transaction_can_hold(books: Books, vhost: Vhost, unknown: Unknown) -> None:
+def test_more_than_one_transaction_can_hold(books: HandmadeLedger, vhost: Vhost, unknown: Unknown) -> None:
     batch_id = books.batch([State.UNKNOWN] * 1201)
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:{row}" for row in range(1201)] + ["not one of ours"])
     assert "1201 resolved as failed" in unknown("resolve", batch_id, "--as", "failed")[1]
@@ -145,7 +145,7 @@ def test_more_than_one_transaction_can_hold(books: Books, vhost: Vhost, unknown:
 
 
 def test_a_cancelled_batch_is_not_sent_again_and_a_paused_one_waits(
-    books: Books, vhost: Vhost, unknown: Unknown
+    books: HandmadeLedger, vhost: Vhost, unknown: Unknown
 ) -> None:
     cancelled, paused = books.batch(STATES, state="cancelled"), books.batch([*STATES, State.PENDING], state="paused")
     status, said = unknown("resolve", cancelled, "--as", "resend", "--yes")
@@ -160,7 +160,9 @@ def test_a_cancelled_batch_is_not_sent_again_and_a_paused_one_waits(
     assert "3 resolved as failed" in unknown("resolve", cancelled, "--as", "failed")[1]
 
 
-def test_sending_again_is_confirmed_and_the_target_is_named(books: Books, vhost: Vhost, unknown: Unknown) -> None:
+def test_sending_again_is_confirmed_and_the_target_is_named(
+    books: HandmadeLedger, vhost: Vhost, unknown: Unknown
+) -> None:
     batch_id = held(books, vhost)
     status, said = unknown("resolve", batch_id, "--as", "resend")
     assert (status, "confirm it with --yes" in said) == (2, True)
@@ -170,7 +172,7 @@ def test_sending_again_is_confirmed_and_the_target_is_named(books: Books, vhost:
 
 
 def test_what_is_sent_again_goes_out_and_a_letter_moved_back_by_hand_adds_no_text(
-    books: Books, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, unknown: Unknown
+    books: HandmadeLedger, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, unknown: Unknown
 ) -> None:
     trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(1)
     trio.misbehave("500")
@@ -196,7 +198,7 @@ def test_what_is_sent_again_goes_out_and_a_letter_moved_back_by_hand_adds_no_tex
 
 
 def test_send_can_ask_for_a_second_try_of_what_is_unclear(
-    books: Books,
+    books: HandmadeLedger,
     vhost: Vhost,
     database_url: str,
     start: Start,

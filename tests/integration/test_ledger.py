@@ -17,6 +17,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
 from shared.ids import new_batch_id
+from shared.ledger.bulk_params import KEYS, single_statement
 from shared.ledger.database import Database
 from shared.ledger.feeding import MARK_QUEUED_AT_ONCE, FeedingLedger
 from shared.ledger.intake import Content, IntakeLedger, NewRow
@@ -25,7 +26,6 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.sending_sql import CLAIM_AT_ONCE, SENT_AT_ONCE
 from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
-from shared.ledger.wanted import KEYS, at_once
 from shared.messages import BatchMessage
 from tests.support import transitions
 
@@ -332,7 +332,7 @@ async def test_a_micro_batch_of_a_nearly_empty_ledger_is_found_by_key(postgres_u
         await database.migrate()
         await written(database, a_batch(200))
         look = "EXPLAIN SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no"
-        lines = [line.strip() for (line,) in await database.run(at_once(look, "rows", columns=KEYS), "[]")]
+        lines = [line.strip() for (line,) in await database.run(single_statement(look, "rows", columns=KEYS), "[]")]
     finally:
         await database.close()
     assert lines[0].startswith("Nested Loop"), lines
@@ -363,9 +363,9 @@ async def test_numbers_are_found_by_key_whatever_postgresql_saw_last(
     where batches had one number, so does reading a whole batch."""
     columns = {"batch_id": "uuid", "row_no": "integer", "attempt": "integer", "provider_status": "integer"}
     if "{rows}" in statement:
-        statement = at_once(statement, *values, columns={**columns, "provider_message_id": "text"})
+        statement = single_statement(statement, *values, columns={**columns, "provider_message_id": "text"})
     else:
-        statement = at_once(statement, *values)
+        statement = single_statement(statement, *values)
     unknown = ", ".join(["NULL"] * len(values))
     database = Database(postgres_url)
     try:

@@ -17,9 +17,9 @@ from shared.domain.states import State
 from shared.messages import OUTBOUND_TYPE, outbound_body
 from shared.topology import DEAD_LETTER, DeadLetterKey
 from tests.conftest import Start
-from tests.support.books import Books
 from tests.support.brokers import Vhost
 from tests.support.forking.process import fork, outside_environment
+from tests.support.handmade_ledger import HandmadeLedger
 from tests.support.processes import ServiceProcess, eventually, peak_memory_mib
 from tests.support.trio import Trio, settings_for
 
@@ -45,7 +45,7 @@ def replay(settings: Mapping[str, str], **more: str) -> tuple[int, float, str]:
 
 def failed(trio: Trio, database_url: str, count: int) -> str:
     """A batch whose numbers have all failed, with their letters."""
-    books = Books(database_url)
+    books = HandmadeLedger(database_url)
     batch_id = books.batch([State.FAILED] * count)
     # The numbers' endings would tell the simulator how to answer.
     books.execute("UPDATE messages SET recipient = '+8613900000000' WHERE batch_id = :batch_id", batch_id=batch_id)

@@ -17,7 +17,7 @@ import requests
 from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome
-from shared.domain.stale import Step, dispose
+from shared.domain.stale import Step, decide_stale
 from shared.domain.states import State
 from shared.errors import NothingToResend
 from shared.ids import new_batch_id
@@ -32,8 +32,8 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.messages import BatchMessage, OutboundMessage
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
-from tests.support.books import Books, put_letters
 from tests.support.brokers import Vhost
+from tests.support.handmade_ledger import HandmadeLedger, put_letters
 from tests.support.ledger import ask
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import TIERS_S, Trio, settings_for
@@ -147,7 +147,7 @@ async def test_a_number_that_is_sent_again_elsewhere_is_never_claimed_here(datab
         aside = await sending.record_without_call(attempts, Outcome(State.RETRYING, "x", "y"), now_ms())
         assert (claims.ours, aside.ours) == ({}, {})
         message = OutboundMessage(batch_id=old.batch_id, row=0, attempt=min(attempt, 1))
-        assert dispose(message.attempt, claims.others[old.batch_id, 0], now_ms(), 1000).step is Step.SKIP
+        assert decide_stale(message.attempt, claims.others[old.batch_id, 0], now_ms(), 1000).step is Step.SKIP
     assert (await view(database, old.batch_id)).counts == {"failed": 1, "expired": 1}
 
 
@@ -156,7 +156,7 @@ async def test_a_failed_number_that_a_paused_batch_was_about_to_take_back_stays_
     await ControlLedger(database).pause(old.batch_id)
     sending = SendingLedger(database)
     (row,) = (await sending.claim({(old.batch_id, 0): 1}, "b", now_ms())).others.values()
-    assert dispose(1, row, now_ms(), 1000).step is Step.PARK
+    assert decide_stale(1, row, now_ms(), 1000).step is Step.PARK
     wanted = of(old)
     await ResendLedger(database).resend(wanted)
     assert await sending.move([(row, Outcome(State.PENDING))], now_ms()) == set()
@@ -447,7 +447,7 @@ def test_the_failed_numbers_of_a_batch_that_still_runs_are_sent_again(trio: Trio
     refused = resend(trio.api, batch_id)
     assert (refused.status_code, refused.json()["detail"]) == (409, "None of its numbers is expired or failed.")
     database_url = trio.settings["SMS_DATABASE_URL"]
-    running = Books(database_url).batch([State.FAILED, State.RETRYING])
+    running = HandmadeLedger(database_url).batch([State.FAILED, State.RETRYING])
     new_id = resend(trio.api, running).json()["batch_id"]
     assert trio.finished(new_id) == {"sent": 1}
     assert trio.batch(running)["counts"] == {"failed": 1, "retrying": 1}
@@ -472,16 +472,18 @@ def test_a_key_is_for_one_request(trio: Trio) -> None:
 
 
 @pytest.fixture
-def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> Books:
+def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> HandmadeLedger:
     monkeypatch.setenv("SMS_DATABASE_URL", database_url)
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS_S)
     ctl("topology")
-    return Books(database_url)
+    return HandmadeLedger(database_url)
 
 
 @pytest.fixture
-def api(books: Books, vhost: Vhost, database_url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> ServiceProcess:
+def api(
+    books: HandmadeLedger, vhost: Vhost, database_url: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> ServiceProcess:
     api = start("services.api", SMS_AMQP_URL=vhost.amqp_url, SMS_DATABASE_URL=database_url, SMS_RETRY_TIERS_S=TIERS_S)
     monkeypatch.setenv("SMS_API_URL", api.url)
     return api
@@ -514,7 +516,7 @@ def ctl(*arguments: str) -> int:
     ],
 )
 def test_a_flaw_is_422_with_a_pointer_to_it_and_marks_nothing(
-    api: ServiceProcess, books: Books, body: dict[str, Any], pointer: str, detail: str
+    api: ServiceProcess, books: HandmadeLedger, body: dict[str, Any], pointer: str, detail: str
 ) -> None:
     batch_id = books.batch([State.FAILED])
     refused = resend(api, batch_id, **body)
@@ -525,7 +527,7 @@ def test_a_flaw_is_422_with_a_pointer_to_it_and_marks_nothing(
     assert books.rows(batch_id, "resent_in") == [(None,)]
 
 
-def test_what_is_no_such_request_is_a_problem_too(api: ServiceProcess, books: Books) -> None:
+def test_what_is_no_such_request_is_a_problem_too(api: ServiceProcess, books: HandmadeLedger) -> None:
     place = f"{api.url}/v1/batches/{books.batch([State.FAILED])}/resend"
     json_type = {"Content-Type": "application/json"}
     for body, headers, status in (
@@ -549,7 +551,7 @@ def test_without_a_ledger_it_is_503_with_a_pause(vhost: Vhost, start: Start) -> 
 
 
 def test_an_audit_has_nothing_to_say_of_resent_numbers_with_a_letter_or_without(
-    api: ServiceProcess, books: Books, vhost: Vhost, capsys: pytest.CaptureFixture[str]
+    api: ServiceProcess, books: HandmadeLedger, vhost: Vhost, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch_id = books.batch([State.SENT, State.FAILED, State.FAILED, State.EXPIRED])
     put_letters(vhost, DeadLetterKey.OUTBOUND, [f"{batch_id}:1"])
@@ -565,7 +567,7 @@ def test_an_audit_has_nothing_to_say_of_resent_numbers_with_a_letter_or_without(
 
 
 def test_the_command_sends_both_states_or_one_and_names_the_new_batch(
-    api: ServiceProcess, books: Books, capsys: pytest.CaptureFixture[str]
+    api: ServiceProcess, books: HandmadeLedger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch_id = books.batch([State.FAILED, State.EXPIRED, State.EXPIRED, State.SENT])
     assert ctl("resend", batch_id, "--state", "failed", "--no-follow") == 0

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from services.sender.calling import Calling
 from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Job, Rules, in_parts
-from services.sender.pace import Pace
 from services.sender.provider import Provider
-from services.sender.under_way import UnderWay
+from services.sender.rate_limiter import RateLimiter
+from services.sender.running_tasks import RunningTasks
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
 from shared.domain.message import MessageRow
@@ -79,7 +79,7 @@ class Stage:
     gateway: PlayedGateway
     gates: PlayedGates
     provider: Provider
-    under_way: UnderWay
+    under_way: RunningTasks
     outcomes: dict[int, Outcome] = dataclasses.field(default_factory=dict)
 
     @property
@@ -125,9 +125,9 @@ async def sent(
     per_s: float | None = None,
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
-    under_way, ended = UnderWay(), asyncio.Queue[Ended]()
+    under_way, ended = RunningTasks(), asyncio.Queue[Ended]()
     gateway, gates = PlayedGateway(answer, most), PlayedGates()
-    provider = Provider(gateway, Pace(gates, "played", per_s, 300), under_way)  # type: ignore[arg-type]
+    provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300), under_way)  # type: ignore[arg-type]
     stage = Stage(gateway, gates, provider, under_way)
     recording = asyncio.create_task(record(ended, stage))
     calls = Calling(provider, RULES, under_way, ended).begin([claimed(row) for row in rows])
@@ -309,7 +309,7 @@ async def test_a_defect_in_a_part_of_a_call_ends_the_sender() -> None:
     async def defect() -> None:
         raise RuntimeError("defect")
 
-    under_way = UnderWay()
+    under_way = RunningTasks()
 
     async def parent() -> None:
         await under_way.begin(defect())
@@ -321,7 +321,7 @@ async def test_a_defect_in_a_part_of_a_call_ends_the_sender() -> None:
 
 
 async def test_what_is_begun_while_it_ends_is_waited_for_too() -> None:
-    under_way, order = UnderWay(), []
+    under_way, order = RunningTasks(), []
 
     async def work(name: str, then: Callable[[], Awaitable[None]] | None = None) -> None:
         await asyncio.sleep(0)

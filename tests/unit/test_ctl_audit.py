@@ -14,7 +14,7 @@ from tools.ctl.auditing.batches import (
     unwritten_finding,
 )
 from tools.ctl.auditing.findings import KEPT_ROWS, Finding, RowFindings, ranges
-from tools.ctl.auditing.letters import Letters, batch_letter_findings, missing_letters, stale_letters
+from tools.ctl.auditing.letters import AuditedLetters, batch_letter_findings, missing_letters, stale_letters
 from tools.ctl.auditing.provider import ProviderCheck, knows_nothing
 from tools.ctl.auditing.queues import beside
 
@@ -218,8 +218,8 @@ def test_a_provider_that_has_forgotten_is_told_from_one_that_was_not_called() ->
     assert not knows_nothing({0: 1}, 3)
 
 
-def letters_of(*message_ids: str | None, is_complete: bool = True) -> Letters:
-    letters = Letters("sms.dead-letter", is_complete)
+def letters_of(*message_ids: str | None, is_complete: bool = True) -> AuditedLetters:
+    letters = AuditedLetters("sms.dead-letter", is_complete)
     for message_id in message_ids:
         letters.add(message_id)
     return letters

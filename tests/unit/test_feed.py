@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.dispatcher.feed import Feeder
-from services.dispatcher.marking import Marker
+from services.dispatcher.queued_marker import QueuedMarker
 from shared.domain.outgoing import Outgoing
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
@@ -62,7 +62,9 @@ class Broker:
 async def test_with_room_for_one_number_at_a_time_every_batch_has_its_turn() -> None:
     ledger: Any = Ledger()
     broker: Any = Broker()
-    broker.feeder = Feeder((ledger, await right_clock()), broker, Marker(ledger), broker.depth, BOUND, "dispatcher")
+    broker.feeder = Feeder(
+        (ledger, await right_clock()), broker, QueuedMarker(ledger), broker.depth, BOUND, "dispatcher"
+    )
     feeding = asyncio.create_task(broker.feeder.run())
     async with asyncio.timeout(30):
         await broker.all_had_turns.wait()
@@ -114,7 +116,7 @@ class Queue:
 
 async def fed(ledger: Any, queue: Any, bound: int, until: Any) -> None:
     """Feed until a condition holds; AssertionError where it never does."""
-    marker = Marker(ledger)
+    marker = QueuedMarker(ledger)
     feeder = Feeder((ledger, await right_clock()), queue, marker, queue.depth, bound, "dispatcher")
     working = asyncio.gather(feeder.run(), marker.run())
     try:

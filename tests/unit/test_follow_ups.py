@@ -9,7 +9,7 @@ from shared.amqp.messages import Delivery
 from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
 from shared.domain.outgoing import Outgoing
-from shared.domain.stale import Disposal, Step
+from shared.domain.stale import StaleDecision, Step
 from shared.domain.states import BatchState, State
 from shared.messages import OutboundMessage, read_outbound
 from shared.topology import Lane
@@ -57,7 +57,7 @@ def published_after(outcome: Outcome) -> Outgoing:
 
 
 def disposal(step: Step, row: MessageRow | None = ROW, **rest: Any) -> Outgoing | None:
-    return FOLLOW_UPS.disposal(MESSAGE, delivery(), row, Disposal(step, **rest), NOW_MS)
+    return FOLLOW_UPS.after_stale(MESSAGE, delivery(), row, StaleDecision(step, **rest), NOW_MS)
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.EXPIRED, State.CANCELLED, State.PENDING])
@@ -177,8 +177,8 @@ def test_a_claim_whose_sender_died_goes_to_the_unclear_ones() -> None:
 
 
 def test_a_rejected_message_is_dead_lettered_as_it_was() -> None:
-    rejected = Disposal(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
-    outgoing = FOLLOW_UPS.disposal(MESSAGE, delivery(b'{"as": "it was"}'), None, rejected, NOW_MS)
+    rejected = StaleDecision(Step.REJECT, code="not_in_ledger", reason="The ledger has no such batch and row")
+    outgoing = FOLLOW_UPS.after_stale(MESSAGE, delivery(b'{"as": "it was"}'), None, rejected, NOW_MS)
     assert outgoing is not None
     assert (outgoing.routing_key, outgoing.body) == ("outbound", b'{"as": "it was"}')
     assert outgoing.headers["x-error-code"] == "not_in_ledger"

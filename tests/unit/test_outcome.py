@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict, decide, expired, keep_if_maybe_sent
+from shared.domain.outcome import (
+    CallResult,
+    Outcome,
+    RetryPolicy,
+    Verdict,
+    decide_after_call,
+    expired,
+    keep_if_maybe_sent,
+)
 from shared.domain.states import State
 
 NOW_MS = 1_700_000_000_000
@@ -18,7 +26,7 @@ REFUSED = CallResult(Verdict.REFUSED, "bad_number", "No such number", 400)
 def decided(
     result: CallResult, attempt: int = 1, expires_at_ms: int | None = None, *, may_resend: bool = False
 ) -> Outcome:
-    return decide(
+    return decide_after_call(
         result, attempt=attempt, may_resend=may_resend, expires_at_ms=expires_at_ms, now_ms=NOW_MS, policy=POLICY
     )
 
@@ -65,7 +73,9 @@ def test_attempts_beyond_the_last_tier_wait_as_long_as_it_does() -> None:
     policy = RetryPolicy(max_attempts=9, tiers_s=(5, 30))
 
     def wait_ms(attempt: int) -> int:
-        outcome = decide(BUSY, attempt=attempt, may_resend=False, expires_at_ms=None, now_ms=NOW_MS, policy=policy)
+        outcome = decide_after_call(
+            BUSY, attempt=attempt, may_resend=False, expires_at_ms=None, now_ms=NOW_MS, policy=policy
+        )
         return (outcome.retry_at_ms or 0) - NOW_MS
 
     assert wait_ms(1) < wait_ms(2) == wait_ms(3) == wait_ms(8)
@@ -126,7 +136,7 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
     may_resend: bool,
 ) -> None:
     expires_at_ms = None if left_ms is None else NOW_MS + left_ms
-    outcome = decide(
+    outcome = decide_after_call(
         CallResult(verdict, "code", "reason", retry_after_s=retry_after_s),
         attempt=attempt,
         may_resend=may_resend,
@@ -170,7 +180,7 @@ def test_a_cancelled_number_that_may_have_been_sent_says_why_it_is_unclear() -> 
 def test_what_is_about_our_account_fails_no_number_however_often_it_was_tried() -> None:
     result = CallResult(Verdict.ACCOUNT, "http_401", "Who are you?", 401)
     for attempt in (1, 6, 60):
-        outcome = decide(
+        outcome = decide_after_call(
             result, attempt=attempt, may_resend=False, expires_at_ms=None, now_ms=0, policy=RetryPolicy(4, (5, 30))
         )
         assert (outcome.state, outcome.code, outcome.uncounted) == (State.RETRYING, "http_401", True)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from prometheus_client import REGISTRY
 
 from services.sender.gateways import TextMessage
-from services.sender.pace import Pace
 from services.sender.provider import Provider
-from services.sender.under_way import UnderWay
+from services.sender.rate_limiter import RateLimiter
+from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.gates import Cause, Held
 
@@ -66,8 +66,8 @@ class PlayedGates:
 
 @asynccontextmanager
 async def watching(answer: CallResult) -> AsyncIterator[tuple[Provider, PlayedGates]]:
-    gates, under_way = PlayedGates(), UnderWay()
-    provider = Provider(PlayedGateway(answer), Pace(gates, "played", None, 300), under_way)  # type: ignore[arg-type]
+    gates, under_way = PlayedGates(), RunningTasks()
+    provider = Provider(PlayedGateway(answer), RateLimiter(gates, "played", None, 300), under_way)  # type: ignore[arg-type]
     watch = asyncio.create_task(provider.watch_gate(look_every_s=0))
     try:
         yield provider, gates

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from services.dispatcher.recovery import QueueWatch
-from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, expected_by_ms, recovered
+from shared.domain.recovery import RecoveryTimeouts, StillRow, UnsettledBatch, decide_recovery, expected_by_ms
 from shared.domain.states import BatchState, State
 
 NOW_MS = 1_700_000_000_000
@@ -49,37 +49,37 @@ def test_a_retry_is_expected_when_its_tier_has_let_it_out(wait_s: int, tier_s: i
 @pytest.mark.parametrize("state", [State.QUEUED, State.RETRYING])
 @pytest.mark.parametrize("batch_state", [BatchState.RUNNING, BatchState.PAUSED])
 def test_a_number_that_was_not_called_is_fed_again(state: State, batch_state: BatchState) -> None:
-    assert recovered(row(state), batch(state=batch_state)).state is State.PENDING
+    assert decide_recovery(row(state), batch(state=batch_state)).state is State.PENDING
 
 
 def test_a_number_in_a_dead_call_is_unknown() -> None:
-    outcome = recovered(row(State.SENDING), BATCH)
+    outcome = decide_recovery(row(State.SENDING), BATCH)
     assert (outcome.state, outcome.code) == (State.UNKNOWN, "sender_died")
 
 
 def test_a_number_in_a_dead_call_is_fed_again_where_the_batch_says_so() -> None:
-    assert recovered(row(State.SENDING), batch(may_resend=True)).state is State.PENDING
+    assert decide_recovery(row(State.SENDING), batch(may_resend=True)).state is State.PENDING
 
 
 def test_a_cancelled_batch_does_not_resend() -> None:
-    outcome = recovered(row(State.SENDING), batch(may_resend=True, state=BatchState.CANCELLED))
+    outcome = decide_recovery(row(State.SENDING), batch(may_resend=True, state=BatchState.CANCELLED))
     assert outcome.state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.QUEUED, State.RETRYING])
 def test_what_a_cancelled_batch_left_is_cancelled(state: State) -> None:
-    assert recovered(row(state), batch(state=BatchState.CANCELLED)).state is State.CANCELLED
+    assert decide_recovery(row(state), batch(state=BatchState.CANCELLED)).state is State.CANCELLED
 
 
 def test_what_may_have_been_sent_is_never_cancelled_nor_failed() -> None:
     maybe = row(State.RETRYING, was_unclear=True, recoveries=5)
-    assert recovered(maybe, batch(state=BatchState.CANCELLED)).state is State.UNKNOWN
-    assert recovered(maybe, BATCH).state is State.UNKNOWN
+    assert decide_recovery(maybe, batch(state=BatchState.CANCELLED)).state is State.UNKNOWN
+    assert decide_recovery(maybe, BATCH).state is State.UNKNOWN
 
 
 def test_a_number_whose_message_is_lost_again_and_again_fails() -> None:
-    assert recovered(row(State.QUEUED, recoveries=4), BATCH).state is State.PENDING
-    outcome = recovered(row(State.QUEUED, recoveries=5), BATCH)
+    assert decide_recovery(row(State.QUEUED, recoveries=4), BATCH).state is State.PENDING
+    outcome = decide_recovery(row(State.QUEUED, recoveries=5), BATCH)
     assert (outcome.state, outcome.code) == (State.FAILED, "undeliverable")
     assert outcome.reason == "Its message was published 6 times and lost each time"
 

@@ -14,22 +14,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from shared.domain.dead_letter import Letter
+from shared.dead_letters.handling import LETTER_QUEUES, DeadLetterHandler, Limits, Tally, survey
+from shared.domain.dead_letter import DeadLetter
 from shared.domain.message import message_id
 from shared.domain.phone import mask_numbers_in
 from shared.domain.times import rfc3339
 from shared.errors import BrokerUnreachable, QueueMissing
 from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.database import Database
-from shared.ledger.letters import Discard, LettersLedger
-from shared.letters.handling import LETTER_QUEUES, Letters, Limits, Tally, survey
+from shared.ledger.dead_letters import DeadLettersLedger, Discard
 from shared.settings import Settings, load
 from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE
+from tools.ctl.dead_letter_export import Format, opened_for_writing, writer
+from tools.ctl.dead_letter_groups import By, Group, Grouping, total
+from tools.ctl.dead_letter_reading import depths
 from tools.ctl.errors import CtlError, UsageError
 from tools.ctl.ledger import opened
-from tools.ctl.letter_export import Format, opened_for_writing, writer
-from tools.ctl.letter_groups import By, Group, Grouping, total
-from tools.ctl.letters import depths
 from tools.ctl.report import terminal
 from tools.ctl.selecting import (
     Batches,
@@ -75,7 +75,7 @@ def show_groups(
     url = settings.amqp_url.get_secret_value()
     selection, grouping = selected(target, code, provider, older_than, newer_than), Grouping(by)
 
-    async def look(_letters: Letters, database: Database) -> None:
+    async def look(_letters: DeadLetterHandler, database: Database) -> None:
         chosen = replace(selection, places=await places_of(number, database))
         for queue in LETTER_QUEUES:
             await survey(url, queue, _NAME, lambda letter: grouping.add(letter) if chosen.fits(letter) else None)
@@ -128,7 +128,7 @@ def replay(
     _something_is_meant((target, code, provider, number, older_than, newer_than), every=every)
     selection, queue = selected(target, code, provider, older_than, newer_than), _queue(batches=batches)
 
-    async def send_again(letters: Letters, database: Database) -> Tally:
+    async def send_again(letters: DeadLetterHandler, database: Database) -> Tally:
         chosen, limits = replace(selection, places=await places_of(number, database)), Limits(rate=rate or None)
         with _progress(queue, load(Settings)) as progress:
             return await letters.replay(queue, chosen, limits, dry_run=dry_run, progress=progress)
@@ -164,7 +164,7 @@ def discard(
     if not dry_run and not yes:
         _confirm()
 
-    async def throw_away(letters: Letters, database: Database) -> Tally:
+    async def throw_away(letters: DeadLetterHandler, database: Database) -> Tally:
         chosen = replace(selection, places=await places_of(number, database))
         with _progress(queue, settings) as progress:
             return await letters.discard(queue, chosen, why, dry_run=dry_run, progress=progress)
@@ -190,12 +190,12 @@ def export(
     selection, queue = selected(target, code, provider, older_than, newer_than), _queue(batches=batches)
     settings = load(Settings)
 
-    async def write(_letters: Letters, database: Database) -> int:
+    async def write(_letters: DeadLetterHandler, database: Database) -> int:
         chosen, written = replace(selection, places=await places_of(number, database)), 0
         with opened_for_writing(file) as stream:
             put = writer(stream, form)
 
-            def see(letter: Letter) -> None:
+            def see(letter: DeadLetter) -> None:
                 nonlocal written
                 if chosen.fits(letter):
                     put(letter)
@@ -207,10 +207,10 @@ def export(
     print(f"{_run(settings, write)} letters written", file=sys.stderr)
 
 
-def _run(settings: Settings, work: Callable[[Letters, Database], Awaitable[Result]]) -> Result:
+def _run(settings: Settings, work: Callable[[DeadLetterHandler, Database], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         async with opened(settings.database_url) as database:
-            return await work(Letters(settings.amqp_url.get_secret_value(), database, _NAME), database)
+            return await work(DeadLetterHandler(settings.amqp_url.get_secret_value(), database, _NAME), database)
 
     try:
         return asyncio.run(run())
@@ -225,7 +225,7 @@ def _run(settings: Settings, work: Callable[[Letters, Database], Awaitable[Resul
 async def _history(settings: Settings, batch_id: str, row: int) -> tuple[list[Attempt] | None, list[Discard]]:
     async with opened(settings.database_url) as database:
         attempts = await AttemptsLedger(database).of(batch_id, row)
-        return attempts, await LettersLedger(database).discards_of(message_id(batch_id, row))
+        return attempts, await DeadLettersLedger(database).discards_of(message_id(batch_id, row))
 
 
 def _queue(*, batches: bool) -> str:

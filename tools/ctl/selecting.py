@@ -9,7 +9,7 @@ from shared.clock import now_ms
 from shared.domain.dead_letter import Selection
 from shared.domain.phone import InvalidNumber, normalise
 from shared.ledger.database import Database
-from shared.ledger.letters import LettersLedger
+from shared.ledger.dead_letters import DeadLettersLedger
 from tools.ctl.errors import UsageError
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.targets import place
@@ -53,7 +53,7 @@ def e164(number: str) -> str:
 
 async def places_of(number: str | None, database: Database) -> frozenset[tuple[str, int]] | None:
     """Where a phone number failed; None where no number is meant."""
-    return None if number is None else await LettersLedger(database).places_of(e164(number))
+    return None if number is None else await DeadLettersLedger(database).places_of(e164(number))
 
 
 def _age_ms(option: str, text: str) -> int:

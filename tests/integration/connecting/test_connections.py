@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from services.api.app import build_app, build_parts
-from services.api.bodies import Bodies, Times
+from services.api.body_reader import BodyReader, Times
 from services.api.connections import Door, Timeouts
 from services.api.problems import SERVER, problem_middleware
 from services.api.settings import ApiSettings
@@ -151,7 +151,7 @@ HEADER = b"A: %b\r\n" % (b"x" * 2000)
 
 
 async def test_the_end_of_a_large_body_is_no_header() -> None:
-    async with opened(Door(10), bodies_app(Bodies(1_000_000), then_s=0.2)) as connect:
+    async with opened(Door(10), bodies_app(BodyReader(1_000_000), then_s=0.2)) as connect:
         client = await connect()
         for _ in range(2):
             await client.says(POST + b"Content-Length: 900000\r\n\r\n" + b"x" * 900_000)
@@ -258,7 +258,7 @@ async def test_what_cannot_be_read_is_a_problem_that_repeats_nothing(request_tex
         assert "secret" not in str(answer[1]).lower()
 
 
-def bodies_app(bodies: Bodies, then_s: float = 0) -> web.Application:
+def bodies_app(bodies: BodyReader, then_s: float = 0) -> web.Application:
     """Answers how many octets the body has, after a while."""
 
     async def read(request: web.Request) -> web.Response:
@@ -277,7 +277,7 @@ async def _as_the_api(_request: web.Request, response: web.StreamResponse) -> No
 
 
 async def test_a_body_that_takes_too_long_is_408_and_the_end() -> None:
-    async with opened(Door(10), bodies_app(Bodies(1000, Times(read_s=0.3)))) as connect:
+    async with opened(Door(10), bodies_app(BodyReader(1000, Times(read_s=0.3)))) as connect:
         client = await connect()
         await client.says(POST + b"Content-Length: 2\r\n\r\n[")
         _status, headers, _body = answer = await client.answer()

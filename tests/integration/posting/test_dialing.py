@@ -9,7 +9,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.dialing import Dialer
-from services.sender.gateways.http1.names import KnownAddresses
+from services.sender.gateways.http1.resolver import KnownAddresses
 from services.sender.gateways.posting import Answer
 from tests.support.scripted_provider import ACCEPTED, always, call_over, opened, port_of, scripted
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.sender.gateways.http1.connection import Connection
-from services.sender.gateways.http1.idle import IdleConnections
+from services.sender.gateways.http1.connection_pool import IdleConnections
 from services.sender.gateways.posting import Answer
 from tests.support.scripted_provider import (
     ACCEPTED,

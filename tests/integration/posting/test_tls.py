@@ -9,7 +9,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from services.sender.gateways.http1.connection import Connection
 from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
-from services.sender.gateways.http1.names import KnownAddresses
+from services.sender.gateways.http1.resolver import KnownAddresses
 from services.sender.gateways.posting import Answer
 from shared.domain.outcome import CallResult, Verdict
 from tests.support.certificates import self_signed

@@ -16,7 +16,7 @@ from tools.ctl.auditing.batches import (
 )
 from tools.ctl.auditing.findings import KEPT_ROWS, Finding, RowFindings
 from tools.ctl.auditing.letters import (
-    Letters,
+    AuditedLetters,
     batch_letter_findings,
     missing_letters,
     stale_letters,
@@ -43,8 +43,8 @@ class Times:
 class LookedAt:
     """The dead letters that there were: of numbers by the state that they tell of, and of batches."""
 
-    of_numbers: dict[State, Letters]
-    of_batches: Letters
+    of_numbers: dict[State, AuditedLetters]
+    of_batches: AuditedLetters
 
 
 class Audit:
@@ -105,7 +105,7 @@ class Audit:
         return [replace(finding, is_note=True) for finding in found]
 
     @property
-    def _all_letters(self) -> list[Letters]:
+    def _all_letters(self) -> list[AuditedLetters]:
         return [*self._letters.of_numbers.values(), self._letters.of_batches]
 
     async def _missing(self, snapshot: AuditSnapshot, batch: AuditedBatch) -> list[Finding]:

@@ -15,7 +15,7 @@ _WITHOUT_LETTER = frozenset({"batch_message_lost"})  # there is no message that 
 
 
 @dataclass
-class Letters:
+class AuditedLetters:
     """One queue's letters, by what they name. `is_complete` is false where there were more than were looked at."""
 
     queue: str
@@ -32,7 +32,7 @@ class Letters:
             self.rows.setdefault(place.batch_id, set()).add(place.row or 0)
 
 
-def missing_letters(findings: RowFindings, state: State, rows: Iterable[int], letters: Letters) -> None:
+def missing_letters(findings: RowFindings, state: State, rows: Iterable[int], letters: AuditedLetters) -> None:
     """Note the rows that have no letter; nothing is known of it where the queue was not looked through."""
     if not letters.is_complete:
         return
@@ -54,7 +54,7 @@ def stale_letters(findings: RowFindings, state: State, lettered: Sequence[int], 
         findings.add(f"a letter in {queue}, and there is no such row", row_no, is_note=True)
 
 
-def batch_letter_findings(batch: AuditedBatch, letters: Letters, ended: range) -> list[Finding]:
+def batch_letter_findings(batch: AuditedBatch, letters: AuditedLetters, ended: range) -> list[Finding]:
     """What does not fit between a batch and the dead letters of batches; `ended` are the times (ms) when a batch that
     could not be sent must have ended for its letter to be there."""
     if batch.batch_id in letters.rows:

@@ -15,8 +15,8 @@ from shared.topology import (
 )
 from tools.ctl.auditing.audit import LookedAt
 from tools.ctl.auditing.findings import Finding
-from tools.ctl.auditing.letters import LETTER_QUEUES, Letters
-from tools.ctl.letters import depths, look_at
+from tools.ctl.auditing.letters import LETTER_QUEUES, AuditedLetters
+from tools.ctl.dead_letter_reading import depths, look_at
 
 _BESIDE = {OUTBOUND: State.QUEUED, RETRY: State.RETRYING, DEAD_LETTER: State.FAILED, UNKNOWN_QUEUE: State.UNKNOWN}
 
@@ -58,8 +58,8 @@ def missing_queues(found: Mapping[str, int | None]) -> list[Finding]:
     return [Finding(queue, "the queue is missing (smsctl topology)") for queue, ready in found.items() if ready is None]
 
 
-def _letters(urls: str, queue: str, most: int) -> Letters:
-    letters = Letters(queue)
+def _letters(urls: str, queue: str, most: int) -> AuditedLetters:
+    letters = AuditedLetters(queue)
     letters.is_complete = look_at(urls, queue, most, letters.add)
     return letters
 

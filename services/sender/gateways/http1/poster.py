@@ -6,9 +6,9 @@ import structlog
 
 from services.sender.gateways.http1.address import Address
 from services.sender.gateways.http1.connection import Connection
+from services.sender.gateways.http1.connection_pool import IdleConnections
 from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
-from services.sender.gateways.http1.idle import IdleConnections
-from services.sender.gateways.http1.names import KnownAddresses
+from services.sender.gateways.http1.resolver import KnownAddresses
 from services.sender.gateways.posting import Answer, not_answered, not_connected
 from shared.domain.outcome import CallResult
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pika
 
 from shared.amqp.link import UNREACHABLE, parameters
-from shared.amqp.sweeping import sweeping
+from shared.amqp.queue_browser import browsing
+from shared.dead_letters.handling import chunk_size, survey
 from shared.errors import BrokerUnreachable, QueueMissing
-from shared.letters.handling import chunk_size, survey
 from tools.ctl.broker import unreachable
 
 _NAME = "smsctl letters"
@@ -59,7 +59,7 @@ def take_out(url: str, queue: str, choose: Choose) -> int:
 async def _take_out(url: str, queue: str, choose: Choose) -> list[str | None]:
     """Remove what is chosen; the ids of it."""
     removed: list[str | None] = []
-    async with sweeping(url, queue, _NAME) as sweep:
+    async with browsing(url, queue, _NAME) as sweep:
         async for chunk in sweep.chunks(chunk_size(queue)):
             for place in await choose([delivery.message_id for delivery in chunk]):
                 chunk[place].ack()

@@ -26,7 +26,7 @@ _NOT_FOUND = 404
 Answer = TypeVar("Answer")
 
 
-class Sweep:
+class QueueBrowser:
     """One pass over a queue, from its oldest message on. While it lasts, nobody else gets what it holds.
 
     Memory does not grow with the queue, but for eight bytes for each message that stays.
@@ -119,7 +119,7 @@ class Sweep:
 
 
 @asynccontextmanager
-async def sweeping(urls: str, queue: str, name: str) -> AsyncIterator[Sweep]:
+async def browsing(urls: str, queue: str, name: str) -> AsyncIterator[QueueBrowser]:
     """A sweep through a queue; at its end everything that was not acked is back, whatever ended it.
 
     QueueMissing where there is no such queue, BrokerUnreachable where the broker goes: nothing is lost then either.
@@ -127,7 +127,7 @@ async def sweeping(urls: str, queue: str, name: str) -> AsyncIterator[Sweep]:
     try:
         connection, closed = await open_connection(Nodes(urls), name)
         try:
-            sweep = Sweep(await open_channel(connection, closed), closed, queue)
+            sweep = QueueBrowser(await open_channel(connection, closed), closed, queue)
             try:
                 yield sweep
             finally:

@@ -9,15 +9,15 @@ from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.domain.message import Key, MessageRow
-from shared.domain.outcome import SENDER_DIED, Outcome, decide, keep_if_maybe_sent
-from shared.domain.stale import Disposal, Step, dispose
+from shared.domain.outcome import SENDER_DIED, Outcome, decide_after_call, keep_if_maybe_sent
+from shared.domain.stale import StaleDecision, Step, decide_stale
 from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
 from shared.ledger.sending import SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 
 
-class Disposer:
+class StaleSettler:
     """Moves the rows that have to move, publishes what follows, and acks."""
 
     def __init__(
@@ -42,20 +42,20 @@ class Disposer:
         await settle(settlements, self._publisher)
         others = [job for key, job in first.items() if key not in claims.ours] + copies
         if others:
-            await self.dispose(others, {**claims.others, **claims.ours})
+            await self.settle(others, {**claims.others, **claims.ours})
 
-    async def dispose(self, jobs: Sequence[Job], rows: Mapping[Key, MessageRow]) -> None:
+    async def settle(self, jobs: Sequence[Job], rows: Mapping[Key, MessageRow]) -> None:
         """Settle the jobs whose rows, as the ledger has them, are not ours to send."""
         now = now_ms()
         plans = []
         for job in jobs:
             row = rows.get(job.key)
-            plans.append((job, row, dispose(job.message.attempt, row, now, self._rules.lease_ms)))
+            plans.append((job, row, decide_stale(job.message.attempt, row, now, self._rules.lease_ms)))
         plans = await self._moved(plans, now)
         for _job, _row, disposal in plans:
             metrics.UNCLAIMED.labels(disposal.step.name.lower()).inc()
         settlements = [
-            Settlement(job.delivery, self._follow_ups.disposal(job.message, job.delivery, row, disposal, now))
+            Settlement(job.delivery, self._follow_ups.after_stale(job.message, job.delivery, row, disposal, now))
             for job, row, disposal in plans
         ]
         await settle(settlements, self._publisher)
@@ -85,7 +85,7 @@ def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | N
         return keep_if_maybe_sent(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
     if step is not Step.HOLD:
         return None
-    return decide(
+    return decide_after_call(
         SENDER_DIED,
         attempt=row.attempt - row.uncounted,
         may_resend=rules.may_resend(row) and row.batch_state is not BatchState.CANCELLED,
@@ -100,5 +100,5 @@ def _after_move(plan: Plan, outcomes: Mapping[Key, Outcome], moved: set[Key]) ->
     if row is None or row.key not in outcomes:
         return plan
     if row.key not in moved:
-        return job, row, Disposal(Step.WAIT)
+        return job, row, StaleDecision(Step.WAIT)
     return job, row.after(outcomes[row.key]), disposal

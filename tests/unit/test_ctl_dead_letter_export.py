@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.dead_letter import Letter
-from tools.ctl.letter_export import Format, opened_for_writing, writer
+from shared.domain.dead_letter import DeadLetter
+from tools.ctl.dead_letter_export import Format, opened_for_writing, writer
 
 
-def letter(reason: str) -> Letter:
+def letter(reason: str) -> DeadLetter:
     ids, when = ("sms.dead-letter", "b:1", "b"), (None, None, "sender@x/1", "sms.outbound.bulk")
-    return Letter(*ids, "number_unreachable", reason, "default", 400, 1, *when, b"{}", None)
+    return DeadLetter(*ids, "number_unreachable", reason, "default", 400, 1, *when, b"{}", None)
 
 
 @pytest.mark.parametrize("reason", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1"])

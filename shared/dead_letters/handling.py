@@ -11,17 +11,17 @@ from typing import TypeVar
 
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
-from shared.amqp.sweeping import sweeping
+from shared.amqp.queue_browser import browsing
 from shared.clock import now_ms
 from shared.crash_points import crash_at
-from shared.domain.dead_letter import Letter, Selection
+from shared.dead_letters.reading import read_dead_letter
+from shared.domain.dead_letter import DeadLetter, Selection
 from shared.domain.ids import is_ours
 from shared.domain.outgoing import Outgoing
-from shared.domain.replay import Fate, Judgement, judge, judge_batch
+from shared.domain.replay import ReplayAction, ReplayDecision, decide_batch_replay, decide_replay
 from shared.errors import BrokerUnreachable, LedgerUnavailable, PublishError, Unroutable
 from shared.ledger.database import Database
-from shared.ledger.letters import Discard, LettersLedger
-from shared.letters.letter import read_letter
+from shared.ledger.dead_letters import DeadLettersLedger, Discard
 from shared.messages import BATCH_TYPE, OUTBOUND_TYPE
 from shared.topology import BATCHES, DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUTBOUND
 
@@ -63,31 +63,31 @@ class Limits:
 class _Chosen:
     """A letter that is meant, while it is ours."""
 
-    letter: Letter
+    letter: DeadLetter
     delivery: Delivery
 
 
-async def survey(urls: str, queue: str, name: str, see: Callable[[Letter], None], most: int | None = None) -> bool:
+async def survey(urls: str, queue: str, name: str, see: Callable[[DeadLetter], None], most: int | None = None) -> bool:
     """Show `see` the letters of a queue, oldest first, which stay there; whether those were all.
 
     QueueMissing, BrokerUnreachable.
     """
     seen = 0
-    async with sweeping(urls, queue, name) as sweep:
+    async with browsing(urls, queue, name) as sweep:
         async for chunk in sweep.chunks(chunk_size(queue)):
             for delivery in chunk:
                 if seen == most:
                     return False
-                see(read_letter(delivery))
+                see(read_dead_letter(delivery))
                 seen += 1
     return True
 
 
-class Letters:
+class DeadLetterHandler:
     """The dead letters of one broker and one ledger; `name` is what its connections are called there."""
 
     def __init__(self, urls: str, database: Database, name: str) -> None:
-        self._urls, self._ledger, self._name = urls, LettersLedger(database), name
+        self._urls, self._ledger, self._name = urls, DeadLettersLedger(database), name
 
     async def replay(
         self,
@@ -107,16 +107,16 @@ class Letters:
         tally = Tally()
         async with self._publisher() as publisher, aclosing(self._chosen(queue, selection, limits, tally)) as chunks:
             async for chosen in chunks:
-                judged = await self._judged(queue, chosen)
-                to_send = [item for item, judgement in judged if judgement.fate is Fate.SEND]
+                decided = await self._decided(queue, chosen)
+                to_send = [item for item, decision in decided if decision.action is ReplayAction.SEND]
                 if not dry_run:
                     await self._publish(queue, to_send, publisher)
                     crash_at("letters.confirmed")
                     await self._note(queue, to_send)
                     crash_at("letters.noted")
-                for item, judgement in judged:
-                    _count(tally, judgement)
-                    if judgement.fate is not Fate.LEAVE and not dry_run:
+                for item, decision in decided:
+                    _count(tally, decision)
+                    if decision.action is not ReplayAction.LEAVE and not dry_run:
                         item.delivery.ack()
                 progress(tally)
         return tally
@@ -154,11 +154,11 @@ class Letters:
         """The letters that are meant, a chunk at a time and at the given rate; they can be acked until the next one."""
         size = chunk_size(queue, limits.rate)
         began_at_s = time.monotonic()
-        async with sweeping(self._urls, queue, self._name) as sweep:
+        async with browsing(self._urls, queue, self._name) as sweep:
             # What comes behind these has failed since: taken too, a number that fails at once would go in circles.
             there = await sweep.ready() + size
             async for chunk in sweep.chunks(size):
-                letters = [_Chosen(read_letter(delivery), delivery) for delivery in chunk]
+                letters = [_Chosen(read_dead_letter(delivery), delivery) for delivery in chunk]
                 room = None if limits.most is None else limits.most - tally.done
                 chosen = [item for item in letters if selection.fits(item.letter)][:room]
                 tally.seen += len(chunk)
@@ -170,18 +170,18 @@ class Letters:
                 if limits.rate:
                     await asyncio.sleep(began_at_s + tally.done / limits.rate - time.monotonic())
 
-    async def _judged(self, queue: str, chosen: Sequence[_Chosen]) -> list[tuple[_Chosen, Judgement]]:
+    async def _decided(self, queue: str, chosen: Sequence[_Chosen]) -> list[tuple[_Chosen, ReplayDecision]]:
         if queue == DEAD_LETTER_BATCHES_QUEUE:
-            return [(item, await self._judged_batch(item.letter)) for item in chosen]
+            return [(item, await self._decided_batch(item.letter)) for item in chosen]
         keys = [key for item in chosen if (key := item.letter.key)]
         statuses = await _tried_again(lambda: self._ledger.statuses(keys))
-        return [(item, judge(item.letter, statuses.get(item.letter.key or ("", 0)))) for item in chosen]
+        return [(item, decide_replay(item.letter, statuses.get(item.letter.key or ("", 0)))) for item in chosen]
 
-    async def _judged_batch(self, letter: Letter) -> Judgement:
+    async def _decided_batch(self, letter: DeadLetter) -> ReplayDecision:
         # What nobody could read may have any text for an id.
         known = is_ours(letter.batch_id)
         standing = await _tried_again(lambda: self._ledger.batch_status(letter.batch_id)) if known else None
-        return judge_batch(letter, standing)
+        return decide_batch_replay(letter, standing)
 
     async def _publish(self, queue: str, items: Sequence[_Chosen], publisher: Publisher) -> None:
         """Have it all confirmed; BrokerUnreachable where the broker takes none of it for long."""
@@ -226,17 +226,17 @@ def chunk_size(queue: str, rate: float | None = None) -> int:
     return _CHUNK if not rate else max(1, min(_CHUNK, round(rate / 5)))
 
 
-def _count(tally: Tally, judgement: Judgement) -> None:
-    match judgement.fate:
-        case Fate.SEND:
+def _count(tally: Tally, decision: ReplayDecision) -> None:
+    match decision.action:
+        case ReplayAction.SEND:
             tally.done += 1
-        case Fate.REMOVE:
-            tally.removed[judgement.reason] += 1
-        case Fate.LEAVE:
-            tally.left[judgement.reason] += 1
+        case ReplayAction.REMOVE:
+            tally.removed[decision.reason] += 1
+        case ReplayAction.LEAVE:
+            tally.left[decision.reason] += 1
 
 
-def _outgoing(queue: str, letter: Letter) -> Outgoing:
+def _outgoing(queue: str, letter: DeadLetter) -> Outgoing:
     is_batch = queue == DEAD_LETTER_BATCHES_QUEUE
     return Outgoing(
         exchange=BATCHES if is_batch else OUTBOUND,
@@ -249,7 +249,7 @@ def _outgoing(queue: str, letter: Letter) -> Outgoing:
     )
 
 
-def _discard(letter: Letter, reason: str) -> Discard:
+def _discard(letter: DeadLetter, reason: str) -> Discard:
     attempt = letter.turn.attempt if letter.turn else 0
     return Discard(letter.queue, letter.message_id, attempt, letter.failed_at, now_ms(), letter.code, reason)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from services.dispatcher.marking import Marker
+from services.dispatcher.queued_marker import QueuedMarker
 from shared.ledger.feeding import PendingRow, by_attempt
 
 
@@ -33,7 +33,7 @@ async def until(condition: Any) -> None:
 
 async def test_what_is_not_hurried_is_marked_when_its_time_has_come() -> None:
     ledger: Any = Ledger()
-    marker = Marker(ledger, after_s=0.05)
+    marker = QueuedMarker(ledger, after_s=0.05)
     running = asyncio.create_task(marker.run())
     marker.add("one", rows(0, 1))
     assert marker.has_any("one")
@@ -45,7 +45,7 @@ async def test_what_is_not_hurried_is_marked_when_its_time_has_come() -> None:
 
 async def test_a_batch_that_is_through_is_marked_at_once_in_one_statement_and_others_wait() -> None:
     ledger: Any = Ledger()
-    marker = Marker(ledger)
+    marker = QueuedMarker(ledger)
     running = asyncio.create_task(marker.run())
     for numbers in ((0, 1), (2, 3)):
         marker.add("one", rows(*numbers))
@@ -60,7 +60,7 @@ async def test_a_batch_that_is_through_is_marked_at_once_in_one_statement_and_ot
 async def test_rows_count_as_unmarked_until_the_ledger_has_answered() -> None:
     ledger: Any = Ledger()
     ledger.may_mark.clear()
-    marker = Marker(ledger)
+    marker = QueuedMarker(ledger)
     running = asyncio.create_task(marker.run())
     marker.add("one", rows(0))
     marker.hurry("one")

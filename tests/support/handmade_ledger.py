@@ -27,7 +27,7 @@ def number(row: int) -> str:
     return f"+86138{row:08d}"
 
 
-class Books:
+class HandmadeLedger:
     """A ledger, written past the services."""
 
     def __init__(self, database_url: str) -> None:

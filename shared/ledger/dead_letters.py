@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
 from shared.domain.message import Key
 from shared.domain.replay import BatchStatus, MessageStatus
 from shared.domain.states import BatchState, State
+from shared.ledger.bulk_params import KEYS, after_key, as_rows, with_rows
 from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
-from shared.ledger.wanted import KEYS, as_rows, behind, with_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class FailedGroup:
     newest_at_ms: int
 
 
-class LettersLedger:
+class DeadLettersLedger:
     """Looks up the numbers and batches of dead letters, and writes what becomes of them."""
 
     def __init__(self, database: Database) -> None:
@@ -123,7 +123,7 @@ class LettersLedger:
             which,
         )
         if after is not None:
-            query = query.where(behind(after))
+            query = query.where(after_key(after))
         query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit)
         async with self._database.reading() as connection:
             return [FailedNumber(str(batch_id), *rest) for batch_id, *rest in await connection.execute(query)]

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.amqp.messages import Delivery
-from shared.domain.dead_letter import PUT_BY_BROKER, Letter
+from shared.domain.dead_letter import PUT_BY_BROKER, DeadLetter
 from shared.errors import UnreadableMessage
 from shared.messages import BATCH_TYPE, OutboundMessage, read_outbound
 from shared.topology import DEAD_LETTER_BATCHES_QUEUE
 
 
-def read_letter(delivery: Delivery) -> Letter:
+def read_dead_letter(delivery: Delivery) -> DeadLetter:
     """The letter in a message; one that nobody can read is a letter too."""
     headers = delivery.headers
     turn = _turn(delivery)
     message_id = delivery.message_id or (turn.message_id if turn else "")
     code = _text(headers, "x-error-code")
-    return Letter(
+    return DeadLetter(
         queue=delivery.queue,
         message_id=message_id,
         batch_id=_text(headers, "x-batch-id") or message_id.partition(":")[0],

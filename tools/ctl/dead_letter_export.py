@@ -11,7 +11,7 @@ from typing import TextIO
 
 import orjson
 
-from shared.domain.dead_letter import Letter
+from shared.domain.dead_letter import DeadLetter
 from shared.files import for_owner_only
 from tools.ctl.errors import UsageError
 
@@ -48,7 +48,7 @@ def opened_for_writing(file: Path) -> Iterator[TextIO]:
         raise UsageError(f"{file}: {error.strerror}") from None
 
 
-def _exported(letter: Letter) -> dict[str, str | int | None]:
+def _exported(letter: DeadLetter) -> dict[str, str | int | None]:
     return {
         "message_id": letter.message_id,
         "batch_id": letter.batch_id,
@@ -67,13 +67,13 @@ def _exported(letter: Letter) -> dict[str, str | int | None]:
     }
 
 
-def writer(stream: TextIO, form: Format) -> Callable[[Letter], None]:
+def writer(stream: TextIO, form: Format) -> Callable[[DeadLetter], None]:
     """What writes one letter after the other, a table with its header."""
     if form is Format.JSONL:
         return lambda letter: print(orjson.dumps(_exported(letter)).decode(), file=stream)
     rows: csv.DictWriter[str] | None = None
 
-    def put(letter: Letter) -> None:
+    def put(letter: DeadLetter) -> None:
         nonlocal rows
         fields = _exported(letter)
         if rows is None:

@@ -28,7 +28,7 @@ class Times:
     patience_s: float = 10
 
 
-class Bodies:
+class BodyReader:
     """Keeps memory bounded: large bodies share what room there is, and are worked on a few at once."""
 
     def __init__(self, max_body_bytes: int, times: Times = Times()) -> None:

@@ -16,7 +16,7 @@ KEYS = {"batch_id": "uuid", "row_no": "integer"}
 """The columns of a table of keys."""
 
 
-def behind(key: Key) -> ColumnElement[bool]:
+def after_key(key: Key) -> ColumnElement[bool]:
     """The rows behind a number's place, by batch and row."""
     batch_id, row = key
     return or_(messages.c.batch_id > batch_id, and_(messages.c.batch_id == batch_id, messages.c.row_no > row))
@@ -30,7 +30,7 @@ def with_rows(statement: str, columns: Mapping[str, str], *, sqlite: bool) -> Te
     return text(statement.replace("{rows}", _sqlite(columns) if sqlite else _postgres(columns)))
 
 
-def at_once(statement: str, *names: str, columns: Mapping[str, str] | None = None) -> str:
+def single_statement(statement: str, *names: str, columns: Mapping[str, str] | None = None) -> str:
     """A statement of PostgreSQL for `Database.run`, whose values have these names; where there are `columns`, `{rows}`
     is read as a table from the value `rows`."""
     numbers = {name: f"${position}" for position, name in enumerate(names, 1)}

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.message import MessageRow
-from shared.domain.stale import Disposal, Step, dispose
+from shared.domain.stale import StaleDecision, Step, decide_stale
 from shared.domain.states import BatchState, State
 from shared.messages import OutboundMessage
 
@@ -38,18 +38,18 @@ SENDABLE = (State.PENDING, State.QUEUED, State.RETRYING, State.FAILED)
 
 def step(state: State, attempts_ahead: int, batch_state: BatchState = BatchState.RUNNING) -> Step:
     row = ROW._replace(state=state, attempt=MESSAGE.attempt + attempts_ahead, batch_state=batch_state)
-    return dispose(MESSAGE.attempt, row, NOW_MS, LEASE_MS).step
+    return decide_stale(MESSAGE.attempt, row, NOW_MS, LEASE_MS).step
 
 
-def claimed(ago_ms: int | None) -> Disposal:
+def claimed(ago_ms: int | None) -> StaleDecision:
     claimed_at_ms = None if ago_ms is None else NOW_MS - ago_ms
     row = ROW._replace(state=State.SENDING, attempt=3, claimed_at_ms=claimed_at_ms)
-    return dispose(MESSAGE.attempt, row, NOW_MS, LEASE_MS)
+    return decide_stale(MESSAGE.attempt, row, NOW_MS, LEASE_MS)
 
 
 def test_a_row_that_the_ledger_does_not_have_is_rejected_with_its_reason() -> None:
-    disposal = dispose(MESSAGE.attempt, None, NOW_MS, LEASE_MS)
-    assert disposal == Disposal(Step.REJECT, 0, "not_in_ledger", "The ledger has no such batch and row")
+    disposal = decide_stale(MESSAGE.attempt, None, NOW_MS, LEASE_MS)
+    assert disposal == StaleDecision(Step.REJECT, 0, "not_in_ledger", "The ledger has no such batch and row")
 
 
 @pytest.mark.parametrize("batch_state", BatchState)
@@ -60,7 +60,7 @@ def test_a_message_ahead_of_the_ledger_is_rejected(attempts_ahead: int, state: S
 
 
 def test_a_message_ahead_of_the_ledger_tells_both_counts() -> None:
-    disposal = dispose(MESSAGE.attempt, ROW._replace(attempt=1), NOW_MS, LEASE_MS)
+    disposal = decide_stale(MESSAGE.attempt, ROW._replace(attempt=1), NOW_MS, LEASE_MS)
     assert disposal.code == "ahead_of_ledger"
     assert disposal.reason == "The ledger counts 1 attempts, the message 2: was the ledger restored?"
 
@@ -101,17 +101,17 @@ def test_a_claim_at_work_is_waited_for_whatever_the_batch_does(attempts_ahead: i
 
 @pytest.mark.parametrize(("ago_ms", "wait_ms"), [(0, 15_000), (5_000, 10_000), (14_999, 1), (-1_000, 16_000)])
 def test_a_running_lease_is_waited_for_to_its_end(ago_ms: int, wait_ms: int) -> None:
-    assert claimed(ago_ms) == Disposal(Step.WAIT, wait_ms=wait_ms)
+    assert claimed(ago_ms) == StaleDecision(Step.WAIT, wait_ms=wait_ms)
 
 
 @pytest.mark.parametrize("ago_ms", [15_000, 15_001, 10**9, None])
 def test_a_claim_whose_lease_has_ended_is_held_as_unclear(ago_ms: int | None) -> None:
-    assert claimed(ago_ms) == Disposal(Step.HOLD)
+    assert claimed(ago_ms) == StaleDecision(Step.HOLD)
 
 
 def test_a_message_that_may_go_round_for_long_goes_slowly() -> None:
     row = ROW._replace(state=State.PENDING, batch_state=BatchState.PAUSED)
-    assert dispose(MESSAGE.attempt, row, NOW_MS, LEASE_MS).wait_ms >= 4_000
+    assert decide_stale(MESSAGE.attempt, row, NOW_MS, LEASE_MS).wait_ms >= 4_000
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ def test_a_message_of_a_number_that_another_batch_has_is_skipped(
 ) -> None:
     attempt = MESSAGE.attempt + attempts_ahead
     row = ROW._replace(state=state, attempt=attempt, batch_state=batch_state, is_resent=True)
-    assert dispose(MESSAGE.attempt, row, NOW_MS, LEASE_MS).step is Step.SKIP
+    assert decide_stale(MESSAGE.attempt, row, NOW_MS, LEASE_MS).step is Step.SKIP

@@ -31,7 +31,7 @@ class _Unmarked:
         return taken
 
 
-class Marker:
+class QueuedMarker:
     """Keeps the numbers that are published and confirmed until they are marked.
 
     While senders keep up, nearly all are claimed before their time has come, and a version of the row is saved. What

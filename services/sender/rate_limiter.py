@@ -8,7 +8,7 @@ _SPAN_S = 0.25
 """What is reserved at a time: a sender that stands still makes no more calls too late than these."""
 
 
-class Pace:
+class RateLimiter:
     """Reserves calls at the provider's rate; where there is none, all may be made at once."""
 
     def __init__(self, gates: ProviderGates, provider: str, per_s: float | None, longest_pause_s: float) -> None:

@@ -6,7 +6,7 @@ from contextlib import closing
 import orjson
 import pytest
 
-from shared.ledger.wanted import as_rows, at_once, with_rows
+from shared.ledger.bulk_params import as_rows, single_statement, with_rows
 
 COLUMNS = {"batch_id": "uuid", "row_no": "integer"}
 
@@ -50,7 +50,7 @@ def test_there_is_one_parameter_however_many_rows_there_are(*, sqlite: bool) -> 
 
 
 def test_names_become_positions_behind_the_rows_and_casts_stay() -> None:
-    statement = at_once(
+    statement = single_statement(
         "UPDATE t SET at = :now_ms, by = :token, c = '1'::text FROM {rows}", "rows", "token", "now_ms", columns=COLUMNS
     )
     rows = "jsonb_to_recordset(CAST($1 AS jsonb)) AS w(batch_id uuid, row_no integer)"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class UnderWay:
+class RunningTasks:
     """Tasks. `failure` is for awaiting: it raises the first error that one of them ended with."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ class Verdict(Enum):
     UNDER_WAY = auto()
 
 
-class Acceptances:
+class Idempotency:
     """Remembers in this process, in Redis where there is one, and asks the ledger for what both have forgotten.
 
     None of them has to be there: a batch that is published twice under one key has one id, and the dispatcher writes

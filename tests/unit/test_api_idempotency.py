@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.api.acceptances import Acceptance, Acceptances, Verdict
+from services.api.idempotency import Acceptance, Idempotency, Verdict
 from services.api.ledger import Ledger
 from shared.cache import Cache
 from shared.errors import LedgerUnavailable
@@ -54,8 +54,8 @@ class FakeLedger:
         return self.view
 
 
-def acceptances(cache: Any = None, ledger: Any = None) -> Acceptances:
-    return Acceptances(cast(Cache, cache or Cache(None, b"")), cast(Ledger, ledger or FakeLedger()), 60, 5)
+def acceptances(cache: Any = None, ledger: Any = None) -> Idempotency:
+    return Idempotency(cast(Cache, cache or Cache(None, b"")), cast(Ledger, ledger or FakeLedger()), 60, 5)
 
 
 async def test_a_first_request_is_new_and_its_repeat_is_repeated() -> None:

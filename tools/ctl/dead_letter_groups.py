@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain.dead_letter import Letter
+from shared.domain.dead_letter import DeadLetter
 
 
 class By(StrEnum):
@@ -39,7 +39,7 @@ class Grouping:
         self._by = by
         self._groups: dict[tuple[str, str, str | None, str | None], Group] = {}
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: DeadLetter) -> None:
         """Count one letter."""
         batch_id = letter.batch_id if self._by is By.BATCH else None
         key = (letter.queue, letter.code, letter.provider, batch_id)
