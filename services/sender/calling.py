@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
+import structlog
+
 from services.sender.classify_results import may_be_of_one
 from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Rules
@@ -12,6 +14,8 @@ from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
 from shared.domain.outcome import CallResult, Outcome, Verdict, decide_after_call, expired, keep_if_maybe_sent
+
+log = structlog.get_logger()
 
 
 class Calling:
@@ -23,10 +27,20 @@ class Calling:
 
     def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
         """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
-        return [
+        ours = [one for one in claimed if one.row.provider == self._provider.name]
+        calls = [
             self._under_way.begin(self._send(together, position * self._provider.interval_s))
-            for position, together in enumerate(in_calls(claimed, self._provider.max_recipients))
+            for position, together in enumerate(in_calls(ours, self._provider.max_recipients))
         ]
+        return calls if len(ours) == len(claimed) else [*calls, self._under_way.begin(self._pass_by(claimed))]
+
+    async def _pass_by(self, claimed: Sequence[Claimed]) -> None:
+        """Hold the messages that are for another provider: one that this sender does not have is never replaced by its
+        own."""
+        others = [one for one in claimed if one.row.provider != self._provider.name]
+        names = sorted({one.row.provider for one in others})
+        log.error("provider_not_here", providers=names, messages=len(others), own=self._provider.name)
+        await self._settled([Done(one, self._outcome(one, _NOT_HERE)) for one in others])
 
     async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
         if wait_s:
@@ -92,6 +106,9 @@ def _message(one: Claimed) -> TextMessage:
     return TextMessage(message_id(one.row.batch_id, one.row.row), one.row.recipient, one.row.text)
 
 
+_NOT_HERE = CallResult(
+    Verdict.ACCOUNT, "provider_not_here", "No sender that saw it has the provider that it is for", retry_after_s=300
+)
 _STALLED = CallResult(
     Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
 )

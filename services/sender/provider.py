@@ -33,6 +33,7 @@ class Provider:
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
         metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
+        self.name = gateway.name
         self.max_recipients = gateway.max_recipients
         self.interval_s = pace.interval_s
         """From one call to the next, where there is a rate."""

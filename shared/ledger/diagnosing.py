@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select, text
 
-from shared.domain.states import State
+from shared.domain.states import LIVE_STATES, State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 
@@ -67,6 +67,13 @@ class DiagnosisLedger:
         )
         async with self._database.reading() as connection:
             return [Ended(State(state), code, int(n)) for state, code, n in await connection.execute(query)]
+
+    async def waiting_by_provider(self) -> dict[str, int]:
+        """How many messages are not final, by the provider that they are for."""
+        live = sum((batches.c[counter(state)] for state in LIVE_STATES), start=batches.c.n_pending * 0)
+        query = select(batches.c.provider, func.sum(live)).where(live > 0).group_by(batches.c.provider)
+        async with self._database.reading() as connection:
+            return {provider: int(number) for provider, number in await connection.execute(query)}
 
     async def given_up(self, since_ms: int) -> int:
         """How many batches ended since then because they could not be sent as a whole."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from services.sender.calling import Calling
 from services.sender.gateways import TextMessage
@@ -195,6 +196,17 @@ async def test_refusals_of_our_account_take_no_attempt_from_a_number(
     stage = await sent([row(0, attempt=attempt, uncounted=uncounted)], lambda _: THROTTLED)
     assert stage.outcomes[0].state is state
     assert not stage.outcomes[0].uncounted
+
+
+async def test_a_message_for_a_provider_that_the_sender_has_not_is_held_and_never_sent_by_its_own() -> None:
+    with capture_logs() as lines:
+        stage = await sent([row(0), row(1, provider="elsewhere"), row(2, provider="elsewhere", attempt=4)], accepting)
+    assert [len(call) for call in stage.gateway.calls] == [1]
+    assert stage.states == {State.SENT: 1, State.RETRYING: 2}
+    assert {stage.outcomes[number].code for number in (1, 2)} == {"provider_not_here"}
+    assert all(stage.outcomes[number].uncounted for number in (1, 2))
+    said = {"event": "provider_not_here", "log_level": "error", "providers": ["elsewhere"], "messages": 2}
+    assert lines == [{**said, "own": "played"}]
 
 
 async def test_an_expired_number_is_left_out_of_the_call() -> None:

@@ -1,14 +1,17 @@
-"""Whether providers are called: a pause that all senders keep, with the reason."""
+"""Whether providers are called: a pause that all senders keep, with the reason; and a name that no sender has."""
 
 import asyncio
 from collections.abc import Sequence
 
 from shared.domain.times import rfc3339
+from shared.ledger.diagnosing import DiagnosisLedger
 from shared.ledger.gates import Cause, Held, ProviderGates
-from tools.ctl.doctoring.findings import Finding, hint
+from tools.ctl.doctoring.findings import Finding, count, hint
 from tools.ctl.doctoring.system import System
 
 _RESUME = "smsctl provider resume"
+_ONLY = "default"
+"""What senders of this version call their provider."""
 
 
 def look_at_pauses(system: System) -> list[Finding]:
@@ -16,15 +19,33 @@ def look_at_pauses(system: System) -> list[Finding]:
     return [finding_of(held) for held in asyncio.run(_held(system))]
 
 
+def look_at_names(system: System) -> list[Finding]:
+    """The providers that messages wait for and no sender has."""
+    waiting = asyncio.run(_waiting(system))
+    return [
+        Finding(
+            f"{count(number, 'message')} for the provider {name}, which no sender has",
+            "they wait: start a sender of the version that has it, or cancel their batches",
+        )
+        for name, number in sorted(waiting.items())
+        if name != _ONLY
+    ]
+
+
 def finding_of(held: Held) -> Finding:
     """A refused account waits for somebody to mend it; any other pause ends by itself."""
-    command = _RESUME if held.provider == "default" else f"{_RESUME} {held.provider}"
+    command = _RESUME if held.provider == _ONLY else f"{_RESUME} {held.provider}"
     status = f", HTTP {held.status}" if held.status else ""
     words = f" ({held.code}{status}: {held.reason})" if held.code else ""
     what = f"the provider {held.provider} is held until {rfc3339(held.until_ms)}: {_WHY[held.cause]}{words}"
     if held.cause is Cause.ACCOUNT:
         return Finding(what, f"mend key, balance or permission there, then {command}; nobody fails meanwhile")
     return hint(what, f"it ends by itself; to end it now: {command}")
+
+
+async def _waiting(system: System) -> dict[str, int]:
+    async with system.ledger() as database:
+        return await DiagnosisLedger(database).waiting_by_provider()
 
 
 async def _held(system: System) -> Sequence[Held]:
