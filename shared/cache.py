@@ -47,6 +47,11 @@ class Cache:
         kept: bytes | None = await self._ask(lambda redis: redis.get(key))
         return None if kept is None else self._proved(key, kept)
 
+    async def get_all(self, *keys: str) -> list[bytes | None]:
+        """What is kept under each of the keys, in one round trip."""
+        kept: list[bytes | None] = await self._ask(lambda redis: redis.mget(keys)) or [None] * len(keys)
+        return [None if value is None else self._proved(key, value) for key, value in zip(keys, kept, strict=True)]
+
     async def put(self, key: str, value: bytes, ttl_ms: int) -> None:
         """Keep a value."""
         await self.put_all({key: value}, ttl_ms)

@@ -32,11 +32,19 @@ class Statuses:
         await self._cache.put_all(live, live_ttl_ms)
         await self._cache.put_all(final, FINAL_TTL_MS)
 
+    async def put_after_command(self, view: BatchView, as_of_ms: int, live_ttl_ms: int) -> None:
+        """Keep a batch as it stands after a command: a look of before, which somebody may be about to write, does not
+        count any more."""
+        await self._cache.put(_floor_key(view.batch_id), str(as_of_ms).encode(), FINAL_TTL_MS)
+        await self.put([view], as_of_ms, live_ttl_ms)
+
     async def get(self, batch_id: str) -> tuple[BatchView, int] | None:
         """The batch without its fingerprint, and as_of; None where Redis has it not, or nothing that is proved."""
-        kept = await self._cache.get(_key(batch_id))
+        kept, floor = await self._cache.get_all(_key(batch_id), _floor_key(batch_id))
         found = None if kept is None else _read(kept)
-        if found is None or abs(now_ms() - found[1]) > FINAL_TTL_MS + _MOST_CLOCKS_DIFFER_MS:
+        if found is None or (floor is not None and found[1] < int(floor)):
+            return None
+        if abs(now_ms() - found[1]) > FINAL_TTL_MS + _MOST_CLOCKS_DIFFER_MS:
             return None
         return found
 
@@ -49,6 +57,10 @@ def is_final(status: str, counts: Mapping[str, int]) -> bool:
 
 def _key(batch_id: str) -> str:
     return f"sms:status:{batch_id}"
+
+
+def _floor_key(batch_id: str) -> str:
+    return f"sms:status:{batch_id}:after"
 
 
 def _write(view: BatchView, as_of_ms: int) -> bytes:

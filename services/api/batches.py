@@ -61,15 +61,18 @@ class Batches:
             return dated(batch_shown(kept[0]), kept[1])
         return await self.fresh(batch_id)
 
-    async def fresh(self, batch_id: str) -> Shown:
-        """The batch as it stands now, also for those who ask next."""
+    async def fresh(self, batch_id: str, *, after_command: bool = False) -> Shown:
+        """The batch as it stands now, also for those who ask next; `after_command`: they see nothing older."""
         metrics.STATUS_READS.labels("ledger").inc()
         as_of_ms = now_ms()
         view = await self._ledger.batch(batch_id)
         if view is None:
             # Its 202 may have been given a moment ago: the dispatcher has not written it yet.
             return dated(accepted_shown(batch_id, await self._acceptances.find(batch_id)), as_of_ms)
-        await self._statuses.put([view], as_of_ms, _LIVE_TTL_MS)
+        if after_command:
+            await self._statuses.put_after_command(view, as_of_ms, _LIVE_TTL_MS)
+        else:
+            await self._statuses.put([view], as_of_ms, _LIVE_TTL_MS)
         return dated(batch_shown(view), as_of_ms)
 
 

@@ -43,7 +43,7 @@ class Control:
         state = await command(batch_id)
         if state is None:
             raise not_yet()
-        shown = await self._batches.fresh(batch_id)
+        shown = await self._batches.fresh(batch_id, after_command=True)
         if state not in wanted:
             raise Problem(HTTPStatus.CONFLICT, f"The batch is {state}: it cannot be {done} any more.")
         return document(shown)

@@ -181,10 +181,13 @@ def media_type(request: web.Request, taken: Collection[str]) -> str:
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         detail = "Send the body as it is, without a Content-Encoding"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes_connection=True)
-    charset = (request.charset or "utf-8").lower()
-    if request.content_type not in taken or (request.content_type == JSON_TYPE and charset not in ("utf-8", "utf8")):
+    try:
+        given, charset = request.content_type, (request.charset or "utf-8").lower()
+    except (ValueError, LookupError):  # of the standard library, for parameters that it decodes
+        given, charset = "", ""
+    if given not in taken or (given == JSON_TYPE and charset not in ("utf-8", "utf8")):
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {' or '.join(taken)}; JSON in UTF-8")
-    return request.content_type
+    return given
 
 
 def _source(request: web.Request) -> Source:

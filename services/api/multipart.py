@@ -27,7 +27,10 @@ def boundary_of(content_type: str) -> bytes:
     """The boundary in a Content-Type header; Problem where there is none."""
     header = Message()
     header["Content-Type"] = content_type
-    boundary = header.get_boundary()
+    try:
+        boundary = header.get_boundary()
+    except ValueError:  # of the standard library, for parameters that it decodes
+        boundary = None
     if not boundary or not boundary.isascii() or len(boundary) > 70:
         raise malformed("The Content-Type has no boundary of 1 to 70 characters")
     return boundary.encode()

@@ -48,7 +48,8 @@ NO_NUL = r"^[^\x00]*$"
 def _as_text(value: Any) -> Any:
     """A whole JSON number as text; bool is an int to Python, but no text that anybody means.
 
-    A fraction or an exponent has lost how it was written, unless whoever read the JSON kept that (`preparing`).
+    A fraction or an exponent has lost how it was written, unless whoever read the JSON kept that
+    (`validation.read_json`).
     """
     if type(value) is float:
         raise ValueError("Send a number with a fraction or an exponent as a string, or its digits change")

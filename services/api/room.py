@@ -81,7 +81,9 @@ class Room:
         if slowest.slow_from_s > now_s:
             return slowest.slow_from_s - now_s
         slowest.gives_way = True
-        slowest.deadline.reschedule(now_s)
+        # One whose own time runs out in this very moment is on its way already.
+        with suppress(RuntimeError):
+            slowest.deadline.reschedule(now_s)
         return None
 
     async def _freed_within(self, timeout_s: float | None) -> None:

@@ -77,8 +77,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         feeder.wake,
     )
     in_hand = BatchTasks(handler, tasks)
-    patience = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
-    recovery = Recovery((RecoveryLedger(database), intake, clock), publisher, watch, declare, patience, name)
+    timeouts = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
+    recovery = Recovery((RecoveryLedger(database), intake, clock), publisher, watch, declare, timeouts, name)
     backlog = Backlog(
         consumer.depth, [queue.name for queue in settings.topology.queues], feeding, settings.backlog_look_s
     )

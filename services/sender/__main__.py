@@ -55,9 +55,11 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         settings.provider_deduplicates,
         settings.longest_hold_s,
     )
-    pace = RateLimiter(ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s)
+    limiter = RateLimiter(
+        ProviderGates(database), gateway.name, settings.provider_rate, settings.provider_longest_pause_s
+    )
     follow_ups = FollowUps(settings.retry_tiers_s, name)
-    pipeline = Pipeline((SendingLedger(database), clock), (gateway, pace), publisher, follow_ups, rules)
+    pipeline = Pipeline((SendingLedger(database), clock), (gateway, limiter), publisher, follow_ups, rules)
     consumer = Consumer(
         (amqp_url, f"{name} consumes"),
         [outbound_queue(lane) for lane in Lane],

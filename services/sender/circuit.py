@@ -18,7 +18,8 @@ _LONGEST_PAUSES_S = {
 @dataclass(slots=True)
 class Circuit:
     """Opens after many calls in a row that no number came through, or fewer with many numbers in each; then one call at
-    a time probes, after a pause.
+    a time probes, after a pause, and one that passes closes it. A call that was begun before the pause was over says
+    nothing of the time since.
 
     Certainly not sent or unclear, both count: a gateway that answers 502 to everything is down too. Times are of one
     monotonic clock, in seconds. A pause that the provider asks for is kept; without one, pauses double from one second
@@ -59,11 +60,16 @@ class Circuit:
         """Probe now: the pause is over for all senders."""
         self.held_until_s = min(self.held_until_s, now_s)
 
-    def record(self, result: CallResult, now_s: float, numbers: int = 1) -> bool:
-        """Take the result of a call with so many numbers into account; whether the circuit opened or closed by it."""
+    def record(self, result: CallResult, now_s: float, numbers: int = 1, begun_s: float | None = None) -> bool:
+        """Take the result of a call with so many numbers into account, which began then (or just now); whether the
+        circuit opened or closed by it."""
         was_open = self.is_open
         if result.verdict not in _LONGEST_PAUSES_S:
-            self.failures, self.numbers, self.pause_s, self.has_answered = 0, 0, 0.0, True
+            self.has_answered = True
+            if was_open and (now_s if begun_s is None else begun_s) < self.held_until_s:
+                return False
+            self.failures, self.numbers, self.pause_s = 0, 0, 0.0
+            self.held_until_s = min(self.held_until_s, now_s)
             return was_open
         self.failures = max(self.failures + 1, _CALLS_IN_A_ROW if result.verdict is Verdict.ACCOUNT else 0)
         self.numbers += numbers

@@ -121,19 +121,19 @@ def own_words(content: Mapping[str, Any], messages: Sequence[TextMessage]) -> tu
 
 
 def accepted_id(content: Mapping[str, Any], messages: Sequence[TextMessage]) -> str | None:
-    """The provider's id of a message that it accepted, as it may be shown; a blank one is none."""
+    """The provider's id of a message that it accepted, as it may be shown; a blank one is none, and neither is 0."""
     provider_message_id = content.get("message_id")
-    if not _is_text_or_number(provider_message_id):
+    if not _is_text_or_number(provider_message_id) or not has_id(content):
         return None
     return conceal_in_id(str(provider_message_id), messages)[:_LONGEST_ID].strip() or None
 
 
 def has_id(content: Mapping[str, Any]) -> bool:
-    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken. 0 and false
-    are none."""
+    """Whether there is an id of any kind: one that we cannot read says no less that the message was taken. 0, "0" and
+    false are none: that is how programs write that they have no id."""
     provider_message_id = content.get("message_id")
     if isinstance(provider_message_id, str):
-        return bool(provider_message_id.strip())
+        return provider_message_id.strip() not in ("", "0")
     return provider_message_id is not None and provider_message_id != 0
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from services.sender.gateways import TextMessage
 from shared.domain.phone import mask, mask_numbers_in
 
-_LONGEST_HEARD = 10_000
-"""Of words; what is shown of them is a sentence."""
+_LONGEST_HEARD = 30_000
+"""Of words: a text of the longest kind, and as much around it again. What is shown of them is a sentence."""
+_LONGEST_QUOTED = 11
+"""How much of a text may be shown by chance."""
 _BY_ITS_LAST = 7
 """Digits that a number is recognised by, with its country's code or without it; few countries' numbers have fewer."""
 _IN_AN_ID_BY_ITS_LAST = 8
@@ -18,11 +20,12 @@ _SPELLED = re.compile(r"[+＋]?\d(?:[\s.()\-/_·\u2010-\u2015\u2212\uff0d]{0,3}\
 
 
 def conceal(words: str, messages: Sequence[TextMessage]) -> str:
-    """The words without any of the messages' numbers and texts, however they are spelled; whatever else may be a
-    number is masked too."""
+    """The words without any of the messages' numbers, and without their texts or what is quoted of them: in any case,
+    with other blanks and line ends; whatever else may be a number is masked too."""
     words = words[:_LONGEST_HEARD]
-    for message in messages:
-        words = _without_text(words, message.text)  # which may have line ends
+    for without in (_without_text, _without_quotes):  # whole ones first: they may begin alike
+        for message in messages:
+            words = without(words, message.text)  # which may have line ends
     words, numbers = printable(words), [message.to for message in messages]
     return mask_numbers_in(_without_numbers(words, numbers, _BY_ITS_LAST))
 
@@ -51,6 +54,35 @@ def _without_text(words: str, text: str) -> str:
     words = re.sub(re.escape(text), "…", words, flags=re.IGNORECASE)
     # Spelled in a way that only folding tells, as ß and SS: then nothing is shown.
     return "…" if folded in words.casefold() else words
+
+
+def _without_quotes(words: str, text: str) -> str:
+    """The words without the text, and without any part of it that is longer than what two sentences share by chance."""
+    said, at = _folded(words)
+    own, _at = _folded(text)
+    size = min(len(own), _LONGEST_QUOTED + 1)
+    if not size:
+        return words
+    parts = {own[start : start + size] for start in range(len(own) - size + 1)}
+    quotes: list[tuple[int, int]] = []
+    for start in range(len(said) - size + 1):
+        if said[start : start + size] in parts:
+            joins = bool(quotes) and start <= quotes[-1][1]
+            quotes.append((quotes.pop()[0] if joins else start, start + size))
+    for first, behind in reversed(quotes):
+        words = f"{words[: at[first]]}…{words[at[behind - 1] + 1 :]}"
+    return words
+
+
+def _folded(words: str) -> tuple[str, list[int]]:
+    """What can be seen of the words, without regard to case, and where in them each character is."""
+    seen = [
+        (folded, index)
+        for index, character in enumerate(words)
+        for folded in character.casefold()
+        if folded.isprintable() and folded != " "
+    ]
+    return "".join(folded for folded, _index in seen), [index for _folded, index in seen]
 
 
 def _without_numbers(words: str, numbers: Sequence[str], by_its_last: int) -> str:

@@ -31,14 +31,14 @@ class FollowUps:
         return letter_of(row.ended, message.lane.value, outcome, source, row.first_at_ms or now_ms, now_ms)
 
     def after_stale(
-        self, message: OutboundMessage, delivery: Delivery, row: MessageRow | None, disposal: StaleDecision, now_ms: int
+        self, message: OutboundMessage, delivery: Delivery, row: MessageRow | None, decision: StaleDecision, now_ms: int
     ) -> Outgoing | None:
         """What has to be safe before a delivery is acked whose row could not be claimed."""
-        match disposal.step:
+        match decision.step:
             case Step.WAIT:
-                return self.later(message, message.attempt, now_ms + disposal.wait_ms, now_ms)
+                return self.later(message, message.attempt, now_ms + decision.wait_ms, now_ms)
             case Step.REJECT:
-                return self._rejected(message, delivery, disposal, now_ms)
+                return self._rejected(message, delivery, decision, now_ms)
             case Step.REPEAT | Step.HOLD | Step.CANCEL if row is not None:
                 return self.after(message, delivery, row, recorded_outcome(row), now_ms)
         return None
@@ -47,9 +47,9 @@ class FollowUps:
         """The message's next turn; chance spreads those that failed together."""
         return next_turn(message, attempt, at_ms, now_ms, self.tiers_s, random.random())  # noqa: S311
 
-    def _rejected(self, message: OutboundMessage, delivery: Delivery, disposal: StaleDecision, now_ms: int) -> Outgoing:
+    def _rejected(self, message: OutboundMessage, delivery: Delivery, decision: StaleDecision, now_ms: int) -> Outgoing:
         """The dead letter of a message that no row of the ledger explains."""
-        failure = Failure(disposal.code, disposal.reason, now_ms, self.sender, delivery.queue)
+        failure = Failure(decision.code, decision.reason, now_ms, self.sender, delivery.queue)
         return dead_letter(
             DeadLetterKey.OUTBOUND, delivery.body, OUTBOUND_TYPE, message.message_id, message.batch_id, failure
         )

@@ -151,6 +151,8 @@ class Pipeline:
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
             await asyncio.sleep(await self._provider.reserve(1))
+            if self._closing:
+                break
             calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))
             deliveries = deliveries[1:]
             if calls:

@@ -25,8 +25,8 @@ log = structlog.get_logger()
 class Provider:
     """Makes calls, and takes from each what it says of the provider as a whole."""
 
-    def __init__(self, gateway: Gateway, pace: RateLimiter, under_way: RunningTasks) -> None:
-        self._gateway, self._pace, self._under_way = gateway, pace, under_way
+    def __init__(self, gateway: Gateway, limiter: RateLimiter, under_way: RunningTasks) -> None:
+        self._gateway, self._limiter, self._under_way = gateway, limiter, under_way
         self.circuit = Circuit()
         self._in_flight = 0
         self._gate_until_s: float | None = None
@@ -35,14 +35,14 @@ class Provider:
         metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
         self.name = gateway.name
         self.max_recipients = gateway.max_recipients
-        self.interval_s = pace.interval_s
+        self.interval_s = limiter.interval_s
         """From one call to the next, where there is a rate."""
 
     def most_numbers(self, most: int) -> int:
         """How many numbers to reserve calls for at a time, `most` at the most."""
         if self.circuit.is_doubtful:
             most = min(most, _MOST_IN_DOUBT)
-        return min(most, (self._pace.most_at_once or most) * self.max_recipients)
+        return min(most, (self._limiter.most_at_once or most) * self.max_recipients)
 
     async def reserve(self, numbers: int) -> float:
         """Reserve the calls that so many numbers take; how long to wait for the first."""
@@ -50,11 +50,11 @@ class Provider:
 
     async def reserve_calls(self, calls: int) -> float:
         """Reserve calls; how long to wait for the first."""
-        return await self._pace.reserve(calls)
+        return await self._limiter.reserve(calls)
 
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
-        started_at_s = time.perf_counter()
+        started_at_s, begun_s = time.perf_counter(), time.monotonic()
         self._in_flight += 1
         try:
             answer = await self._gateway.send(messages)
@@ -63,7 +63,7 @@ class Provider:
         whole = answer if isinstance(answer, CallResult) else most_telling(answer)
         held_until_s = self.circuit.held_until_s
         now_s = time.monotonic()
-        changed = self.circuit.record(whole, now_s, len(messages))
+        changed = self.circuit.record(whole, now_s, len(messages), begun_s)
         self._note(changed=changed, reason=whole.reason)
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
@@ -73,7 +73,7 @@ class Provider:
 
     async def shorten_pause(self) -> None:
         """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""
-        await self._pace.shorten()
+        await self._limiter.shorten()
 
     async def watch_gate(self, look_every_s: float = _LOOK_AT_GATE_EVERY_S) -> None:
         """Pause when any sender was told to, and go on when the pause is over or was lifted; until cancelled."""
@@ -83,7 +83,7 @@ class Provider:
 
     async def look_at_gate(self) -> None:
         """Pause if any sender was told to, before the first call too; go on if the pause is over or was lifted."""
-        held = await self._pace.held()
+        held = await self._limiter.held()
         for cause in Cause:
             metrics.PROVIDER_HELD[cause].set(held is not None and held.cause is cause)
         if held is not None:
@@ -101,7 +101,7 @@ class Provider:
         cause = Cause.of(answer)
         tell = log.error if cause is Cause.ACCOUNT else log.warning
         tell("provider_held", cause=cause.value, pause_s=pause_s, code=answer.code, reason=answer.reason)
-        await self._pace.hold(pause_s, answer)
+        await self._limiter.hold(pause_s, answer)
         self._held_by_gate(now_s + pause_s)
 
     def _held_by_gate(self, until_s: float) -> None:

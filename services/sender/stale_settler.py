@@ -52,11 +52,11 @@ class StaleSettler:
             row = rows.get(job.key)
             plans.append((job, row, decide_stale(job.message.attempt, row, now, self._rules.lease_ms)))
         plans = await self._moved(plans, now)
-        for _job, _row, disposal in plans:
-            metrics.UNCLAIMED.labels(disposal.step.name.lower()).inc()
+        for _job, _row, decision in plans:
+            metrics.UNCLAIMED.labels(decision.step.name.lower()).inc()
         settlements = [
-            Settlement(job.delivery, self._follow_ups.after_stale(job.message, job.delivery, row, disposal, now))
-            for job, row, disposal in plans
+            Settlement(job.delivery, self._follow_ups.after_stale(job.message, job.delivery, row, decision, now))
+            for job, row, decision in plans
         ]
         await settle(settlements, self._publisher)
 
@@ -64,8 +64,8 @@ class StaleSettler:
         """The plans, with the rows moved that they want moved; a row that changed meanwhile is looked at again."""
         moves = {
             row.key: (row, outcome)
-            for _job, row, disposal in plans
-            if row and (outcome := _move_to(row, disposal.step, self._rules, now))
+            for _job, row, decision in plans
+            if row and (outcome := _move_to(row, decision.step, self._rules, now))
         }
         if not moves:
             return plans
@@ -96,9 +96,9 @@ def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | N
 
 
 def _after_move(plan: Plan, outcomes: Mapping[Key, Outcome], moved: set[Key]) -> Plan:
-    job, row, disposal = plan
+    job, row, decision = plan
     if row is None or row.key not in outcomes:
         return plan
     if row.key not in moved:
         return job, row, StaleDecision(Step.WAIT)
-    return job, row.after(outcomes[row.key]), disposal
+    return job, row.after(outcomes[row.key]), decision

@@ -120,19 +120,19 @@ class QueueBrowser:
 
 @asynccontextmanager
 async def browsing(urls: str, queue: str, name: str) -> AsyncIterator[QueueBrowser]:
-    """A sweep through a queue; at its end everything that was not acked is back, whatever ended it.
+    """One pass through a queue; at its end everything that was not acked is back, whatever ended it.
 
     QueueMissing where there is no such queue, BrokerUnreachable where the broker goes: nothing is lost then either.
     """
     try:
         connection, closed = await open_connection(Nodes(urls), name)
         try:
-            sweep = QueueBrowser(await open_channel(connection, closed), closed, queue)
+            browser = QueueBrowser(await open_channel(connection, closed), closed, queue)
             try:
-                yield sweep
+                yield browser
             finally:
                 if connection.is_open:
-                    await sweep.put_back()
+                    await browser.put_back()
         finally:
             await close_connection(connection)
     except pika.exceptions.ChannelClosedByBroker as error:

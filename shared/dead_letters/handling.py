@@ -73,8 +73,8 @@ async def survey(urls: str, queue: str, name: str, see: Callable[[DeadLetter], N
     QueueMissing, BrokerUnreachable.
     """
     seen = 0
-    async with browsing(urls, queue, name) as sweep:
-        async for chunk in sweep.chunks(chunk_size(queue)):
+    async with browsing(urls, queue, name) as browser:
+        async for chunk in browser.chunks(chunk_size(queue)):
             for delivery in chunk:
                 if seen == most:
                     return False
@@ -154,10 +154,10 @@ class DeadLetterHandler:
         """The letters that are meant, a chunk at a time and at the given rate; they can be acked until the next one."""
         size = chunk_size(queue, limits.rate)
         began_at_s = time.monotonic()
-        async with browsing(self._urls, queue, self._name) as sweep:
+        async with browsing(self._urls, queue, self._name) as browser:
             # What comes behind these has failed since: taken too, a number that fails at once would go in circles.
-            there = await sweep.ready() + size
-            async for chunk in sweep.chunks(size):
+            there = await browser.ready() + size
+            async for chunk in browser.chunks(size):
                 letters = [_Chosen(read_dead_letter(delivery), delivery) for delivery in chunk]
                 room = None if limits.most is None else limits.most - tally.done
                 chosen = [item for item in letters if selection.fits(item.letter)][:room]

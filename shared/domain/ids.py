@@ -22,7 +22,7 @@ def batch_id_of(now_ms: int, random: int) -> str:
 
 
 def keyed_batch_id(principal: str, idempotency_key: str) -> str:
-    """The one id of a client's idempotency key, the same in every process and after every restart."""
+    """The one id of an idempotency key, the same in every process and after every restart."""
     digest = hashlib.blake2s(f"{principal}\0{idempotency_key}".encode(), digest_size=12, person=b"smskey").digest()
     return _assemble(int.from_bytes(digest) >> 6)
 

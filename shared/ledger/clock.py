@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Gauge
+from sqlalchemy.exc import DBAPIError
 
 from shared.clock import Reading, follow, read_machine, uptime_ns
-from shared.errors import LedgerUnavailable
+from shared.errors import LedgerUnavailable, SmsBatchError
 from shared.ledger.database import Database
 
 _EVERY_S = 2.0
@@ -135,7 +136,10 @@ class LedgerClock:
                 before_ns = uptime_ns()
                 ((clock_us,),) = await self._database.run(_CLOCK_US)
                 return Reading.of(before_ns, 1000 * clock_us, uptime_ns())
-        except (LedgerUnavailable, TimeoutError):
+        except (SmsBatchError, DBAPIError, TimeoutError) as error:
+            # Whatever a broken ledger means to those who work with it, the clock waits, and the api lives without.
+            if not isinstance(error, LedgerUnavailable | TimeoutError):
+                log.error("clock_not_asked", reason=type(error).__name__)
             return None
 
     def _tell(self) -> None:

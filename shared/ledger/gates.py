@@ -42,8 +42,12 @@ class Held(NamedTuple):
 
 
 class ProviderGates:
-    """One row per provider. All times are told as seconds from now, by one clock for all senders: the database's, or
-    with SQLite the machine's."""
+    """One row per provider. Waits are told as seconds from now, by one clock for all senders: the database's, or with
+    SQLite the machine's.
+
+    A pause and the rate know nothing of each other: whoever looks at the pause makes no calls, so a call that is
+    reserved meanwhile is not put off beyond the pause, which may be lifted.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,7 +57,8 @@ class ProviderGates:
         )
 
     async def reserve(self, provider: str, calls: int, interval_s: float) -> float:
-        """Reserve that many calls, `interval_s` apart from each other and from all others; when the first may begin."""
+        """Reserve that many calls, `interval_s` apart from each other and from all others; how many seconds until the
+        first may begin."""
         span_us = round(calls * interval_s * _US)
         async with self._database.writing() as connection:
             values = {"provider": provider, "span_us": span_us}
@@ -87,7 +92,7 @@ class ProviderGates:
 _RESERVE = """
     INSERT INTO provider_gates (provider, next_slot_us, held_until_us) VALUES (:provider, {now_us} + :span_us, 0)
     ON CONFLICT (provider) DO UPDATE
-       SET next_slot_us = {greatest}(provider_gates.next_slot_us, provider_gates.held_until_us, {now_us}) + :span_us
+       SET next_slot_us = {greatest}(provider_gates.next_slot_us, {now_us}) + :span_us
     RETURNING next_slot_us, {now_us}
 """
 # One reading of the clock for both columns: equal, they say that the words are of this pause.

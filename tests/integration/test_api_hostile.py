@@ -166,6 +166,24 @@ def test_large_bodies_that_stop_before_their_end_keep_no_large_one_out(api: Serv
             connection.close()
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    ["x*" + "9" * 4400 + "=x", "charset*=idna''xn--a", "boundary*=idna''xn--a"],
+    ids=["digits", "idna", "boundary"],
+)
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [("/v1/batches", "application/json"), ("/send-sms", "application/json"), ("/send-sms", "multipart/form-data")],
+)
+def test_a_media_type_that_cannot_be_read_is_a_problem(
+    api: ServiceProcess, path: str, media_type: str, parameters: str
+) -> None:
+    answer = send(api, path, b"{}", {"Content-Type": f"{media_type}; {parameters}"})
+    assert answer.status_code in (400, 415, 422)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "Traceback" not in api.log
+
+
 def test_nothing_is_inflated(api: ServiceProcess) -> None:
     bomb = gzip.compress(b" " * 100 * MIB)
     for encoding in ("gzip", "deflate", "br", "zstd", "gzip, identity"):

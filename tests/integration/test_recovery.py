@@ -131,8 +131,18 @@ async def test_reserved_calls_are_apart_from_each_other_whoever_reserves(databas
     (held,) = await gates[1].held()
     assert held.provider == "default"
     assert 25 < held.left_s <= 30
-    assert await gates[1].reserve("default", 1, 0.1) > 25
+    # Who looks at the pause reserves nothing; a call that was reserved all the same waits for its turn only.
+    assert await gates[1].reserve("default", 1, 0.1) < 10
     await database.close()
+
+
+async def test_no_call_is_put_off_beyond_a_pause_that_is_lifted(database: Database) -> None:
+    gates = ProviderGates(database)
+    await gates.reserve("default", 1, 0.1)
+    await gates.hold("default", 300, REVOKED)
+    await gates.reserve("default", 1, 0.1)  # by one that has not looked yet
+    assert await gates.shorten("default", 0)
+    assert await gates.reserve("default", 1, 0.1) < 1
 
 
 def test_five_senders_keep_one_rate(trio: Trio) -> None:

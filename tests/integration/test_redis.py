@@ -90,6 +90,18 @@ async def test_a_status_that_is_put_there_again_later_is_a_miss(redis_url: str) 
     await cache.close()
 
 
+async def test_after_a_command_nobody_sees_how_a_batch_stood_before_it(redis_url: str) -> None:
+    cache, view = Cache(redis_url, b"ours"), a_view()
+    statuses, commanded_at_ms = Statuses(cache), now_ms()
+    await statuses.put_after_command(view, commanded_at_ms, LONG_MS)
+    assert await statuses.get(view.batch_id) == (replace(view, fingerprint=""), commanded_at_ms)
+    await statuses.put([view], commanded_at_ms - 1, LONG_MS)  # by a dispatcher that looked a moment earlier
+    assert await statuses.get(view.batch_id) is None
+    await statuses.put([view], commanded_at_ms + 1, LONG_MS)
+    assert await statuses.get(view.batch_id) is not None
+    await cache.close()
+
+
 async def test_the_api_reads_a_signed_status_without_the_ledger_and_takes_no_other(
     start: Start, vhost: Vhost, sqlite_url: str, redis_url: str
 ) -> None:

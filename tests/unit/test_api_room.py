@@ -66,6 +66,25 @@ async def test_a_slow_body_gives_way_to_another_as_soon_as_it_is_slow(slow_after
         await first
 
 
+async def test_a_body_whose_own_time_is_over_in_this_very_moment_is_left_to_end_by_itself() -> None:
+    room = Room(100, NEVER_S, AT_ONCE_S)
+
+    async def ends_late() -> None:
+        with room.body() as held:
+            async with asyncio.timeout(0.01) as held.deadline:
+                await room.grow(held, FREE_BYTES + 60)
+                try:
+                    await asyncio.sleep(NEVER_S)
+                finally:
+                    await asyncio.sleep(0.1)  # its time is over, and it has not yet come to its end
+
+    first = asyncio.create_task(ends_late())
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(has_come(room, 60), 10)
+    with pytest.raises(TimeoutError):
+        await first
+
+
 async def test_of_two_the_one_that_came_longest_gives_way() -> None:
     room = Room(100, NEVER_S, AT_ONCE_S)
     ended: list[str] = []

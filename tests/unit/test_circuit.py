@@ -36,6 +36,28 @@ def test_any_answer_about_a_number_shows_that_the_provider_is_there(verdict: Ver
     assert circuit.wait_s(5) == 0
 
 
+@pytest.mark.parametrize("opening", [CallResult(Verdict.ACCOUNT, "http_402"), DOWN])
+def test_a_call_that_was_begun_before_the_pause_was_over_does_not_end_it(opening: CallResult) -> None:
+    circuit = Circuit()
+    for _ in range(20):
+        circuit.record(opening, 10)
+    circuit.hold(300)
+    assert not circuit.record(CallResult(Verdict.ACCEPTED), 10.5, begun_s=9)
+    assert (circuit.is_open, circuit.wait_s(10.5)) == (True, 289.5)
+    assert circuit.record(CallResult(Verdict.ACCEPTED), 301, begun_s=300)
+    assert not circuit.is_open
+
+
+def test_a_pause_that_is_over_lengthens_none_that_comes_later() -> None:
+    circuit = Circuit()
+    circuit.hold(300)
+    circuit.release(10)
+    assert circuit.record(CallResult(Verdict.ACCEPTED), 11, begun_s=10)
+    for _ in range(20):
+        circuit.record(DOWN, 20)
+    assert circuit.wait_s(20) == 1
+
+
 def test_failures_that_are_not_in_a_row_leave_it_closed() -> None:
     circuit = Circuit()
     for _ in range(100):
@@ -125,5 +147,5 @@ def test_one_refusal_of_the_account_opens_it_and_pauses_grow_to_five_minutes() -
         now_s += circuit.wait_s(now_s)
         circuit.record(revoked, now_s)
     assert pauses_s == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert circuit.record(CallResult(Verdict.ACCEPTED), now_s)
+    assert circuit.record(CallResult(Verdict.ACCEPTED), now_s + circuit.wait_s(now_s))
     assert not circuit.is_open

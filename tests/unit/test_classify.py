@@ -339,6 +339,27 @@ def test_an_id_that_is_the_number_as_a_number_is_masked() -> None:
     assert answer(200, {"message_id": 4512345678}, to="+4512345678").provider_message_id == "+45****5678"
 
 
+@pytest.mark.parametrize("quoted", ["Your code is 12", "ode is 1234 and no", "YOUR  CODE\nIS 1234 and"])
+def test_a_part_of_the_text_that_the_provider_quotes_is_not_shown(quoted: str) -> None:
+    result = answer(400, {"message": f"Bad text: {quoted}!"}, text="Your code is 1234 and no other")
+    assert result.reason == "Bad text: …!"
+
+
+def test_a_text_of_the_longest_kind_is_not_shown_however_it_is_quoted() -> None:
+    text = "".join(chr(0x4E00 + number % 5000) for number in range(10_000))
+    assert scrub(f"Bad text: {text}", RECIPIENT, text) == "Bad text: …"
+
+
+def test_words_that_two_sentences_share_by_chance_stay() -> None:
+    assert scrub("The number is blocked", RECIPIENT, "Is the number yours?") == "The number is blocked"
+
+
+@pytest.mark.parametrize("zero", [0, "0", " 0 "])
+def test_an_id_of_zero_is_none(zero: object) -> None:
+    assert answer(200, {"message_id": zero}).verdict is Verdict.UNCLEAR
+    assert answer(400, {"message_id": zero, "code": "blocked"}).verdict is Verdict.REFUSED
+
+
 @pytest.mark.parametrize("text", ["Your code is 1234", "1234"])
 def test_an_id_that_is_the_text_is_not_shown(text: str) -> None:
     assert answer(200, {"message_id": text}, text=text).provider_message_id == "…"

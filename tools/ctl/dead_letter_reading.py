@@ -59,8 +59,8 @@ def take_out(url: str, queue: str, choose: Choose) -> int:
 async def _take_out(url: str, queue: str, choose: Choose) -> list[str | None]:
     """Remove what is chosen; the ids of it."""
     removed: list[str | None] = []
-    async with browsing(url, queue, _NAME) as sweep:
-        async for chunk in sweep.chunks(chunk_size(queue)):
+    async with browsing(url, queue, _NAME) as browser:
+        async for chunk in browser.chunks(chunk_size(queue)):
             for place in await choose([delivery.message_id for delivery in chunk]):
                 chunk[place].ack()
                 removed.append(chunk[place].message_id)
