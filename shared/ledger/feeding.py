@@ -15,6 +15,7 @@ from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
 
 _WIDER = 4
+_CLOCKS_DIFFER_MS = 10_000
 _LEASE_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
@@ -52,8 +53,10 @@ class FeedingLedger:
         has_work = batches.c[counter(State.PENDING)] > 0
         unfinished = batches.c.state.in_([BatchState.RUNNING, BatchState.SCHEDULED])
         due = or_(batches.c.state == BatchState.RUNNING, batches.c.send_at_ms <= now_ms)
-        free = or_(batches.c.fed_by == dispatcher, batches.c.fed_until_ms < now_ms)
-        runs_out = batches.c.fed_until_ms < now_ms + lease_ms // 2
+        # One that would hold for longer than a lease does is of a time before the database's clock was set back.
+        over = or_(batches.c.fed_until_ms < now_ms, batches.c.fed_until_ms > now_ms + lease_ms + _CLOCKS_DIFFER_MS)
+        free = or_(batches.c.fed_by == dispatcher, over)
+        runs_out = or_(batches.c.fed_until_ms < now_ms + lease_ms // 2, over)
         wanted = select(batches.c.id).where(unfinished, due, has_work, free, runs_out).order_by(batches.c.id)
         # What a sender is just counting on is passed over: waiting for several in turn can deadlock, and one whose
         # holder stands still would hold up all. Tried again, since a busy batch is free for moments.

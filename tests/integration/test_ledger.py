@@ -298,6 +298,15 @@ async def test_a_batch_is_fed_by_one_dispatcher_until_its_lease_ends(database: D
     assert [leased.batch_id for leased in await feeding.lease("one", now + 1002, 1000)] == [batch.batch_id]
 
 
+async def test_a_lease_of_before_the_database_s_clock_was_set_back_holds_nobody_up(database: Database) -> None:
+    batch = await written(database, a_batch(1))
+    feeding = FeedingLedger(database)
+    assert await feeding.lease("a", now_ms() + 8 * 3_600_000, 5000)
+    (taken,) = await feeding.lease("b", now_ms(), 5000)
+    assert taken.batch_id == batch.batch_id
+    assert await feeding.lease("c", now_ms(), 5000) == []
+
+
 async def test_a_scheduled_batch_is_leased_when_it_is_due(database: Database) -> None:
     now = now_ms()
     await written(database, a_batch(1, send_at_ms=now + 60_000))
