@@ -152,7 +152,7 @@ async def test_a_number_that_is_sent_again_elsewhere_is_never_claimed_here(datab
 
 
 async def test_a_failed_number_that_a_paused_batch_was_about_to_take_back_stays_where_it_is(database: Database) -> None:
-    old = await ended(database, [State.FAILED, State.QUEUED])
+    old = await ended(database, [State.FAILED, State.RETRYING])
     await ControlLedger(database).pause(old.batch_id)
     sending = SendingLedger(database)
     (row,) = (await sending.claim({(old.batch_id, 0): 1}, "b", now_ms())).others.values()
@@ -270,7 +270,7 @@ async def test_why_there_is_nothing_is_said(database: Database) -> None:
     await ledger.resend(first)
     said = await reason(database, of(again, frozenset({State.FAILED})))
     assert said == f"Its failed numbers are sent again already, in {first.new_id}."
-    cancelled = await ended(database, [State.FAILED, State.QUEUED])
+    cancelled = await ended(database, [State.FAILED, State.RETRYING])
     await ControlLedger(database).cancel(cancelled.batch_id)
     assert await reason(database, of(cancelled)) == "The batch was cancelled: nothing of it is sent again."
 
