@@ -32,12 +32,14 @@ class Calling:
             self._under_way.begin(self._send(together, position * self._provider.interval_s))
             for position, together in enumerate(in_calls(ours, self._provider.max_recipients))
         ]
-        return calls if len(ours) == len(claimed) else [*calls, self._under_way.begin(self._pass_by(claimed))]
+        if len(ours) < len(claimed):
+            others = [one for one in claimed if one.row.provider != self._provider.name]
+            calls.append(self._under_way.begin(self._pass_by(others)))
+        return calls
 
-    async def _pass_by(self, claimed: Sequence[Claimed]) -> None:
+    async def _pass_by(self, others: Sequence[Claimed]) -> None:
         """Hold the messages that are for another provider: one that this sender does not have is never replaced by its
         own."""
-        others = [one for one in claimed if one.row.provider != self._provider.name]
         names = sorted({one.row.provider for one in others})
         log.error("provider_not_here", providers=names, messages=len(others), own=self._provider.name)
         await self._settled([Done(one, self._outcome(one, _NOT_HERE)) for one in others])

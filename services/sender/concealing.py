@@ -1,15 +1,15 @@
 """A provider's own words and ids as they may be shown: without the numbers and texts of the call; pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from services.sender.gateways import TextMessage
 from shared.domain.phone import mask, mask_numbers_in
 
 _LONGEST_HEARD = 30_000
 """Of words: a text of the longest kind, and as much around it again. What is shown of them is a sentence."""
-_LONGEST_QUOTED = 11
-"""How much of a text may be shown by chance."""
+_SHORTEST_QUOTE = 12
+"""Characters that can be seen; what is shorter, two sentences may share by chance."""
 _BY_ITS_LAST = 7
 """Digits that a number is recognised by, with its country's code or without it; few countries' numbers have fewer."""
 _IN_AN_ID_BY_ITS_LAST = 8
@@ -23,9 +23,10 @@ def conceal(words: str, messages: Sequence[TextMessage]) -> str:
     """The words without any of the messages' numbers, and without their texts or what is quoted of them: in any case,
     with other blanks and line ends; whatever else may be a number is masked too."""
     words = words[:_LONGEST_HEARD]
-    for without in (_without_text, _without_quotes):  # whole ones first: they may begin alike
-        for message in messages:
-            words = without(words, message.text)  # which may have line ends
+    texts = {message.text for message in messages}  # which may have line ends
+    for text in texts:
+        words = _without_text(words, text)
+    words = _without_quotes(words, texts)  # whole ones went first: they may begin alike
     words, numbers = printable(words), [message.to for message in messages]
     return mask_numbers_in(_without_numbers(words, numbers, _BY_ITS_LAST))
 
@@ -56,22 +57,25 @@ def _without_text(words: str, text: str) -> str:
     return "…" if folded in words.casefold() else words
 
 
-def _without_quotes(words: str, text: str) -> str:
-    """The words without the text, and without any part of it that is longer than what two sentences share by chance."""
+def _without_quotes(words: str, texts: Iterable[str]) -> str:
+    """The words without any part of the texts that is longer than what two sentences share by chance."""
     said, at = _folded(words)
-    own, _at = _folded(text)
-    size = min(len(own), _LONGEST_QUOTED + 1)
-    if not size:
+    if len(said) < _SHORTEST_QUOTE:
         return words
-    parts = {own[start : start + size] for start in range(len(own) - size + 1)}
+    parts = {part for text in texts for _start, part in _parts(_folded(text)[0])}
     quotes: list[tuple[int, int]] = []
-    for start in range(len(said) - size + 1):
-        if said[start : start + size] in parts:
+    for start, part in _parts(said):
+        if part in parts:
             joins = bool(quotes) and start <= quotes[-1][1]
-            quotes.append((quotes.pop()[0] if joins else start, start + size))
+            quotes.append((quotes.pop()[0] if joins else start, start + _SHORTEST_QUOTE))
     for first, behind in reversed(quotes):
         words = f"{words[: at[first]]}…{words[at[behind - 1] + 1 :]}"
     return words
+
+
+def _parts(folded: str) -> Iterator[tuple[int, str]]:
+    """Every part of a quote's least length, with its place."""
+    return ((start, folded[start : start + _SHORTEST_QUOTE]) for start in range(len(folded) - _SHORTEST_QUOTE + 1))
 
 
 def _folded(words: str) -> tuple[str, list[int]]:
