@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from shared.domain.message import message_id
+from shared.domain.options import BatchOptions
 from shared.errors import UnreadableMessage
 from shared.topology import Lane
 
@@ -30,7 +31,7 @@ class WireRecipient(TypedDict):
     variables: NotRequired[dict[str, str]]
 
 
-class BatchMessage(BaseModel):
+class BatchMessage(BatchOptions):
     """One accepted batch, from the api to the dispatcher; AMQP type `sms.batch.v1`.
 
     `recipients` are as the front end gave them; `fingerprint` is a digest of the request's meaning, by which the
@@ -46,10 +47,6 @@ class BatchMessage(BaseModel):
     content: str | None = None
     template_id: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     variables: dict[str, str] = Field(default_factory=dict)
-    lane: Lane = Lane.BULK
-    provider: str = "default"
-    on_unknown: str = "hold"
-    reference: str | None = None
     send_at_ms: TimeMs | None = None
     expires_at_ms: TimeMs | None = None
 

@@ -1,7 +1,6 @@
 """How batches stand, as Redis has it for a moment: dispatchers write it, the api reads it and spares the ledger."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 import orjson
 
@@ -64,13 +63,14 @@ def _floor_key(batch_id: str) -> str:
 
 
 def _write(view: BatchView, as_of_ms: int) -> bytes:
-    return orjson.dumps({"as_of_ms": as_of_ms, "batch": {**asdict(view), "fingerprint": ""}})
+    return orjson.dumps({"as_of_ms": as_of_ms, "batch": {**dict(view), "fingerprint": ""}})
 
 
 def _read(kept: bytes) -> tuple[BatchView, int] | None:
     """None also for what another version of this program wrote, with other members."""
     try:
         value = orjson.loads(kept)
-        return BatchView(**value["batch"]), int(value["as_of_ms"])
-    except (orjson.JSONDecodeError, TypeError, KeyError, ValueError):
+        batch, as_of_ms = value["batch"], int(value["as_of_ms"])
+        return (BatchView.model_validate(batch), as_of_ms) if batch.keys() == BatchView.model_fields.keys() else None
+    except (orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
         return None

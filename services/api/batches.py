@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
 
 from services.api import metrics
 from services.api.idempotency import Idempotency
@@ -12,6 +13,7 @@ from services.api.problems import Flaw, Problem, invalid
 from services.api.views import Shown, accepted_shown, batch_shown, dated, message_shown
 from shared.clock import now_ms
 from shared.domain.ids import is_ours, known_spelling
+from shared.domain.options import Tag
 from shared.domain.states import State
 from shared.statuses import Statuses
 
@@ -32,7 +34,8 @@ class Batches:
         size, before = limit(request.query, 50, 200), cursor(request.query, int, str)
         if before is not None and not (0 <= before[0] <= _MAX_BIGINT and is_ours(before[1])):
             raise invalid(Flaw("/cursor", "cursor must be a next_cursor of this list"))
-        found = await self._ledger.batches(size + 1, None if before is None else (before[0], before[1]))
+        tag = _tag(request)
+        found = await self._ledger.batches(size + 1, None if before is None else (before[0], before[1]), tag)
         shown, last = [batch_shown(view) for view in found[:size]], found[:size][-1:]
         following = next_cursor(last[0].accepted_at_ms, last[0].batch_id) if len(found) > size else None
         return page(request, "batches", shown, following)
@@ -82,6 +85,17 @@ def known_form(batch_id: str) -> str:
     if known is None:
         raise Problem(HTTPStatus.NOT_FOUND, "There is no batch with this id.")
     return known
+
+
+def _tag(request: web.Request) -> str | None:
+    text = request.query.get("tag")
+    try:
+        return None if text is None else _TAG.validate_python(text)
+    except ValidationError:
+        raise invalid(Flaw("/tag", "tag must be a label as a batch can have it")) from None
+
+
+_TAG: TypeAdapter[str] = TypeAdapter(Tag)
 
 
 def _state(request: web.Request) -> State | None:

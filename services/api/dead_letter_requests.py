@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import Self
 
-from services.api.requests import NO_NUL, Time
+from services.api.requests import Time
+from shared.domain.options import NO_NUL
 from shared.messages import BatchId, Count
 
 _WORD = StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)

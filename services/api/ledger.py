@@ -55,9 +55,9 @@ class Ledger:
         """The batch, or None where the ledger has none of that id (yet)."""
         return await self._within(timeout_s, lambda: self._reading.batch(batch_id))
 
-    async def batches(self, limit: int, before: tuple[int, str] | None) -> list[BatchView]:
+    async def batches(self, limit: int, before: tuple[int, str] | None, tag: str | None) -> list[BatchView]:
         """Batches, newest first."""
-        return await self._within(_TIMEOUT_S, lambda: self._reading.batches(limit, before))
+        return await self._within(_TIMEOUT_S, lambda: self._reading.batches(limit, before, tag))
 
     async def messages(self, batch_id: str, limit: int, state: State | None, after_row: int) -> list[MessageView]:
         """A batch's numbers in row order."""

@@ -1,8 +1,11 @@
 """The OpenAPI 3.1 document: what each route takes and answers."""
 
+from pydantic import TypeAdapter
+
 from services.api.openapi_schemas import TEXT, Schema, schema, schemas
 from services.api.problems import CONTENT_TYPE
 from services.api.settings import ApiSettings
+from shared.domain.options import Tag
 from shared.domain.states import State
 
 _PROBLEMS = {
@@ -125,10 +128,12 @@ def _send_sms(max_recipients: int) -> Schema:
 
 
 def _list_batches() -> Schema:
+    label = TypeAdapter(Tag).json_schema()
+    tag = {"name": "tag", "in": "query", "schema": label, "description": "Those with this tag only"}
     return {
         "operationId": "listBatches",
         "summary": "Batches, newest first",
-        "parameters": [_limit(50, 200), _ref("parameters/cursor")],
+        "parameters": [tag, _limit(50, 200), _ref("parameters/cursor")],
         "responses": {"200": _page("BatchList"), **_problems(*_KEYED, 422, 503)},
     }
 
@@ -161,8 +166,8 @@ def _resend() -> Schema:
     return {
         "operationId": "resendBatch",
         "summary": "Send the failed or expired numbers of a batch again, in a batch of their own",
-        "description": "Lane, provider, `on_unknown`, reference and texts are those of the old batch. A number is in "
-        "one such batch only, and the old batch never sends it again: the request may be repeated, with or without an "
+        "description": "Options and texts are those of the old batch, but for the times. A number is in one such batch "
+        "only, and the old batch never sends it again: the request may be repeated, with or without an "
         "`Idempotency-Key`, and nobody gets a second text by it. 202 is given when the ledger has the new batch.",
         "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema("ResendRequest")}}},

@@ -4,6 +4,7 @@ from typing import Any
 
 from services.api.dead_letter_requests import DiscardRequest, ReplayRequest
 from services.api.requests import BatchRequest, ResendRequest
+from shared.domain.options import BatchOptions
 from shared.domain.states import BatchState, State
 from shared.ledger.gates import Cause
 
@@ -68,14 +69,13 @@ def _accepted_schema() -> Schema:
 
 
 def _batch_schema() -> Schema:
+    options = BatchOptions.model_json_schema(ref_template=_REF)["properties"]
     members = {
         "batch_id": {"type": "string", "format": "uuid"},
         "status": {"type": "string", "enum": list(BatchState)},
         "recipients": {"type": ["integer", "null"], "minimum": 0},
         "counts": _COUNTS,
-        "lane": TEXT,
-        "provider": TEXT,
-        "reference": _TEXT_OR_NULL,
+        **options,
         "template_id": {"type": ["integer", "null"]},
         "created_at": _TIME_OR_NULL,
         "send_at": _TIME_OR_NULL,

@@ -25,9 +25,9 @@ from pydantic import (
 from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.problems import Flaw, invalid
+from shared.domain.options import NO_NUL, BatchOptions
 from shared.domain.segments import is_blank
 from shared.domain.states import State
-from shared.topology import Lane
 
 MAX_FLAWS = 20
 _LATE_AT_MOST_MS = 3600 * 1000
@@ -41,8 +41,6 @@ _SAFE_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][\w.\[\]-]{0,63}", re.ASCII)
 """A member's name that may be repeated in an answer: nothing that could be a phone number or a text."""
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-# PostgreSQL cannot keep a NUL in a text.
-NO_NUL = r"^[^\x00]*$"
 
 
 def _as_text(value: Any) -> Any:
@@ -147,7 +145,7 @@ class _Schedule(BaseModel):
         return self
 
 
-class BatchRequest(_Schedule):
+class BatchRequest(_Schedule, BatchOptions):
     """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
 
     recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
@@ -158,9 +156,6 @@ class BatchRequest(_Schedule):
     ] = None
     template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
     variables: Variables = Field(default_factory=dict)
-    lane: Lane = Lane.BULK
-    reference: Annotated[str | None, StringConstraints(max_length=255, pattern=NO_NUL)] = None
-    on_unknown: Literal["hold", "resend"] = "hold"
     provider: Literal["default"] = "default"
 
     @model_validator(mode="after")

@@ -133,14 +133,11 @@ def _meaning(request: BatchRequest) -> dict[str, Any]:
         "content": request.content,
         "template_id": request.template_id,
         "variables": request.variables or None,
-        "lane": request.lane,
-        "provider": request.provider,
-        "on_unknown": request.on_unknown,
-        "reference": request.reference,
+        **request.options,
         "send_at_ms": epoch_ms(request.send_at),
         "expires_at_ms": epoch_ms(request.expires_at),
     }
-    return {name: value for name, value in meaning.items() if value is not None}
+    return {name: value for name, value in meaning.items() if value is not None and value != []}
 
 
 def _wire_recipient(recipient: Any) -> Any:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import now_ms
+from shared.domain.options import BatchOptions
 from shared.domain.states import BatchState, State
 from shared.errors import BatchConflict
 from shared.ledger.counters import Changes, count, moved
@@ -119,8 +120,8 @@ class IntakeLedger:
         `recipients`, all failed. A batch that is all written stays as it is, and so does one that was given up before.
         """
         values = {
-            "id": batch_id, "fingerprint": "", "state": BatchState.FINISHED, "lane": "bulk", "provider": "default",
-            "on_unknown": "hold", "accepted_at_ms": now_ms, "finished_at_ms": now_ms, "recipients": recipients,
+            "id": batch_id, "fingerprint": "", "state": BatchState.FINISHED, **BatchOptions().options,
+            "accepted_at_ms": now_ms, "finished_at_ms": now_ms, "recipients": recipients,
             "rows_written": recipients, counter(State.FAILED): recipients,
             "error_code": code, "error_reason": reason,
         }  # fmt: skip
@@ -204,10 +205,7 @@ def _batch_values(batch: BatchMessage, content: Content | None, error: tuple[str
         "id": batch.batch_id,
         "fingerprint": batch.fingerprint,
         "state": BatchState.SCHEDULED if scheduled and not error else BatchState.RUNNING,
-        "lane": batch.lane,
-        "provider": batch.provider,
-        "on_unknown": batch.on_unknown,
-        "reference": batch.reference,
+        **batch.options,
         "template_id": batch.template_id,
         "content": content and content.sent,
         "unfilled": content.unfilled if content and content.unfilled != content.sent else None,

@@ -6,21 +6,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select, text
 
+from shared.domain.options import OPTIONS, BatchOptions
 from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 
 
-@dataclass(frozen=True, slots=True)
-class BatchView:
+class BatchView(BatchOptions):
     """A batch as the ledger has it. The counts' sum is `recipients`."""
 
     batch_id: str
     fingerprint: str
     status: str
-    lane: str
-    provider: str
-    reference: str | None
     template_id: int | None
     recipients: int
     counts: dict[str, int]
@@ -55,9 +52,7 @@ _BATCH_COLUMNS = [
     batches.c.id.label("batch_id"),
     batches.c.fingerprint,
     batches.c.state.label("status"),
-    batches.c.lane,
-    batches.c.provider,
-    batches.c.reference,
+    *(batches.c[name] for name in OPTIONS),
     batches.c.template_id,
     batches.c.recipients,
     batches.c.accepted_at_ms,
@@ -96,10 +91,16 @@ class ReadingLedger:
             row = (await connection.execute(select(*_BATCH_COLUMNS).where(batches.c.id == batch_id))).first()
         return None if row is None else _batch_view(row)
 
-    async def batches(self, limit: int, before: tuple[int, str] | None = None) -> list[BatchView]:
+    async def batches(
+        self, limit: int, before: tuple[int, str] | None = None, tag: str | None = None
+    ) -> list[BatchView]:
         """Batches, newest first; `before` is the (accepted_at_ms, batch_id) of the last one seen."""
         query = _NEWEST_FIRST.limit(limit)
-        return await self._views(query if before is None else query.where(_older(before)))
+        if before is not None:
+            query = query.where(_older(before))
+        if tag is not None:
+            query = query.where(text(_TAGGED_SQLITE if self._database.is_sqlite else _TAGGED)).params(tag=tag)
+        return await self._views(query)
 
     async def running(self, limit: int) -> list[BatchView]:
         """Batches that are being sent, newest first."""
@@ -130,6 +131,10 @@ class ReadingLedger:
     async def _views(self, query: Select[Any]) -> list[BatchView]:
         async with self._database.reading() as connection:
             return [_batch_view(row) for row in await connection.execute(query)]
+
+
+_TAGGED = "batches.tags @> jsonb_build_array(CAST(:tag AS text)) AND batches.tags <> '[]'"
+_TAGGED_SQLITE = "EXISTS (SELECT 1 FROM json_each(batches.tags) AS tag WHERE tag.value = :tag)"
 
 
 def _older(before: tuple[int, str]) -> ColumnElement[bool]:

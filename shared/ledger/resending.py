@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import now_ms
 from shared.crash_points import crash_at
+from shared.domain.options import OPTIONS
 from shared.domain.states import BatchState, State
 from shared.errors import NothingToResend
 from shared.ledger.bulk_params import KEYS, as_rows, with_rows
@@ -18,14 +19,7 @@ from shared.ledger.tables import batches, counter, messages
 
 _CHUNK_ROWS = 1000
 _NAMED = 3
-_INHERITED = (
-    batches.c.lane,
-    batches.c.provider,
-    batches.c.on_unknown,
-    batches.c.reference,
-    batches.c.template_id,
-    batches.c.content,
-)
+_INHERITED = (*(batches.c[name] for name in OPTIONS), batches.c.template_id, batches.c.content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 provider that senders agree by, and what is kept of attempts and of dead letters."""
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from shared.domain.states import State
 
@@ -40,6 +41,7 @@ batches = Table(
     Column("provider", Text, nullable=False),
     Column("on_unknown", Text, nullable=False),
     Column("reference", Text),
+    Column("tags", JSON().with_variant(JSONB, "postgresql"), nullable=False, server_default=text("'[]'")),
     Column("template_id", BigInteger),
     Column("content", Text),  # as it is sent to the numbers that have no text of their own
     Column("unfilled", Text),  # the content before its variables were filled in, where that is another

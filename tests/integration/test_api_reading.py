@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -54,9 +55,14 @@ def in_ledger(database_url: str, write: Callable[[IntakeLedger], Awaitable[None]
     asyncio.run(run())
 
 
-def begin(database_url: str, batch_id: str, accepted_at_ms: int = 1_700_000_000_000) -> None:
+def begin(database_url: str, batch_id: str, accepted_at_ms: int = 1_700_000_000_000, *tags: str) -> None:
     batch = BatchMessage(
-        batch_id=batch_id, fingerprint="f", accepted_at_ms=accepted_at_ms, recipients=list(NUMBERS), content="x"
+        batch_id=batch_id,
+        fingerprint="f",
+        accepted_at_ms=accepted_at_ms,
+        recipients=list(NUMBERS),
+        content="x",
+        tags=list(tags),
     )
 
     async def write(ledger: IntakeLedger) -> None:
@@ -224,6 +230,26 @@ def test_a_status_in_redis_is_forgotten_in_time(start: Start, vhost: Vhost, sqli
     assert get(api, f"/v1/batches/{batch_id}").json()["status"] == "running"
     write_rows(sqlite_url, batch_id, FINAL)
     eventually(lambda: get(api, f"/v1/batches/{batch_id}").json()["status"] == "finished")
+
+
+def test_batches_are_found_by_a_tag_page_by_page(api: ServiceProcess, database_url: str) -> None:
+    tagged = [new_batch_id(time_ms) for time_ms in range(5)]
+    for time_ms, batch_id in enumerate(tagged):
+        begin(database_url, batch_id, time_ms, "双十一 50%", f"n{time_ms}")
+        begin(database_url, new_batch_id(time_ms), time_ms, "双十一", "n")
+        begin(database_url, new_batch_id(time_ms), time_ms)
+    found, path = [], f"/v1/batches?limit=2&tag={quote('双十一 50%')}"
+    while path:
+        answer = get(api, path)
+        found += answer.json()["batches"]
+        path = answer.links.get("next", {}).get("url", "")
+    assert [batch["batch_id"] for batch in found] == tagged[::-1]
+    assert [batch["tags"] for batch in found] == [["双十一 50%", f"n{time_ms}"] for time_ms in range(5)][::-1]
+    assert get(api, f"/v1/batches/{tagged[3]}").json()["tags"] == ["双十一 50%", "n3"]
+    assert [len(get(api, f"/v1/batches?tag={tag}").json()["batches"]) for tag in ("n3", "n", "n5")] == [1, 5, 0]
+    for wrong in ("", "%00", "x" * 65):
+        answer = requests.get(f"{api.url}/v1/batches?tag={wrong}", timeout=30)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/tag")
 
 
 def test_a_provider_that_is_held_is_told_with_the_reason(api: ServiceProcess, database_url: str) -> None:

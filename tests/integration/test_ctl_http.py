@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
+from shared.domain.options import OPTIONS
 from tools.ctl.__main__ import main
 from tools.ctl.api import Api
 from tools.ctl.batches import BatchRequest
@@ -171,6 +172,25 @@ async def test_a_file_is_posted_and_followed_to_its_end(
     assert "1/2 running  queued 1, sent 1" in said.out
     assert "2/2 finished  sent 1, failed 1" in said.out
     assert re.search(r"total\W+2\b", said.out)
+
+
+async def test_every_option_has_its_name_in_the_contract(stub: StubApi, numbers: str) -> None:
+    labels = ("--reference", "r", "--tag", "spring", "--tag", "双十一")
+    times = ("--send-at", "2100-01-01T00:00+00:00", "--expires-at", "2100-01-02T00:00+08:00")
+    others = ("--template", "7", "--lane", "priority", "--on-unknown", "resend")
+    assert await smsctl("send", numbers, *labels, *times, *others) == 0
+    body = stub.posts[0][2]
+    assert body.pop("recipients") == ["13800138000", "13800138001"]
+    assert body == {
+        "template_id": 7,
+        "lane": "priority",
+        "reference": "r",
+        "tags": ["spring", "双十一"],
+        "send_at": "2100-01-01T00:00:00+00:00",
+        "expires_at": "2100-01-02T00:00:00+08:00",
+        "on_unknown": "resend",
+    }
+    assert set(OPTIONS) - set(body) == {"provider"}
 
 
 @pytest.mark.parametrize(

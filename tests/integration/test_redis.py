@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -51,10 +50,22 @@ def kept_of(settings: dict[str, str], batch_id: str) -> tuple[str, int] | None:
 
 
 def a_view(**fields: object) -> BatchView:
-    view = BatchView(
-        new_batch_id(1), "f", "running", "bulk", "p", None, None, 3, {"sent": 3}, 1, None, None, None, None, None
-    )
-    return replace(view, **fields)
+    values: dict[str, object] = {
+        "batch_id": new_batch_id(1), "fingerprint": "f", "status": "running", "tags": ["spring"], "template_id": None,
+        "recipients": 3, "counts": {"sent": 3}, "accepted_at_ms": 1, "send_at_ms": None, "expires_at_ms": None,
+        "finished_at_ms": None, "error_code": None, "error_reason": None,
+    }  # fmt: skip
+    return BatchView.model_validate({**values, **fields})
+
+
+async def test_a_status_that_another_version_wrote_is_not_taken_for_the_whole(redis_url: str) -> None:
+    cache, view = Cache(redis_url, b"ours"), a_view()
+    kept = {name: value for name, value in dict(view).items() if name != "tags"}
+    for batch, found in ((kept, None), ({**kept, "tags": ["spring"]}, view), ({**kept, "tags": [], "new": 1}, None)):
+        as_of_ms = now_ms()
+        await cache.put(f"sms:status:{view.batch_id}", orjson.dumps({"as_of_ms": as_of_ms, "batch": batch}), LONG_MS)
+        assert await Statuses(cache).get(view.batch_id) == (None if found is None else (found, as_of_ms))
+    await cache.close()
 
 
 async def test_a_value_is_found_only_under_its_own_key_and_by_those_with_the_secret(redis_url: str) -> None:
@@ -94,7 +105,7 @@ async def test_after_a_command_nobody_sees_how_a_batch_stood_before_it(redis_url
     cache, view = Cache(redis_url, b"ours"), a_view()
     statuses, commanded_at_ms = Statuses(cache), now_ms()
     await statuses.put_after_command(view, commanded_at_ms, LONG_MS)
-    assert await statuses.get(view.batch_id) == (replace(view, fingerprint=""), commanded_at_ms)
+    assert await statuses.get(view.batch_id) == (view.model_copy(update={"fingerprint": ""}), commanded_at_ms)
     await statuses.put([view], commanded_at_ms - 1, LONG_MS)  # by a dispatcher that looked a moment earlier
     assert await statuses.get(view.batch_id) is None
     await statuses.put([view], commanded_at_ms + 1, LONG_MS)

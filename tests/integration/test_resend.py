@@ -95,14 +95,15 @@ async def resent(database: Database, wanted: Resend) -> Resent | None:
 
 async def test_the_numbers_in_these_states_are_a_batch_of_their_own_with_their_texts(database: Database) -> None:
     states = [State.SENT, State.FAILED, State.UNKNOWN, State.EXPIRED, State.FAILED]
-    old = await ended(database, states, ["a", "$own {b}", "c", None, "一二三"], lane="priority", provider="p",
-                      on_unknown="resend", reference="spring", expires_at_ms=now_ms() + 60_000)  # fmt: skip
+    options = {"lane": "priority", "provider": "p", "on_unknown": "resend", "reference": "spring", "tags": ["双十一"]}
+    texts = ["a", "$own {b}", "c", None, "一二三"]
+    old = await ended(database, states, texts, **options, expires_at_ms=now_ms() + 60_000)
     wanted = of(old)
     before = now_ms()
     assert await ResendLedger(database).resend(wanted) == Resent("fingerprint", 3, is_new=True)
     new = await view(database, wanted.new_id)
     assert (new.status, new.counts, new.recipients, new.resend_of) == ("running", {"pending": 3}, 3, old.batch_id)
-    assert (new.lane, new.provider, new.reference) == ("priority", "p", "spring")
+    assert new.options == options
     assert (new.send_at_ms, new.expires_at_ms, new.finished_at_ms, new.error_code) == (None, None, None, None)
     assert new.accepted_at_ms >= before
     given = numbers(5)
@@ -336,7 +337,7 @@ def letters_moved_back(trio: Trio) -> int:
 
 
 def test_the_answer_is_that_of_a_posted_batch_and_both_batches_show_the_link(trio: Trio) -> None:
-    batch_id = with_failures(trio, 3, reference="spring")
+    batch_id = with_failures(trio, 3, reference="spring", tags=["a"])
     answer = resend(trio.api, batch_id)
     assert answer.status_code == 202, answer.text
     new_id = answer.json()["batch_id"]
@@ -351,6 +352,7 @@ def test_the_answer_is_that_of_a_posted_batch_and_both_batches_show_the_link(tri
     assert trio.provider_calls(new_id) == {f"{new_id}:{row}": 1 for row in range(3)}
     new, old = trio.batch(new_id), trio.batch(batch_id)
     assert (new["resend_of"], new["reference"], old["resend_of"]) == (batch_id, "spring", None)
+    assert (new["tags"], old["tags"]) == (["a"], ["a"])
     assert {message["resent_in"] for message in trio.messages(batch_id)} == {new_id}
     assert {message["resent_in"] for message in trio.messages(new_id)} == {None}
     assert not any(number in trio.logs() for number in numbers(3))

@@ -13,7 +13,10 @@ from shared.ledger.reading import BatchView
 
 MINE = Acceptance("f", 2, 1000)
 OTHER = replace(MINE, fingerprint="g")
-VIEW = BatchView("b", "f", "running", "bulk", "default", None, None, 2, {}, 900, None, None, None, None, None)
+VIEW = BatchView(
+    batch_id="b", fingerprint="f", status="running", template_id=None, recipients=2, counts={}, accepted_at_ms=900,
+    send_at_ms=None, expires_at_ms=None, finished_at_ms=None, error_code=None, error_reason=None,
+)  # fmt: skip
 
 
 @dataclass
@@ -111,7 +114,7 @@ async def test_a_ledger_that_cannot_be_reached_stops_nobody() -> None:
 
 
 async def test_a_batch_that_nobody_could_read_keeps_its_key() -> None:
-    ours = acceptances(None, FakeLedger(replace(VIEW, fingerprint="")))
+    ours = acceptances(None, FakeLedger(VIEW.model_copy(update={"fingerprint": ""})))
     assert await ours.begin("b", MINE) is Verdict.REPEATED
 
 

@@ -27,6 +27,7 @@ WHOLE = {
     "send_at": "2099-01-01T00:00:00Z",
     "expires_at": "2099-01-01T08:30:00+08:00",
     "reference": "r",
+    "tags": ["spring", "双十一", "spring"],
     "on_unknown": "resend",
     "provider": "default",
 }
@@ -50,6 +51,7 @@ def test_the_message_says_all_that_the_request_said() -> None:
     ]  # fmt: skip
     assert batch.variables == {"name": "Li", "age": "3"}
     assert (batch.lane, batch.on_unknown, batch.reference, batch.provider) == (Lane.PRIORITY, "resend", "r", "default")
+    assert batch.tags == ["spring", "双十一"]
     assert (batch.send_at_ms, batch.expires_at_ms) == (4070908800000, 4070910600000)
 
 
@@ -61,7 +63,15 @@ def test_the_fingerprint_is_of_the_meaning_not_of_the_bytes() -> None:
 
 def test_defaults_mean_the_same_as_nothing() -> None:
     short = {"recipients": ["1"], "content": "x"}
-    spelled = {**short, "lane": "bulk", "on_unknown": "hold", "provider": "default", "variables": {}, "send_at": None}
+    spelled = {
+        **short,
+        "lane": "bulk",
+        "on_unknown": "hold",
+        "provider": "default",
+        "variables": {},
+        "send_at": None,
+        "tags": [],
+    }
     assert prepared(short).fingerprint == prepared(spelled).fingerprint
 
 
@@ -101,6 +111,9 @@ BASE = {"recipients": ["1"], "content": "x"}
         ({**BASE, "on_unknown": "drop"}, "/on_unknown"),
         ({**BASE, "provider": "other"}, "/provider"),
         ({**BASE, "reference": "x" * 256}, "/reference"),
+        ({**BASE, "tags": "spring"}, "/tags"),
+        ({**BASE, "tags": [str(number) for number in range(11)]}, "/tags"),
+        *(({**BASE, "tags": ["a", tag]}, "/tags/1") for tag in ("", " a", "a ", "a\nb", "\0", "x" * 65, 7)),
         ({**BASE, "send_at": "2030-01-01T00:00:00"}, "/send_at"),
         ({**BASE, "send_at": 1893456000}, "/send_at"),
         ({**BASE, "send_at": "1893456000"}, "/send_at"),

@@ -1,7 +1,6 @@
 """The requests that a list of recipients becomes: one batch, or several where there are too many for one; pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,19 +13,6 @@ from tools.ctl.recipients import Recipient, RecipientList
 MAX_RECIPIENTS = 100_000
 MAX_RECIPIENT_BYTES = 14 * 1024 * 1024
 """The api takes bodies of 15 MiB; the rest is for the text and the options."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """What a batch says beside its recipients, named as in the HTTP contract; None and an empty text are left out."""
-
-    content: str | None = None
-    template_id: int | None = None
-    lane: str | None = None
-    reference: str | None = None
-    send_at: str | None = None
-    expires_at: str | None = None
-    on_unknown: str | None = None
 
 
 class BatchRequest(NamedTuple):
@@ -47,13 +33,13 @@ class Requests(NamedTuple):
     left_out: int
 
 
-def build_requests(given: RecipientList, options: BatchOptions, region: str) -> Requests:
-    """The batches for a list; UsageError where the text names a variable that the list does not have.
+def build_requests(given: RecipientList, members: Mapping[str, Any], region: str) -> Requests:
+    """The batches for a list, each with these members of the HTTP contract beside its recipients; UsageError where the
+    text names a variable that the list does not have.
 
     Each batch looks for duplicates only within itself, so what an earlier batch has is left out of the later ones.
     """
-    members = {name: value for name in BatchOptions.__slots__ if (value := getattr(options, name)) is not None}
-    wanted = _wanted_variables(given, options)
+    wanted = _wanted_variables(given, members)
     pieces = list(_pieces((recipient, _wire(recipient, wanted)) for recipient in given.recipients))
     kept = pieces if len(pieces) == 1 else list(_without_repeats(pieces, region))
     batches = [_request(piece, members) for piece in kept if piece]
@@ -63,13 +49,13 @@ def build_requests(given: RecipientList, options: BatchOptions, region: str) -> 
 _Piece = list[tuple[Recipient, bytes]]
 
 
-def _wanted_variables(given: RecipientList, options: BatchOptions) -> Sequence[str]:
+def _wanted_variables(given: RecipientList, members: Mapping[str, Any]) -> Sequence[str]:
     """The columns that the text uses; all of them where a template, which is not known here, may use any."""
-    if options.template_id is not None or options.content is None:
+    if "template_id" in members or "content" not in members:
         return given.variables
     # Without a single variable the api takes a text as it is: everybody would read "$name".
     names: dict[str, None] = {}
-    for placeholder in FilledText(options.content).placeholders:
+    for placeholder in FilledText(members["content"]).placeholders:
         name = next((one.name for one in placeholder.candidates if one.name in given.variables), None)
         if name is None:
             raise UsageError(f"the text uses {placeholder.shown}, and the file has no column of that name")
@@ -103,6 +89,6 @@ def _without_repeats(pieces: Iterable[_Piece], region: str) -> Iterator[_Piece]:
         seen.update(number for number in numbers if isinstance(number, str))
 
 
-def _request(piece: _Piece, members: dict[str, Any]) -> BatchRequest:
+def _request(piece: _Piece, members: Mapping[str, Any]) -> BatchRequest:
     fragments = [orjson.Fragment(wire) for _recipient, wire in piece]
     return BatchRequest(orjson.dumps({"recipients": fragments, **members}), [recipient.line for recipient, _ in piece])

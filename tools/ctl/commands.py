@@ -2,22 +2,23 @@
 
 import asyncio
 import re
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared.domain.options import OnUnknown
 from shared.management import NotAsked, management_api
 from shared.policy_watch import look_at_policies
 from shared.settings import Settings, load
 from shared.topology import Lane
 from tools.ctl import sample as sample_batch
 from tools.ctl.audit import audit
-from tools.ctl.batches import BatchOptions, BatchRequest, build_requests
+from tools.ctl.batches import BatchRequest, build_requests
 from tools.ctl.broker import declare_all, differences
 from tools.ctl.control import cancel, pause, resume
 from tools.ctl.dead_letters import app as dead_letters_app
@@ -57,13 +58,6 @@ for command in (pause, resume, cancel, resend):
 _KEY = re.compile("[!-~]{1,240}")  # the api takes 255; part numbers come behind
 
 
-class OnUnknown(StrEnum):
-    """What becomes of a number that may have been sent."""
-
-    HOLD = "hold"
-    RESEND = "resend"
-
-
 Follow = Annotated[bool, typer.Option(help="Show the progress to the end.")]
 
 
@@ -77,6 +71,9 @@ def send(
     ] = None,
     lane: Annotated[Lane | None, typer.Option(help="Which queue; bulk where not given.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own name for the batch.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A label, by which batches are found again; may be repeated.")
+    ] = None,
     send_at: Annotated[
         str | None, typer.Option(help="When to begin, as 2030-01-31T08:00+08:00, or without the offset.")
     ] = None,
@@ -99,9 +96,18 @@ def send(
     """Send a text to every recipient in a CSV file; the other columns are the recipients' variables."""
     if content is None and template is None:
         raise UsageError("give --content, --template, or both")
-    times = (_time("send-at", send_at, zone), _time("expires-at", expires_at, zone))
-    options = BatchOptions(content, template, lane, reference, *times, on_unknown)
-    batches = _batches(file, options, encoding)
+    members = {
+        "content": content,
+        "template_id": template,
+        "lane": lane,
+        "reference": reference,
+        "tags": tag,
+        "send_at": _time("send-at", send_at, zone),
+        "expires_at": _time("expires-at", expires_at, zone),
+        "on_unknown": on_unknown,
+    }
+    given = {name: value for name, value in members.items() if value is not None}
+    batches = _batches(file, given, encoding)
     console, api = terminal(), open_api()
     try:
         batch_ids = post_all(api, batches, _key(idempotency_key), console)
@@ -185,7 +191,7 @@ def _harmful_policies(settings: Settings, console: Console) -> str:
     return count(wrong, "policy that changes", "policies that change") if wrong else ""
 
 
-def _batches(file: Path, options: BatchOptions, encoding: str | None) -> list[BatchRequest]:
+def _batches(file: Path, members: Mapping[str, Any], encoding: str | None) -> list[BatchRequest]:
     """The file's batches; what is left out of them is said, and how it was read where that was not plain UTF-8."""
     text, used = decode(read_bytes(file), encoding)
     given = read_recipients(text)
@@ -196,7 +202,7 @@ def _batches(file: Path, options: BatchOptions, encoding: str | None) -> list[Ba
             "columns left out, as no variable can have their name (letters, digits, _ . and -): "
             f"{', '.join(given.left_out)}"
         )
-    batches, left_out = build_requests(given, options, load_ctl_settings().default_region)
+    batches, left_out = build_requests(given, members, load_ctl_settings().default_region)
     if left_out:
         note(f"{left_out} rows are left out: an earlier one of the {len(batches)} batches has the number already")
     return batches

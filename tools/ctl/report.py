@@ -32,8 +32,7 @@ def print_batch(console: Console, batch: Snapshot) -> None:
     console.print(f"batch {batch.batch_id}: {batch.status}")
     described = {
         "resend of": batch.resend_of,
-        "reference": batch.reference,
-        "lane": batch.lane,
+        **{name.replace("_", " "): value for name, value in batch.options.items() if name in batch.model_fields_set},
         "created": batch.created_at,
         "to be sent": batch.send_at,
         "finished": batch.finished_at,
@@ -41,7 +40,7 @@ def print_batch(console: Console, batch: Snapshot) -> None:
     }
     for name, value in described.items():
         if value:
-            console.print(f"{name}: {value}")
+            console.print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def print_failures(console: Console, rows: Sequence[MessageRow]) -> None:

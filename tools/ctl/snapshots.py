@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from shared.domain.options import BatchOptions
 from shared.domain.states import LIVE_STATES, BatchState, State
 
 _ORDER = [state.value for state in State]
 
 
-class Snapshot(BaseModel):
+class Snapshot(BatchOptions):
     """A batch's state and its counts by state; the counts are empty until the ledger has the batch."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -18,9 +19,7 @@ class Snapshot(BaseModel):
     batch_id: str = ""
     recipients: int | None = None
     """Not known for a moment after the 202, where there is no Redis."""
-    counts: dict[str, int] = {}
-    lane: str | None = None
-    reference: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
     created_at: str | None = None
     send_at: str | None = None
     finished_at: str | None = None
