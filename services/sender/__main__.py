@@ -6,12 +6,10 @@ import secrets
 import socket
 from functools import partial
 
-from services.sender.classify import CodeTable
 from services.sender.follow_ups import FollowUps
-from services.sender.gateways.http1.poster import HttpPoster
-from services.sender.gateways.plain_http import PlainHttpGateway
 from services.sender.jobs import Rules
 from services.sender.pipeline import Pipeline
+from services.sender.providers import TYPES
 from services.sender.rate_limiter import RateLimiter
 from services.sender.settings import SenderSettings
 from shared import lifecycle, logs
@@ -45,7 +43,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     amqp_url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value())
     clock = LedgerClock(database, settings.lease_ms / 1000)
-    gateway = _gateway(settings)
+    gateway = TYPES["plain"](settings)
     declare = partial(declare_when_reachable, amqp_url, settings.topology)
     publisher = Publisher(amqp_url, f"{name} publishes", "sms-sender", declare)
     rules = Rules(
@@ -108,14 +106,6 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
 async def _drain(consumer: Consumer, pipeline: Pipeline) -> None:
     await consumer.stop()
     await pipeline.drain()
-
-
-def _gateway(settings: SenderSettings) -> PlainHttpGateway:
-    codes = CodeTable(
-        settings.provider_temporary_codes, settings.provider_permanent_codes, settings.provider_longest_pause_s
-    )
-    poster = HttpPoster(settings.provider_url.get_secret_value(), settings.provider_timeout_s)
-    return PlainHttpGateway(poster, codes, settings.provider_max_recipients)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from services.sender.classify_results import may_be_of_one
-from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Rules
 from services.sender.provider import Provider
+from services.sender.providers.gateway import TextMessage
 from services.sender.running_tasks import RunningTasks
 from shared.clock import now_ms
 from shared.crash_points import crash_at
@@ -55,7 +54,7 @@ class Calling:
             answer = await self._call(due)
             crash_at("sender.answered")
             if isinstance(answer, CallResult):
-                if len(due) > 1 and may_be_of_one(answer):
+                if len(due) > 1 and self._provider.may_be_of_one(answer):
                     await self._send_halves(claimed)
                     return
                 answer = [answer] * len(due)

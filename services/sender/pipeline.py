@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
-from services.sender.gateways import Gateway
 from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
 from services.sender.provider import Provider
+from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
 from services.sender.stale_settler import StaleSettler

@@ -9,7 +9,7 @@ import structlog
 
 from services.sender import metrics
 from services.sender.circuit import Circuit
-from services.sender.gateways import Gateway, TextMessage
+from services.sender.providers.gateway import Gateway, TextMessage
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
@@ -70,6 +70,10 @@ class Provider:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
+
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        """As `Gateway.may_be_of_one`."""
+        return self._gateway.may_be_of_one(whole)
 
     async def shorten_pause(self) -> None:
         """Let no pause last longer than what is kept: one may be left of a version, or of settings, that kept more."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, FiniteFloat, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from services.sender.gateways.http1.address import Address
+from services.sender.transports.address import Address
 from shared.domain.outcome import RetryPolicy
 from shared.settings import WorkerSettings, check_url
 

@@ -225,7 +225,7 @@ BREAKAGES = (
     ),
     Breakage(
         "sender: a 503 is held to be unclear",
-        (Edit("services/sender/classify.py", "_THROTTLED, _UNAVAILABLE, 521", "_THROTTLED, 521"),),
+        (Edit("services/sender/providers/plain/classify.py", "_THROTTLED, _UNAVAILABLE, 521", "_THROTTLED, 521"),),
         (21,),
         "503",
     ),
@@ -356,7 +356,7 @@ BREAKAGES = (
         "sender: a provider's pause is kept however long it is",
         (
             Edit(
-                "services/sender/classify.py",
+                "services/sender/providers/plain/classify.py",
                 "    return min(max(0.0, pause_s), longest_s)\n",
                 "    return max(0.0, pause_s)\n",
             ),
@@ -378,7 +378,11 @@ BREAKAGES = (
     ),
     Breakage(
         "sender: what the provider says of our account ends the number",
-        (Edit("services/sender/classify.py", "    if status in _ABOUT_US:\n", "    if status == 0:\n"),),
+        (
+            Edit(
+                "services/sender/providers/plain/classify.py", "    if status in _ABOUT_US:\n", "    if status == 0:\n"
+            ),
+        ),
         (40,),
         "401",
     ),

@@ -5,15 +5,17 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from yarl import URL
 
-from services.sender.gateways.http1.connection import Connection
-from services.sender.gateways.http1.poster import HttpPoster
-from services.sender.gateways.posting import Answer, not_answered
+from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport, not_answered
+from services.sender.transports.http1.connection import Connection
+from services.sender.transports.http1.transport import Http1Transport
+from services.sender.transports.with_aiohttp import AiohttpTransport
 from shared.domain.outcome import CallResult
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -47,7 +49,7 @@ class Peer:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("ascii")
             line, *fields = head.removesuffix("\r\n\r\n").split("\r\n")
             headers = dict(each.split(": ", 1) for each in fields)
-            return Request(line, headers, await self.reader.readexactly(int(headers["Content-Length"])))
+            return Request(line, headers, await self.reader.readexactly(int(headers.get("Content-Length", "0"))))
 
     async def send(self, octets: bytes) -> None:
         self.writer.write(octets)
@@ -123,14 +125,36 @@ async def scripted(
     assert not failures, failures
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Calls one URL by one transport."""
+
+    transport: HttpTransport
+    url: str
+
+    async def post(self, body: bytes, method: str = "POST") -> HttpAnswer | CallResult:
+        headers = (("Content-Type", "application/json"),)
+        return await self.transport.send(HttpRequest(method, self.url, headers, body))
+
+
 @asynccontextmanager
-async def opened(url: str, timeout_s: float = 10) -> AsyncIterator[HttpPoster]:
-    poster = HttpPoster(url, timeout_s)
-    await poster.open()
+async def opened_by(make: Callable[[float], HttpTransport], url: str, timeout_s: float = 10) -> AsyncIterator[Caller]:
+    transport = make(timeout_s)
+    await transport.open()
     try:
-        yield poster
+        yield Caller(transport, url)
     finally:
-        await poster.close()
+        await transport.close()
+
+
+class Open(Protocol):
+    """`opened_by` with the transport that a test is about."""
+
+    def __call__(self, url: str, timeout_s: float = 10) -> AbstractAsyncContextManager[Caller]: ...
+
+
+open_http1: Open = partial(opened_by, Http1Transport)
+open_aiohttp: Open = partial(opened_by, AiohttpTransport)
 
 
 def always(*answers: bytes) -> Script:
@@ -149,13 +173,13 @@ def port_of(provider: ScriptedProvider) -> int:
 
 
 async def connected(connection: Connection, provider: ScriptedProvider) -> Connection:
-    """The connection, connected without a poster."""
+    """The connection, connected without a transport."""
     await asyncio.get_running_loop().create_connection(lambda: connection, "127.0.0.1", port_of(provider))
     return connection
 
 
-async def call_over(connection: Connection) -> Answer | CallResult:
-    """A call over this connection, without a poster."""
+async def call_over(connection: Connection) -> HttpAnswer | CallResult:
+    """A call over this connection, without a transport."""
     deadline_s = asyncio.get_running_loop().time() + _LONGEST_WAIT_S
     request = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
     return await connection.call(request, deadline_s, not_answered(_LONGEST_WAIT_S))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from services.sender.calling import Calling
-from services.sender.gateways import TextMessage
 from services.sender.jobs import Claimed, Done, Ended, Job, Rules, in_parts
 from services.sender.provider import Provider
+from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
 from shared.amqp.messages import Delivery
@@ -53,6 +53,9 @@ class PlayedGateway:
         self.calls.append([message.to for message in messages])
         await asyncio.sleep(0)
         return self._answer(messages)
+
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        return whole.verdict is Verdict.REFUSED and whole.status != 404
 
     async def close(self) -> None:
         """Nothing to do."""

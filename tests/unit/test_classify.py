@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.sender.classify import CodeTable, classify, has_id, read_object, retry_after_s
-from services.sender.concealing import conceal
-from services.sender.gateways import TextMessage
+from services.sender.providers.concealing import conceal
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.plain.classify import CodeTable, classify, has_id, read_object, retry_after_s
 from shared.domain.outcome import CallResult, Verdict
 from shared.domain.phone import mask
 

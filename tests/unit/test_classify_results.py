@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.sender.classify import CodeTable
-from services.sender.classify_results import classify_results, may_be_of_one
-from services.sender.gateways import TextMessage
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.plain.classify import CodeTable
+from services.sender.providers.plain.classify_results import classify_results
 from shared.domain.outcome import CallResult, Verdict
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -165,24 +165,6 @@ def test_the_pause_that_the_provider_asks_for_is_kept_with_what_may_be_tried_aga
     whole = answer({}, 429, "17")
     assert isinstance(whole, CallResult)
     assert whole.retry_after_s == 17
-
-
-@pytest.mark.parametrize(
-    ("status", "maybe"), [(400, True), (413, True), (422, True), (401, False), (403, False), (404, False)]
-)
-def test_a_refusal_of_the_call_may_be_because_of_one_message_unless_it_is_about_the_caller(
-    status: int, *, maybe: bool
-) -> None:
-    whole = answer({}, status)
-    assert isinstance(whole, CallResult)
-    assert may_be_of_one(whole) is maybe
-
-
-@pytest.mark.parametrize("status", [429, 503, 500])
-def test_only_a_refusal_may_be_because_of_one_message(status: int) -> None:
-    whole = answer({}, status)
-    assert isinstance(whole, CallResult)
-    assert not may_be_of_one(whole)
 
 
 def test_no_reason_shows_a_number_or_a_text() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.sender.classify import CodeTable, classify
-from services.sender.gateways.http1.answer import AnswerReader, Fields, MalformedAnswer
-from services.sender.gateways.posting import Answer
+from services.sender.providers.plain.classify import CodeTable, classify
+from services.sender.transports import HttpAnswer
+from services.sender.transports.http1.answer import AnswerReader, Fields, MalformedAnswer
 from shared.domain.outcome import Verdict
 
 BODY = b'{"message_id":"1"}'
@@ -74,7 +74,7 @@ def test_an_answer_with_garbage_in_it_raises_nothing_else(
     with contextlib.suppress(MalformedAnswer):
         for piece in pieces_of(octets[:at] + garbage + octets[at:], cuts):
             if (answer := reader.feed(piece)) is not None:
-                assert isinstance(answer, Answer)
+                assert isinstance(answer, HttpAnswer)
                 break
         else:
             reader.end()
@@ -156,7 +156,7 @@ def test_header_fields_are_found_without_regard_to_case_and_the_first_counts() -
 
 def _assert_nothing_accepted(pieces: list[bytes]) -> None:
     reader = AnswerReader()
-    answers: list[Answer | None] = []
+    answers: list[HttpAnswer | None] = []
     with contextlib.suppress(MalformedAnswer):
         for piece in pieces:
             answers.append(reader.feed(piece))

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from services.sender.concealing import conceal, conceal_in_id, printable
-from services.sender.gateways import TextMessage
+from services.sender.providers.concealing import conceal, conceal_in_id, printable
+from services.sender.providers.gateway import TextMessage
 from shared.domain.outcome import CallResult, Verdict
 
 _THROTTLED, _UNAVAILABLE = 429, 503

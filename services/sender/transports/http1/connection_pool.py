@@ -3,16 +3,14 @@
 import asyncio
 import time
 
-from services.sender.gateways.http1.connection import Connection
-
-# Below the idle timeout of common servers: a connection that they are just closing loses the request that reuses it.
-_KEEPALIVE_S = 4.0
+from services.sender.transports import KEEPALIVE_S
+from services.sender.transports.http1.connection import Connection
 
 
 class IdleConnections:
     """Lends the one that was used last, so that those that are not needed grow old; none is used beyond its time."""
 
-    def __init__(self, keepalive_s: float = _KEEPALIVE_S) -> None:
+    def __init__(self, keepalive_s: float = KEEPALIVE_S) -> None:
         self._keepalive_s = keepalive_s
         self._idle_since_s: dict[Connection, float] = {}
         self._sweep: asyncio.TimerHandle | None = None

@@ -31,5 +31,9 @@ class Gateway(Protocol):
         each, in the order of `messages`.
         """
 
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single
+        one."""
+
     async def close(self) -> None:
         """Close the connections."""

@@ -5,8 +5,8 @@ import ssl
 
 from aiohappyeyeballs import start_connection
 
-from services.sender.gateways.http1.connection import Connection
-from services.sender.gateways.http1.resolver import KnownAddresses
+from services.sender.transports.http1.connection import Connection
+from services.sender.transports.http1.resolver import KnownAddresses
 
 _NEXT_ADDRESS_AFTER_S = 0.25
 

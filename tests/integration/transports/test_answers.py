@@ -8,12 +8,12 @@ from itertools import chain, repeat
 
 import pytest
 
-from services.sender.classify import CodeTable
-from services.sender.gateways import TextMessage
-from services.sender.gateways.plain_http import PlainHttpGateway
-from services.sender.gateways.posting import Answer
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.plain.classify import CodeTable
+from services.sender.providers.plain.gateway import PlainHttpGateway
+from services.sender.transports import HttpAnswer
 from shared.domain.outcome import CallResult, Verdict
-from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, scripted
+from tests.support.scripted_provider import ACCEPTED, Open, Peer, always, open_aiohttp, open_http1, scripted
 
 BODY = b'{"message_id":"1"}'
 MESSAGE = TextMessage("b:1", "+8613800138000", "hello")
@@ -37,11 +37,11 @@ MESSAGE = TextMessage("b:1", "+8613800138000", "hello")
         pytest.param(b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}", 500, b"{}", id="an error"),
     ],
 )  # fmt: skip
-async def test_an_answer_is_read_and_the_connection_kept(octets: bytes, status: int, body: bytes) -> None:
-    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
+async def test_an_answer_is_read_and_the_connection_kept(opened: Open, octets: bytes, status: int, body: bytes) -> None:
+    async with scripted(always(octets)) as provider, opened(provider.url) as caller:
         for _ in range(2):
-            answer = await poster.post(b"{}")
-            assert isinstance(answer, Answer)
+            answer = await caller.post(b"{}")
+            assert isinstance(answer, HttpAnswer)
             assert (answer.status, answer.body) == (status, body)
         assert len(provider.peers) == 1
 
@@ -56,15 +56,15 @@ async def test_an_answer_is_read_and_the_connection_kept(octets: bytes, status: 
         ),
     ],
 )
-async def test_an_answer_may_end_with_its_connection(octets: bytes) -> None:
+async def test_an_answer_may_end_with_its_connection(opened: Open, octets: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(octets)
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
+    async with scripted(script) as provider, opened(provider.url) as caller:
         for _ in range(2):
-            answer = await poster.post(b"{}")
-            assert isinstance(answer, Answer)
+            answer = await caller.post(b"{}")
+            assert isinstance(answer, HttpAnswer)
             assert answer.body == BODY
         assert len(provider.peers) == 2
 
@@ -74,36 +74,38 @@ async def test_an_answer_may_end_with_its_connection(octets: bytes) -> None:
     [b"1.0 200 OK\r\n", b"1.1 200 OK\r\nConnection: close\r\n"],
     ids=["HTTP/1.0", "Connection: close"],
 )
-async def test_a_connection_that_the_provider_will_close_is_closed_first(version_and_fields: bytes) -> None:
+async def test_a_connection_that_the_provider_will_close_is_closed_first(
+    opened: Open, version_and_fields: bytes
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/" + version_and_fields + b"Content-Length: 18\r\n\r\n" + BODY)
         await peer.until_left()
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        assert isinstance(await poster.post(b"{}"), Answer)
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        assert isinstance(await caller.post(b"{}"), HttpAnswer)
         await provider.peers[0].was_left()
 
 
-async def test_an_http_1_0_answer_may_ask_to_keep_the_connection() -> None:
+async def test_an_http_1_0_answer_may_ask_to_keep_the_connection(opened: Open) -> None:
     octets = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 18\r\n\r\n" + BODY
-    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
-        assert [(await poster.post(b"{}")).status for _ in range(2)] == [200, 200]
+    async with scripted(always(octets)) as provider, opened(provider.url) as caller:
+        assert [(await caller.post(b"{}")).status for _ in range(2)] == [200, 200]
         assert len(provider.peers) == 1
 
 
-async def test_of_an_endless_body_512_kib_are_kept_and_the_connection_is_closed() -> None:
-    async with scripted(endless(b"503 Busy", b"x" * 4096)) as provider, opened(provider.url) as poster:
-        answer = await poster.post(b"{}")
-        assert isinstance(answer, Answer)
+async def test_of_an_endless_body_512_kib_are_kept_and_the_connection_is_closed(opened: Open) -> None:
+    async with scripted(endless(b"503 Busy", b"x" * 4096)) as provider, opened(provider.url) as caller:
+        answer = await caller.post(b"{}")
+        assert isinstance(answer, HttpAnswer)
         assert (answer.status, answer.body) == (503, b"x" * 524_288)
         await provider.peers[0].was_left()
 
 
-async def test_a_good_object_that_an_endless_body_follows_is_unclear() -> None:
+async def test_a_good_object_that_an_endless_body_follows_is_unclear(opened: Open) -> None:
     script = endless(b"200 OK", BODY, b" " * 4096)
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        result = await PlainHttpGateway(poster, CodeTable(), 1).send([MESSAGE])
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
         assert _verdict(result) == (Verdict.UNCLEAR, "answer_not_understood")
         await provider.peers[0].was_left()
 
@@ -125,15 +127,15 @@ def endless(status: bytes, *pieces: bytes) -> Callable[[Peer], Awaitable[None]]:
     [b"X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", b"x" * 1000, b"\r\nHTTP/1.1 100 Continue\r\nA: b\r\n"],
     ids=["headers", "one header", "interim answers"],
 )
-async def test_an_endless_head_is_given_up(more: bytes) -> None:
+async def test_an_endless_head_is_given_up(opened: Open, more: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 100 Continue\r\nX: ")
         while True:
             await peer.send(more)
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        assert _verdict(await caller.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
         await provider.peers[0].was_left()
 
 
@@ -157,14 +159,14 @@ async def test_an_endless_head_is_given_up(more: bytes) -> None:
         ),
     ],
 )
-async def test_what_is_no_http_is_unclear_and_ends_the_connection(octets: bytes) -> None:
+async def test_what_is_no_http_is_unclear_and_ends_the_connection(opened: Open, octets: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(octets)
         await peer.until_left()
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        assert _verdict(await caller.post(b"{}")) == (Verdict.UNCLEAR, "answer_not_understood")
         await provider.peers[0].was_left()
 
 
@@ -180,67 +182,77 @@ async def test_what_is_no_http_is_unclear_and_ends_the_connection(octets: bytes)
     ],
     ids=["nothing", "half a line", "half a head", "half a body", "no last chunk", "an interim answer only"],
 )
-async def test_an_answer_that_breaks_off_is_a_lost_connection(octets: bytes) -> None:
+async def test_an_answer_that_breaks_off_is_a_lost_connection(opened: Open, octets: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(octets)
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        assert _verdict(await poster.post(b"{}")) == (Verdict.UNCLEAR, "connection_lost")
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        assert _verdict(await caller.post(b"{}")) == (Verdict.UNCLEAR, "connection_lost")
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+async def test_a_redirect_is_an_answer_and_is_not_followed(opened: Open) -> None:
     octets = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-    async with scripted(always(octets, ACCEPTED)) as provider, opened(provider.url) as poster:
-        answer = await poster.post(b"{}")
-        assert isinstance(answer, Answer)
+    async with scripted(always(octets, ACCEPTED)) as provider, opened(provider.url) as caller:
+        answer = await caller.post(b"{}")
+        assert isinstance(answer, HttpAnswer)
         assert (answer.status, answer.headers["location"]) == (307, "/elsewhere")
-        assert await poster.post(b"{}") != answer
+        assert await caller.post(b"{}") != answer
+
+
+_PACKED = gzip.compress(BODY)
+COMPRESSED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(_PACKED), _PACKED)
+
+
+async def test_a_compressed_answer_is_read_by_aiohttp() -> None:
+    async with scripted(always(COMPRESSED)) as provider, open_aiohttp(provider.url) as caller:
+        answer = await caller.post(b"{}")
+    assert isinstance(answer, HttpAnswer)
+    assert answer.body == BODY
 
 
 async def test_a_compressed_answer_that_nobody_asked_for_is_not_understood() -> None:
-    packed = gzip.compress(BODY)
-    octets = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
-    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
-        result = await PlainHttpGateway(poster, CodeTable(), 1).send([MESSAGE])
+    async with scripted(always(COMPRESSED)) as provider, open_http1(provider.url) as caller:
+        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
     assert (result.verdict, result.code, result.status) == (Verdict.UNCLEAR, "answer_not_understood", 200)
 
 
-async def test_retry_after_is_found_however_it_is_written() -> None:
+async def test_retry_after_is_found_however_it_is_written(opened: Open) -> None:
     octets = b"HTTP/1.1 429 Too Many Requests\r\nX-Empty:\r\nrEtRy-aFtEr: 7\r\nContent-Length: 0\r\n\r\n"
-    async with scripted(always(octets)) as provider, opened(provider.url) as poster:
-        result = await PlainHttpGateway(poster, CodeTable(), 1).send([MESSAGE])
+    async with scripted(always(octets)) as provider, opened(provider.url) as caller:
+        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
     assert (result.verdict, result.retry_after_s) == (Verdict.NOT_SENT, 7)
 
 
-async def test_an_answer_before_the_whole_request_was_read_counts_and_the_connection_does_not() -> None:
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp says what it would rather have
+async def test_an_answer_before_the_whole_request_was_read_counts_and_the_connection_does_not(opened: Open) -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}")
         await peer.until_left()
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
+    async with scripted(script) as provider, opened(provider.url) as caller:
         for _ in range(2):
-            answer = await poster.post(b"x" * 30_000_000)
-            assert isinstance(answer, Answer)
+            answer = await caller.post(b"x" * 30_000_000)
+            assert isinstance(answer, HttpAnswer)
             assert answer.status == 413
         assert len(provider.peers) == 2
 
 
-async def test_an_answer_that_comes_in_single_bytes_is_whole() -> None:
+async def test_an_answer_that_comes_in_single_bytes_is_whole(opened: Open) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         for octet in ACCEPTED:
             await peer.send(bytes([octet]))
             await asyncio.sleep(0)
 
-    async with scripted(script) as provider, opened(provider.url) as poster:
-        answer = await poster.post(b"{}")
-        assert isinstance(answer, Answer)
+    async with scripted(script) as provider, opened(provider.url) as caller:
+        answer = await caller.post(b"{}")
+        assert isinstance(answer, HttpAnswer)
         assert answer.body == BODY
 
 
-def _verdict(result: Answer | CallResult) -> tuple[Verdict, str | None]:
+def _verdict(result: HttpAnswer | CallResult) -> tuple[Verdict, str | None]:
     assert isinstance(result, CallResult)
     assert not re.search(r"127\.0\.0\.1|messages", result.reason or "")
     return result.verdict, result.code

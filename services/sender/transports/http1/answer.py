@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from services.sender.gateways.posting import Answer
+from services.sender.transports import LONGEST_BODY, HttpAnswer
 
-# Enough for the results of a hundred messages, whatever else a provider says of each.
-_LONGEST_BODY = 512 * 1024
 # Of an answer with all around the body: headers, interim answers, the sizes of chunks, trailers.
 _LONGEST_ANSWER = 1024 * 1024
 
@@ -65,7 +63,7 @@ class AnswerReader:
         self._received = 0
         self._expect_answer()
 
-    def feed(self, piece: bytes) -> Answer | None:
+    def feed(self, piece: bytes) -> HttpAnswer | None:
         """The answer, if this piece completes it; raises MalformedAnswer, after which nothing may be fed."""
         self._received += len(piece)
         try:
@@ -81,12 +79,12 @@ class AnswerReader:
             raise MalformedAnswer
         return None
 
-    def end(self) -> Answer | None:
+    def end(self) -> HttpAnswer | None:
         """The answer, if the connection's end is what completes it."""
         return self._take() if self._is_in_body and not self._has_own_end() else None
 
-    def _take(self) -> Answer:
-        answer = Answer(self._status, Fields(self._fields), bytes(self._body))
+    def _take(self) -> HttpAnswer:
+        answer = HttpAnswer(self._status, Fields(self._fields), bytes(self._body))
         self._received = 0
         self._expect_answer()
         return answer
@@ -119,10 +117,10 @@ class AnswerReader:
 
     def on_body(self, piece: bytes) -> None:
         self._body += piece
-        if len(self._body) > _LONGEST_BODY:
+        if len(self._body) > LONGEST_BODY:
             if 200 <= self._status < 300:
                 raise _NotBelieved  # nobody knows how it would have gone on
-            del self._body[_LONGEST_BODY:]
+            del self._body[LONGEST_BODY:]
             self._is_whole, self.another_may_follow = True, False
             raise _EnoughRead
 

@@ -2,18 +2,20 @@
 
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohappyeyeballs import AddrInfoType
 
-from services.sender.gateways.http1.connection import Connection
-from services.sender.gateways.http1.dialing import Dialer, trusting_the_systems_authorities
-from services.sender.gateways.http1.resolver import KnownAddresses
-from services.sender.gateways.posting import Answer
+from services.sender.transports import HttpAnswer
+from services.sender.transports.http1.connection import Connection
+from services.sender.transports.http1.dialing import Dialer, trusting_the_systems_authorities
+from services.sender.transports.http1.resolver import KnownAddresses
+from services.sender.transports.with_aiohttp import AiohttpTransport
 from shared.domain.outcome import CallResult, Verdict
 from tests.support.certificates import self_signed
-from tests.support.scripted_provider import ACCEPTED, Peer, always, opened, port_of, scripted
+from tests.support.scripted_provider import ACCEPTED, Open, Peer, always, opened_by, port_of, scripted
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +38,12 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("trusted")
 async def test_a_provider_with_a_trusted_certificate_is_called_and_its_connection_kept(
+    opened: Open,
     server_side: ssl.SSLContext,
 ) -> None:
-    async with scripted(always(ACCEPTED), tls=server_side) as provider, opened(provider.url) as poster:
+    async with scripted(always(ACCEPTED), tls=server_side) as provider, opened(provider.url) as caller:
         for body in (b"{}", b"x" * 700_000, b"{}"):
-            assert isinstance(await poster.post(body), Answer)
+            assert isinstance(await caller.post(body), HttpAnswer)
         assert len(provider.peers) == 1
 
 
@@ -57,38 +60,50 @@ async def test_the_server_is_told_which_host_is_meant(server_side: ssl.SSLContex
     assert names == ["provider.example"]
 
 
-async def test_an_unknown_authority_is_certainly_not_sent(server_side: ssl.SSLContext) -> None:
-    async with scripted(always(ACCEPTED), tls=server_side) as provider, opened(provider.url) as poster:
-        _assert_not_trusted(await poster.post(b"{}"))
+async def test_an_unknown_authority_is_certainly_not_sent(opened: Open, server_side: ssl.SSLContext) -> None:
+    async with scripted(always(ACCEPTED), tls=server_side) as provider, opened(provider.url) as caller:
+        _assert_not_trusted(await caller.post(b"{}"))
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_a_certificate_of_another_host_is_certainly_not_sent(server_side: ssl.SSLContext) -> None:
+async def test_a_certificate_of_another_host_is_certainly_not_sent(opened: Open, server_side: ssl.SSLContext) -> None:
     async with (
         scripted(always(ACCEPTED), tls=server_side) as provider,
-        opened(provider.url.replace("127.0.0.1", "localhost")) as poster,
+        opened(provider.url.replace("127.0.0.1", "localhost")) as caller,
     ):
-        _assert_not_trusted(await poster.post(b"{}"))
+        _assert_not_trusted(await caller.post(b"{}"))
 
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("octets", [b"", ACCEPTED[:-1]], ids=["no answer", "half an answer"])
-async def test_a_loss_after_the_handshake_is_unclear(server_side: ssl.SSLContext, octets: bytes) -> None:
+async def test_a_loss_after_the_handshake_is_unclear(opened: Open, server_side: ssl.SSLContext, octets: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(octets)
 
-    async with scripted(script, tls=server_side) as provider, opened(provider.url) as poster:
-        result = await poster.post(b"{}")
+    async with scripted(script, tls=server_side) as provider, opened(provider.url) as caller:
+        result = await caller.post(b"{}")
     assert isinstance(result, CallResult)
     assert (result.verdict, result.code) == (Verdict.UNCLEAR, "connection_lost")
+
+
+async def test_aiohttps_client_shows_a_certificate_of_ours(server_side: ssl.SSLContext, certificate: Path) -> None:
+    server_side.verify_mode = ssl.CERT_REQUIRED
+    server_side.load_verify_locations(certificate)
+    ours = ssl.create_default_context(cafile=str(certificate))
+    async with scripted(always(ACCEPTED), tls=server_side) as provider:
+        async with opened_by(AiohttpTransport, provider.url) as caller:
+            assert isinstance(await caller.post(b"{}"), CallResult)
+        ours.load_cert_chain(certificate)
+        async with opened_by(partial(AiohttpTransport, tls=ours), provider.url) as caller:
+            assert isinstance(await caller.post(b"{}"), HttpAnswer)
 
 
 async def _at_127_0_0_1(_: str, port: int) -> list[AddrInfoType]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
 
-def _assert_not_trusted(result: Answer | CallResult) -> None:
+def _assert_not_trusted(result: HttpAnswer | CallResult) -> None:
     assert isinstance(result, CallResult)
     assert (result.verdict, result.code) == (Verdict.NOT_SENT, "connect_failed")
     assert "SSLCertVerificationError" in (result.reason or "")

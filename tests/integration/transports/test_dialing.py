@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from aiohappyeyeballs import AddrInfoType
 
-from services.sender.gateways.http1.connection import Connection
-from services.sender.gateways.http1.dialing import Dialer
-from services.sender.gateways.http1.resolver import KnownAddresses
-from services.sender.gateways.posting import Answer
-from tests.support.scripted_provider import ACCEPTED, always, call_over, opened, port_of, scripted
+from services.sender.transports import HttpAnswer
+from services.sender.transports.http1.connection import Connection
+from services.sender.transports.http1.dialing import Dialer
+from services.sender.transports.http1.resolver import KnownAddresses
+from tests.support.scripted_provider import ACCEPTED, Open, always, call_over, port_of, scripted
 
 
 class Names:
@@ -106,7 +106,7 @@ async def _dialed(dialer: Dialer, times: int = 1) -> None:
     connections = [Connection(lambda _: None) for _ in range(times)]
     await asyncio.gather(*(dialer.dial(connection) for connection in connections))
     for connection in connections:
-        assert isinstance(await call_over(connection), Answer)
+        assert isinstance(await call_over(connection), HttpAnswer)
         connection.abort()
 
 
@@ -114,7 +114,7 @@ def _dialer(names: Names, addresses_good_for_s: float = 60) -> Dialer:
     return Dialer("provider.example", KnownAddresses("provider.example", 80, names, addresses_good_for_s), None)
 
 
-async def test_a_hundred_calls_at_once_are_all_made() -> None:
-    async with scripted(always(ACCEPTED)) as provider, opened(provider.url) as poster:
-        results = await asyncio.gather(*(poster.post(b"{}") for _ in range(100)))
-        assert {type(result) for result in results} == {Answer}
+async def test_a_hundred_calls_at_once_are_all_made(opened: Open) -> None:
+    async with scripted(always(ACCEPTED)) as provider, opened(provider.url) as caller:
+        results = await asyncio.gather(*(caller.post(b"{}") for _ in range(100)))
+        assert {type(result) for result in results} == {HttpAnswer}

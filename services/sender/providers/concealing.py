@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from services.sender.gateways import TextMessage
+from services.sender.providers.gateway import TextMessage
 from shared.domain.phone import mask, mask_numbers_in
 
 _LONGEST_HEARD = 30_000

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from services.sender.gateways.http1.answer import AnswerReader, MalformedAnswer
-from services.sender.gateways.posting import Answer, lost, not_connected, not_understood
+from services.sender.transports import CLOSED, HttpAnswer, lost, not_connected, not_http
+from services.sender.transports.http1.answer import AnswerReader, MalformedAnswer
 from shared.domain.outcome import CallResult
-
-_CLOSED = "closed by the provider"
 
 
 class Connection(asyncio.Protocol):
@@ -22,14 +20,14 @@ class Connection(asyncio.Protocol):
         self._on_closed = on_closed
         self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
-        self._reply: asyncio.Future[Answer | CallResult] | None = None
+        self._reply: asyncio.Future[HttpAnswer | CallResult] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether another call may be made."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def call(self, request: bytes, deadline_s: float, too_late: CallResult) -> Answer | CallResult:
+    async def call(self, request: bytes, deadline_s: float, too_late: CallResult) -> HttpAnswer | CallResult:
         """Write the request and wait for its answer; `too_late` when none came until then, by the loop's clock.
 
         From the first byte on, whatever else happens is unclear.
@@ -64,32 +62,32 @@ class Connection(asyncio.Protocol):
         try:
             answer = self._reader.feed(data)
         except MalformedAnswer:
-            self._give_up(not_understood())
+            self._give_up(not_http())
             return
         if answer is not None:
             self._answered(answer)
 
     def eof_received(self) -> None:
         answer = self._reader.end() if self._is_waiting() else None
-        self._give_up(answer or lost(_CLOSED))
+        self._give_up(answer or lost(CLOSED))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._give_up(lost(type(exc).__name__ if exc else _CLOSED))
+        self._give_up(lost(type(exc).__name__ if exc else CLOSED))
         self._on_closed(self)
 
     def _is_waiting(self) -> bool:
         return self._transport is not None and self._reply is not None and not self._reply.done()
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: HttpAnswer) -> None:
         # A provider that answered before it had the whole request may not read the rest of it as such.
         if not self._reader.another_may_follow or (self._transport and self._transport.get_write_buffer_size()):
             self.abort()
         self._settle(answer)
 
-    def _give_up(self, result: Answer | CallResult) -> None:
+    def _give_up(self, result: HttpAnswer | CallResult) -> None:
         self.abort()
         self._settle(result)
 
-    def _settle(self, result: Answer | CallResult) -> None:
+    def _settle(self, result: HttpAnswer | CallResult) -> None:
         if self._reply is not None and not self._reply.done():
             self._reply.set_result(result)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.sender.classify import (
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.plain.classify import (
     CodeTable,
     accepted_id,
     classify,
@@ -15,12 +16,10 @@ from services.sender.classify import (
     read_object,
     retry_after_s,
 )
-from services.sender.gateways import TextMessage
 from shared.domain.outcome import CallResult, Verdict
 
 _TEMPORARY = frozenset({"throttled", "unavailable"})
 """The format's own codes: they say of one message what 429 and 503 say of a call."""
-_OF_ALL = frozenset({404, 405, 415})
 
 
 def classify_results(
@@ -52,14 +51,6 @@ def classify_results(
         # A code says why it failed, not that it failed before the first of them was taken.
         return whole._replace(verdict=Verdict.UNCLEAR)
     return whole
-
-
-def may_be_of_one(whole: CallResult) -> bool:
-    """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single one.
-
-    Some statuses are about the address or the format.
-    """
-    return whole.verdict is Verdict.REFUSED and whole.status not in _OF_ALL
 
 
 def _by_reference(results: Sequence[Any]) -> Mapping[str, Mapping[str, Any] | None]:
