@@ -29,19 +29,14 @@ class Attempt:
     provider_status: int | None
 
 
-class AttemptWriter:
-    """Keeps the attempts that did not succeed, in the transaction that writes what came of them.
+async def keep_attempts(connection: AsyncConnection, keys: Iterable[Key], now_ms: int, *, sqlite: bool) -> None:
+    """Copy the latest attempt of these rows as it now stands; one that was kept before is written over.
 
-    What went well is not kept a second time: the number's own row tells of its last attempt.
+    Those that did not succeed: what went well is not kept a second time, the number's own row tells of its last
+    attempt.
     """
-
-    def __init__(self, *, sqlite: bool) -> None:
-        self._keep = with_rows(_KEEP, KEYS, sqlite=sqlite)
-
-    async def keep(self, connection: AsyncConnection, keys: Iterable[Key], now_ms: int) -> None:
-        """Copy the latest attempt of these rows as it now stands; one that was kept before is written over."""
-        if rows := sorted(keys):
-            await connection.execute(self._keep, {"rows": as_rows(rows, KEYS), "now_ms": now_ms})
+    if rows := sorted(keys):
+        await connection.execute(_KEEP[sqlite], {"rows": as_rows(rows, KEYS), "now_ms": now_ms})
 
 
 class AttemptsLedger:
@@ -104,7 +99,7 @@ def _attempt(record: Any) -> Attempt:
     return Attempt(attempt, begun_at_ms, ended, provider, sender, State(state), code, reason, status)
 
 
-_KEEP = """
+_KEPT = """
     INSERT INTO attempts (batch_id, row_no, attempt, begun_at_ms, ended_at_ms, provider, sender, state, error_code,
                           error_reason, provider_status)
     SELECT m.batch_id, m.row_no, m.attempt, m.claimed_at_ms, :now_ms, b.provider, m.claimed_by, m.state, m.error_code,
@@ -115,3 +110,4 @@ _KEEP = """
         error_code = excluded.error_code, error_reason = excluded.error_reason,
         provider_status = excluded.provider_status
 """
+_KEEP = {sqlite: with_rows(_KEPT, KEYS, sqlite=sqlite) for sqlite in (False, True)}

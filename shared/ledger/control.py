@@ -2,15 +2,15 @@
 
 from contextlib import suppress
 
-from sqlalchemy import ColumnElement, and_, case, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import now_ms
 from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.errors import LedgerUnavailable
-from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
+from shared.ledger.transitions import Transition, moving
 
 _CHUNK_ROWS = 1000
 _TRIES = 3
@@ -29,6 +29,7 @@ class ControlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._cancel = Transition({}, {"error_code": "NULL", "error_reason": "NULL"}, sqlite=database.is_sqlite)
 
     async def pause(self, batch_id: str) -> BatchState | None:
         """Begin no number any more: senders hand back what waits in the queues, the dispatcher feeds nothing."""
@@ -70,11 +71,15 @@ class ControlLedger:
         return await self._try_chunk(batch_id, after_row)
 
     async def _try_chunk(self, batch_id: str, after_row: int) -> int | None:
-        async with self._database.writing() as connection:
-            rows = await _next_rows(connection, batch_id, after_row)
+        async with moving(self._database, now_ms()) as transaction:
+            rows = await _next_rows(transaction.connection, batch_id, after_row)
             if not rows:
                 return None
-            await _cancel_rows(connection, batch_id, rows[0], rows[-1])
+            # Rows first, in row order, then the batch: the order in which senders lock them.
+            locked = (await transaction.connection.execute(_locking(batch_id, rows[0], rows[-1]))).all()
+            transaction.now_ms = now_ms()  # read under the lock: no call of these rows is later
+            moves = [(batch_id, row.row_no, row.attempt, row.state, State.CANCELLED) for row in locked]
+            await transaction.apply(self._cancel, moves)
             return rows[-1]
 
 
@@ -88,20 +93,7 @@ async def _next_rows(connection: AsyncConnection, batch_id: str, after_row: int)
     return list((await connection.execute(query)).scalars())
 
 
-async def _cancel_rows(connection: AsyncConnection, batch_id: str, first: int, last: int) -> None:
-    """Rows first, in row order, then the batch: the order in which senders lock them."""
+def _locking(batch_id: str, first: int, last: int) -> Select[tuple[int, int, str]]:
     these = and_(messages.c.batch_id == batch_id, messages.c.row_no.between(first, last), _ENDS_NOW)
-    wanted = select(messages.c.row_no, messages.c.state).where(these).order_by(messages.c.row_no)
-    locked = (await connection.execute(wanted.with_for_update())).all()
-    cancelled_at_ms = now_ms()  # read under the lock: no call of these rows is later
-    values = {
-        "state": State.CANCELLED.value,
-        "error_code": None,
-        "error_reason": None,
-        "updated_at_ms": cancelled_at_ms,
-    }
-    # Only the locked ones: others may have come into these states meanwhile.
-    locked_ones = and_(messages.c.batch_id == batch_id, messages.c.row_no.in_([row.row_no for row in locked]))
-    await connection.execute(update(messages).where(locked_ones).values(values))
-    changes = moved((batch_id, State(row.state), State.CANCELLED) for row in locked)
-    await count(connection, changes, cancelled_at_ms)
+    columns = messages.c.row_no, messages.c.attempt, messages.c.state
+    return select(*columns).where(these).order_by(messages.c.row_no).with_for_update()

@@ -10,9 +10,9 @@ from shared.domain.message import Key
 from shared.domain.replay import BatchStatus, MessageStatus
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, after_key, as_rows, with_rows
-from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, discards, messages
+from shared.ledger.transitions import Transition, moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class DeadLettersLedger:
         self._lock = with_rows(
             _LOCK + ("" if database.is_sqlite else " FOR UPDATE OF m"), KEYS, sqlite=database.is_sqlite
         )
-        self._queue = with_rows(_QUEUE, _ATTEMPTS, sqlite=database.is_sqlite)
+        self._queue = Transition({}, {}, sqlite=database.is_sqlite)
         self._discard = with_rows(_DISCARD, _DISCARDS, sqlite=database.is_sqlite)
 
     async def statuses(self, keys: Iterable[Key]) -> dict[Key, MessageStatus]:
@@ -139,13 +139,12 @@ class DeadLettersLedger:
 
     async def sent_again(self, attempts: Sequence[tuple[Key, int]], now_ms: int) -> None:
         """Note that the messages of these numbers are on the outbound queue, where no sender was quicker."""
-        values = sorted((batch_id, row, attempt) for (batch_id, row), attempt in attempts)
-        async with self._database.writing() as connection:
+        keys = sorted(key for key, _attempt in attempts)
+        async with moving(self._database, now_ms) as transaction:
             # In id order, as everywhere: the senders are at these very rows.
-            await connection.execute(self._lock, {"rows": as_rows([value[:2] for value in values], KEYS)})
-            found = await connection.execute(self._queue, {"rows": as_rows(values, _ATTEMPTS), "now_ms": now_ms})
-            changes = moved((str(batch_id), State.FAILED, State.QUEUED) for batch_id, _row in found)
-            await count(connection, changes, now_ms)
+            await transaction.connection.execute(self._lock, {"rows": as_rows(keys, KEYS)})
+            rows = [(*key, attempt, State.FAILED, State.QUEUED) for key, attempt in attempts]
+            await transaction.apply(self._queue, rows)
 
     async def discarded(self, discarded: Sequence[Discard]) -> None:
         """Write down letters that are about to be thrown away; one that is there already stays as it is."""
@@ -187,7 +186,6 @@ def _failed(query: Select[Any], which: FailedFilter) -> Select[Any]:
     )
 
 
-_ATTEMPTS = {**KEYS, "attempt": "integer"}
 _DISCARDS = {
     "queue": "text",
     "message_id": "text",
@@ -204,13 +202,6 @@ _LOOK = """
 _LOCK = """
     SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no
     ORDER BY m.batch_id, m.row_no
-"""
-_QUEUE = """
-    UPDATE messages SET state = 'queued', updated_at_ms = :now_ms
-    FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
-      AND messages.state = 'failed' AND messages.resent_in IS NULL
-    RETURNING messages.batch_id, messages.row_no
 """
 _DISCARD = """
     INSERT INTO discards (queue, message_id, attempt, failed_at, discarded_at_ms, error_code, reason)

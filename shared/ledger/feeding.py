@@ -10,9 +10,10 @@ from sqlalchemy import case, func, or_, select, text, update
 
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import single_statement
-from shared.ledger.counters import COUNTED, count, moved
+from shared.ledger.counters import COUNTED
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
+from shared.ledger.transitions import moving
 
 _WIDER = 4
 _CLOCKS_DIFFER_MS = 10_000
@@ -136,20 +137,19 @@ class FeedingLedger:
 
     async def _mark_queued_in_sqlite(self, batch_id: str, attempt: int, row_numbers: list[int], now_ms: int) -> None:
         wanted = {"batch_id": batch_id, "attempt": attempt, "rows": orjson.dumps(row_numbers).decode()}
-        async with self._database.writing() as connection:
-            marked = (await connection.execute(_MARK_QUEUED_IN_SQLITE, {**wanted, "now_ms": now_ms})).rowcount
-            if marked:
-                await count(connection, moved([(batch_id, State.PENDING, State.QUEUED)], marked), now_ms)
+        async with moving(self._database, now_ms) as transaction:
+            marked = await transaction.connection.execute(_MARK_QUEUED_IN_SQLITE, {**wanted, "now_ms": now_ms})
+            transaction.count([(batch_id, State.PENDING, State.QUEUED)], marked.rowcount)
 
     async def expire(self, batch_id: str, now_ms: int) -> int:
         """End the pending rows of a batch whose expires_at has passed; how many.
 
         Not those that may have been sent: they go to a sender, who ends them as unclear.
         """
-        async with self._database.writing() as connection:
-            expired = (await connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})).rowcount
-            await count(connection, moved([(batch_id, State.PENDING, State.EXPIRED)], expired), now_ms)
-        return expired
+        async with moving(self._database, now_ms) as transaction:
+            expired = await transaction.connection.execute(_EXPIRE, {"batch_id": batch_id, "now_ms": now_ms})
+            transaction.count([(batch_id, State.PENDING, State.EXPIRED)], expired.rowcount)
+        return int(expired.rowcount)
 
 
 def by_attempt(rows: Iterable[PendingRow]) -> dict[int, list[int]]:

@@ -7,11 +7,9 @@ from sqlalchemy import select
 from shared.domain.outcome import Outcome
 from shared.domain.recovery import StillRow, UnsettledBatch
 from shared.domain.states import LIVE_STATES, BatchState, State
-from shared.ledger.attempts import AttemptWriter
-from shared.ledger.bulk_params import as_rows, with_rows
-from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
+from shared.ledger.transitions import Transition, moving
 
 
 class RecoveryLedger:
@@ -22,8 +20,7 @@ class RecoveryLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._move = with_rows(_MOVE, _MOVES, sqlite=database.is_sqlite)
-        self._attempts = AttemptWriter(sqlite=database.is_sqlite)
+        self._move = Transition(_MOVES, _SETS, sqlite=database.is_sqlite, guard="messages.updated_at_ms = w.seen_at_ms")
 
     async def unsettled(self) -> list[UnsettledBatch]:
         """The batches that are not through yet, oldest first."""
@@ -76,36 +73,18 @@ class RecoveryLedger:
     async def move(self, batch_id: str, moves: Sequence[tuple[StillRow, Outcome]], now_ms: int) -> int:
         """Give each row its outcome, if it still stands as it was read; how many did."""
         values = [
-            (batch_id, row.row, row.attempt, row.state, row.updated_at_ms, outcome.state, outcome.code, outcome.reason)
+            (batch_id, row.row, row.attempt, row.state, outcome.state, row.updated_at_ms, outcome.code, outcome.reason)
             for row, outcome in moves
         ]
-        before = {row.row: row.state for row, _outcome in moves}
-        async with self._database.writing() as connection:
-            found = await connection.execute(self._move, {"rows": as_rows(values, _MOVES), "now_ms": now_ms})
-            after = {row: State(state) for row, state in found}
-            cut_off = {(batch_id, row) for row in after if before[row] is State.SENDING}
-            await self._attempts.keep(connection, cut_off, now_ms)
-            changes = moved((batch_id, before[row], state) for row, state in after.items())
-            await count(connection, changes, now_ms)
-        return len(after)
+        async with moving(self._database, now_ms) as transaction:
+            return len(await transaction.apply(self._move, values))
 
 
-_MOVES = {
-    "batch_id": "uuid",
-    "row_no": "integer",
-    "attempt": "integer",
-    "from_state": "text",
-    "seen_at_ms": "bigint",
-    "state": "text",
-    "error_code": "text",
-    "error_reason": "text",
+_MOVES = {"seen_at_ms": "bigint", "error_code": "text", "error_reason": "text"}
+_SETS = {
+    "error_code": "w.error_code",
+    "error_reason": "w.error_reason",
+    "retry_at_ms": "NULL",
+    "was_unclear": "messages.was_unclear OR w.from_state = 'sending'",
+    "recoveries": "messages.recoveries + CASE WHEN w.state = 'pending' THEN 1 ELSE 0 END",
 }
-_MOVE = """
-    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason, retry_at_ms = NULL,
-           was_unclear = messages.was_unclear OR w.from_state = 'sending',
-           recoveries = recoveries + CASE WHEN w.state = 'pending' THEN 1 ELSE 0 END, updated_at_ms = :now_ms
-    FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
-      AND messages.state = w.from_state AND messages.updated_at_ms = w.seen_at_ms
-    RETURNING messages.row_no, messages.state
-"""

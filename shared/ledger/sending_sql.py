@@ -1,8 +1,5 @@
-"""The statements by which senders look at rows, claim them and record what came of them.
-
-Each is written for both databases, as several in a transaction. `*_AT_ONCE` are PostgreSQL's for what goes well: the
-same in one statement, which is one round trip instead of five, and holds the batch's row for the commit only.
-"""
+"""The statements by which senders look at rows; and PostgreSQL's for what goes well, `*_AT_ONCE`: a transition in one
+statement, which is one round trip instead of five, and holds the batch's row for the commit only."""
 
 from collections.abc import Iterable
 
@@ -26,12 +23,6 @@ _WANTED = """
 # Rows are locked in id order, so that senders never deadlock.
 LOOK = f"SELECT {_LOOKED_AT} FROM {_WANTED} ORDER BY m.batch_id, m.row_no"  # noqa: S608 - our own names, as below
 LOOK_AND_LOCK = f"{LOOK} FOR UPDATE OF m"
-CLAIM = """
-    UPDATE messages SET state = 'sending', attempt = attempt + 1, claimed_at_ms = :now_ms, claimed_by = :token,
-           updated_at_ms = :now_ms,
-           first_at_ms = COALESCE(first_at_ms, :now_ms)
-    FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
-"""
 # `is_claimable`, for PostgreSQL.
 _IS_FREE = f"""
     m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN ({_listed(CLAIMABLE)})
@@ -54,16 +45,6 @@ CLAIM_AT_ONCE = f"""
            is_resent, uncounted, is_free
     FROM found
 """  # noqa: S608
-RECORD = """
-    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
-           provider_status = w.provider_status, provider_message_id = w.provider_message_id,
-           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms,
-           uncounted = messages.uncounted + w.uncounted
-    FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.attempt = w.attempt
-      AND messages.state = :before
-    RETURNING CAST(messages.batch_id AS text), messages.row_no, messages.state
-"""
 # Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.
 # Said in a column, not in a condition: where PostgreSQL believes that no row is being sent (it looked when all were),
 # it would read the whole table first, to join what it finds.
@@ -83,11 +64,3 @@ SENT_AT_ONCE = f"""
     ), {COUNTED}
     SELECT CAST(batch_id AS text), row_no FROM found WHERE is_ours
 """  # noqa: S608
-MOVE = """
-    UPDATE messages SET state = w.state, error_code = w.error_code, error_reason = w.error_reason,
-           retry_at_ms = w.retry_at_ms, was_unclear = messages.was_unclear OR w.was_unclear, updated_at_ms = :now_ms
-    FROM {rows}
-    WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no AND messages.state = w.from_state
-      AND messages.attempt = w.attempt AND messages.resent_in IS NULL
-    RETURNING messages.batch_id, messages.row_no
-"""

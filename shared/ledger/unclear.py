@@ -12,9 +12,9 @@ from shared.domain.message import Key
 from shared.domain.states import BatchState, State
 from shared.errors import BatchCancelled
 from shared.ledger.bulk_params import KEYS, after_key, as_rows, with_rows
-from shared.ledger.counters import count, moved
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, messages
+from shared.ledger.transitions import Transition, moving
 
 
 class Decision(StrEnum):
@@ -66,7 +66,7 @@ class UnclearLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._resolve = with_rows(_RESOLVE, KEYS, sqlite=database.is_sqlite)
+        self._resolve = Transition({}, _RESOLVED, sqlite=database.is_sqlite)
         self._decided = with_rows(_DECIDED, KEYS, sqlite=database.is_sqlite)
 
     async def groups(self, scope: Scope) -> list[UnclearGroup]:
@@ -103,16 +103,16 @@ class UnclearLedger:
         Numbers to be sent again are pending, and fed as soon as their batch runs; those of a cancelled batch are left
         out. BatchCancelled, and nothing written, where one is cancelled just now.
         """
-        async with self._database.writing() as connection:
-            keys = await _locked(connection, scope, decision, after, limit)
-            if keys:
-                values = {"decision": decision, "state": _STATES[decision], "reason": reason, "now_ms": now_ms}
-                await connection.execute(self._resolve, {"rows": as_rows(keys, KEYS), **values})
-                changes = moved((batch_id, State.UNKNOWN, _STATES[decision]) for batch_id, _row in keys)
-                await count(connection, changes, now_ms)
-                if decision is Decision.RESEND:
-                    await _refuse_cancelled(connection, {batch_id for batch_id, _row in keys})
-        return keys
+        async with moving(self._database, now_ms) as transaction:
+            found = await _locked(transaction.connection, scope, decision, after, limit)
+            rows = [(*row, State.UNKNOWN, _STATES[decision]) for row in found]
+            await transaction.apply(self._resolve, rows, {"decision": decision, "reason": reason})
+            if decision is Decision.RESEND:
+                # The counters first, whose update holds the batches' rows: a cancel comes before this, or finds the
+                # numbers.
+                await transaction.finish()
+                await _refuse_cancelled(transaction.connection, {batch_id for batch_id, _row, _attempt in found})
+        return [(batch_id, row) for batch_id, row, _attempt in found]
 
     async def decided(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the numbers that were decided about, and are not unclear again."""
@@ -140,30 +140,30 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 async def _locked(
     connection: AsyncConnection, scope: Scope, decision: Decision, after: Key | None, limit: int
-) -> list[Key]:
-    """The next rows, locked in the order in which everybody locks them."""
-    query = _unclear(select(messages.c.batch_id, messages.c.row_no), scope)
+) -> list[tuple[str, int, int]]:
+    """The next rows with their attempts, locked in the order in which everybody locks them."""
+    query = _unclear(select(messages.c.batch_id, messages.c.row_no, messages.c.attempt), scope)
     if after is not None:
         query = query.where(after_key(after))
     if decision is Decision.RESEND:
         query = query.where(batches.c.state != BatchState.CANCELLED.value)
     query = query.order_by(messages.c.batch_id, messages.c.row_no).limit(limit).with_for_update(of=messages)
-    return [(str(batch_id), row) for batch_id, row in await connection.execute(query)]
+    return [(str(batch_id), row, attempt) for batch_id, row, attempt in await connection.execute(query)]
 
 
 async def _refuse_cancelled(connection: AsyncConnection, batch_ids: set[str]) -> None:
-    # After the counters, whose update holds the batches' rows: a cancel comes before this, or finds the numbers.
     cancelled = select(batches.c.id).where(batches.c.id.in_(batch_ids), batches.c.state == BatchState.CANCELLED.value)
     if (batch_id := await connection.scalar(cancelled.limit(1))) is not None:
         raise BatchCancelled(f"batch {batch_id} has just been cancelled: nothing of it is sent again")
 
 
-_RESOLVE = """
-    UPDATE messages SET state = :state, decision = CAST(:decision AS text), error_reason = :reason,
-           error_code = CASE WHEN CAST(:decision AS text) = 'sent' THEN NULL ELSE error_code END,
-           retry_at_ms = NULL, was_unclear = true, updated_at_ms = :now_ms
-    FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no
-"""
+_RESOLVED = {
+    "decision": "CAST(:decision AS text)",
+    "error_reason": ":reason",
+    "error_code": "CASE WHEN w.state = 'sent' THEN NULL ELSE messages.error_code END",
+    "retry_at_ms": "NULL",
+    "was_unclear": "true",
+}
 _DECIDED = """
     SELECT messages.batch_id, messages.row_no
     FROM {rows} JOIN messages ON messages.batch_id = w.batch_id AND messages.row_no = w.row_no
