@@ -1,7 +1,6 @@
 """One publish per request, each awaited until its confirm: aio-pika, for the api."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,14 +11,14 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 from aio_pika.exceptions import PublishError as Returned
 
-from shared.amqp.link import HEARTBEAT_S, describe
+from shared.amqp.link import HEARTBEAT_S
 from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
+from shared.amqp.reconnecting import describe, first_to_answer, keep_connected
 from shared.domain.outgoing import Outgoing
 from shared.errors import Rejected, Unconfirmed, Unroutable
 
 _CHANNELS = 8
 _OPEN_TIMEOUT_S = 10
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LOST = (AMQPError, OSError, RuntimeError, TimeoutError, StopAsyncIteration)
 """What aio-pika raises when a connection or channel is gone; some of it is no AMQPError. StopAsyncIteration comes from
 aiormq when the peer closes right after the TCP connect, as a port does whose broker is still starting."""
@@ -47,15 +46,7 @@ class ConfirmingPublisher:
 
     async def run(self) -> None:
         """Connect, and again after every loss with growing pauses, until cancelled."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                await self._one_connection()
-                pause_s = _FIRST_PAUSE_S
-            except _LOST as error:
-                log.warning("broker_unreachable", connection=self._name, node=self._nodes.last, reason=describe(error))
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        await keep_connected(self._nodes, self._name, self._one_connection, _LOST)
 
     async def publish(self, outgoing: Outgoing, timeout_s: float) -> None:
         """Return when the broker has confirmed the message.
@@ -90,7 +81,7 @@ class ConfirmingPublisher:
 
     async def _one_connection(self) -> None:
         """Hold one connection from its opening to its loss."""
-        connection = await self._connect_to_one()
+        connection = await first_to_answer(self._nodes, self._name, self._connect, _LOST)
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT_S):
                 session = await _open_session(connection)
@@ -101,16 +92,6 @@ class ConfirmingPublisher:
         finally:
             self._session = None
             await _close(connection)
-
-    async def _connect_to_one(self) -> AbstractConnection:
-        """A connection to the first node that takes one; what the last said where none does."""
-        *others, last = self._nodes.round()
-        for url in others:
-            try:
-                return await self._connect(self._nodes.trying(url))
-            except _LOST as error:
-                log.warning("node_passed_over", connection=self._name, node=self._nodes.last, reason=describe(error))
-        return await self._connect(self._nodes.trying(last))
 
     async def _connect(self, url: str) -> AbstractConnection:
         return await aio_pika.connect(

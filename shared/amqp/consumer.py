@@ -12,7 +12,8 @@ from pika.channel import Channel
 from shared.amqp.acking import Acks
 from shared.amqp.link import UNREACHABLE, Link, resolve
 from shared.amqp.messages import Delivery
-from shared.amqp.receiving import Arrived, leave_deliveries, take_deliveries
+from shared.amqp.pika_internals import leave_deliveries, take_deliveries
+from shared.amqp.receiving import Arrived
 
 _NO_HEADERS: dict[str, Any] = {}
 

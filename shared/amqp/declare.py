@@ -10,8 +10,9 @@ import pika
 import structlog
 from pika.channel import Channel
 
-from shared.amqp.link import UNREACHABLE, close_connection, describe, open_channel, open_connection, resolve
+from shared.amqp.link import UNREACHABLE, close_connection, open_channel, open_connection, resolve
 from shared.amqp.nodes import Nodes, place, split_urls
+from shared.amqp.reconnecting import describe
 from shared.errors import TopologyMismatch
 from shared.topology import Topology
 

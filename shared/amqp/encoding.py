@@ -9,6 +9,7 @@ import pika
 from pika.channel import Channel
 from pika.frame import Method
 
+from shared.amqp.pika_internals import write
 from shared.domain.outgoing import Outgoing
 
 _WRITE_BYTES = 64 * 1024
@@ -31,12 +32,12 @@ class _Around(NamedTuple):
 
 def send_publishes(channel: Channel, messages: Sequence[Outgoing], app_id: str) -> None:
     """Publish on an open channel, persistent and `mandatory`, in order; as `basic_publish` of each would."""
-    _write(channel, _joined(_publishes(channel, messages, app_id)))
+    write(channel, _joined(_publishes(channel, messages, app_id)))
 
 
 def send_acks(channel: Channel, tags: Sequence[tuple[int, bool]]) -> None:
     """Ack on an open channel; each tag with whether it stands for all before it too."""
-    _write(channel, _joined(_frame(channel, pika.spec.Basic.Ack(tag, multiple)) for tag, multiple in tags))
+    write(channel, _joined(_frame(channel, pika.spec.Basic.Ack(tag, multiple)) for tag, multiple in tags))
 
 
 def _publishes(channel: Channel, messages: Sequence[Outgoing], app_id: str) -> Iterator[bytes]:
@@ -113,8 +114,3 @@ def _joined(frames: Iterator[bytes]) -> Iterator[bytes]:
             waiting, size = [], 0
     if waiting:
         yield b"".join(waiting)
-
-
-def _write(channel: Channel, chunks: Iterator[bytes]) -> None:
-    # The one place that reaches past pika's public methods, none of which takes more than one message.
-    channel.connection._output_marshaled_frames(list(chunks))

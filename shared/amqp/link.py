@@ -1,8 +1,6 @@
 """One pika connection with one channel, opened again whenever it is lost."""
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,12 +11,11 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
 
 from shared.amqp.nodes import CONNECT_TIMEOUT_S, Nodes
-from shared.amqp.receiving import Connection
+from shared.amqp.pika_internals import Connection
+from shared.amqp.reconnecting import describe, first_to_answer, keep_connected
 
 HEARTBEAT_S = 10
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _CHANNEL_TIMEOUT_S, _CLOSE_TIMEOUT_S = 10, 2
-_SETTLED_S = 10
 
 UNREACHABLE = (pika.exceptions.AMQPError, AMQPConnectorException, OSError, TimeoutError)
 """What pika raises when there is no connection: a broker that takes it and then says nothing is no AMQPError."""
@@ -68,18 +65,7 @@ class Link:
 
     async def run(self) -> None:
         """Connect, and connect again after every loss, with growing pauses."""
-        pause_s = _FIRST_PAUSE_S
-        while not self._closing:
-            began_at_s = time.monotonic()
-            try:
-                await self._one_connection()
-            except UNREACHABLE as error:
-                log.warning("broker_unreachable", connection=self._name, node=self._nodes.last, reason=describe(error))
-            if time.monotonic() - began_at_s > _SETTLED_S:
-                pause_s = _FIRST_PAUSE_S
-            if not self._closing:
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        await keep_connected(self._nodes, self._name, self._one_connection, UNREACHABLE, lambda: self._closing)
 
     def give_up(self, reason: str) -> None:
         """Take the connection for lost, and open another one; what the old one still says is nobody's any more."""
@@ -117,12 +103,6 @@ class Link:
             _set_exception(answer, reason)
 
 
-def describe(error: BaseException) -> str:
-    """pika's error as a line; many of its exceptions print as nothing."""
-    nested = getattr(error, "exceptions", None) or getattr(error, "exception", None)
-    return str(error) or (repr(nested) if nested else type(error).__name__)
-
-
 def resolve(answer: asyncio.Future[Any], result: Any = None) -> None:
     """Set a future's result where nothing has settled it before."""
     if not answer.done():
@@ -134,13 +114,7 @@ async def open_connection(nodes: Nodes, name: str) -> tuple[AsyncioConnection, a
 
     What the last node said, one of `UNREACHABLE`, where none does.
     """
-    *others, last = nodes.round()
-    for url in others:
-        try:
-            return await _open(_parameters(nodes.trying(url), name))
-        except UNREACHABLE as error:
-            log.warning("node_passed_over", connection=name, node=nodes.last, reason=describe(error))
-    return await _open(_parameters(nodes.trying(last), name))
+    return await first_to_answer(nodes, name, lambda url: _open(_parameters(url, name)), UNREACHABLE)
 
 
 async def _open(node: pika.URLParameters) -> tuple[AsyncioConnection, asyncio.Future[BaseException]]:

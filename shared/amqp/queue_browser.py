@@ -12,9 +12,10 @@ import pika
 from pika.channel import Channel
 
 from shared.amqp.consumer import delivery_of
-from shared.amqp.link import UNREACHABLE, close_connection, describe, open_channel, open_connection, resolve
+from shared.amqp.link import UNREACHABLE, close_connection, open_channel, open_connection, resolve
 from shared.amqp.messages import Delivery
 from shared.amqp.nodes import Nodes
+from shared.amqp.reconnecting import describe
 from shared.errors import BrokerUnreachable, QueueMissing
 
 _SILENCE_S = 0.5

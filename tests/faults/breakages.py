@@ -118,10 +118,10 @@ BREAKAGES = (
         "every service: a connection that was lost stays lost",
         (
             Edit(
-                "shared/amqp/link.py",
-                "            if not self._closing:\n                await asyncio.sleep(pause_s",
-                "            if not self._closing:\n                await asyncio.Event().wait()\n"
-                "                await asyncio.sleep(pause_s",
+                "shared/amqp/reconnecting.py",
+                "        if not is_over():\n            await asyncio.sleep(pause_s",
+                "        if not is_over():\n            await asyncio.Event().wait()\n"
+                "            await asyncio.sleep(pause_s",
             ),
         ),
         (11, 12, 15),
@@ -278,7 +278,7 @@ BREAKAGES = (
     ),
     Breakage(
         "dispatcher: no recovery",
-        (Edit("services/dispatcher/__main__.py", '            (recovery.run(), "recovery"),\n', ""),),
+        (Edit("services/dispatcher/__main__.py", '"recovery": recovery.run, ', ""),),
         (28,),
         "queue_deleted_in_the_middle and bulk",
     ),
@@ -286,8 +286,8 @@ BREAKAGES = (
         "sender: told to stop, it stops at once",
         (
             Edit(
-                "services/sender/__main__.py",
-                "        await lifecycle.within(settings.drain_timeout_s, _drain(consumer, pipeline))\n",
+                "shared/worker.py",
+                "            await lifecycle.within(self._settings.drain_timeout_s, self._drained(drain))\n",
                 "",
             ),
         ),

@@ -10,7 +10,8 @@ from pika.callback import CallbackManager
 from pika.channel import Channel
 from pika.frame import Body, Header, Heartbeat, Method
 
-from shared.amqp.receiving import Arrived, Connection, leave_deliveries, take_deliveries
+from shared.amqp.pika_internals import Connection, leave_deliveries, take_deliveries
+from shared.amqp.receiving import Arrived
 
 TAG = "ctag1.0123456789abcdef"
 FRAME_MAX = 4096

@@ -11,8 +11,9 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from shared.amqp import nodes
 from shared.amqp.declare import declare, mismatch
-from shared.amqp.link import UNREACHABLE, describe, parameters
+from shared.amqp.link import UNREACHABLE, parameters
 from shared.amqp.nodes import split_urls
+from shared.amqp.reconnecting import describe
 from shared.topology import Topology
 from tools.ctl.errors import CtlError
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pika
 
-from shared.amqp.link import UNREACHABLE, close_connection, describe, open_connection, parameters
+from shared.amqp.link import UNREACHABLE, close_connection, open_connection, parameters
 from shared.amqp.nodes import Nodes, split_urls
+from shared.amqp.reconnecting import describe
 from tools.ctl.broker import place, unreachable
 from tools.ctl.doctoring.findings import NotChecked
 

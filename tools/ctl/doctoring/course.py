@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 import requests
 
-from shared.amqp.link import UNREACHABLE, describe
+from shared.amqp.link import UNREACHABLE
+from shared.amqp.reconnecting import describe
 from shared.errors import SmsBatchError
 from tools.ctl.doctoring import clocks, encryption, policies, providers, queues, rights, server, work
 from tools.ctl.doctoring.findings import Finding, NotChecked, not_checked

@@ -12,8 +12,9 @@ import pika
 from pika.channel import Channel
 
 from shared.amqp.declare import DELETION_TAKES_S, mismatch
-from shared.amqp.link import UNREACHABLE, close_connection, describe, open_channel, open_connection, resolve
+from shared.amqp.link import UNREACHABLE, close_connection, open_channel, open_connection, resolve
 from shared.amqp.nodes import Nodes
+from shared.amqp.reconnecting import describe
 from shared.crash_points import crash_at
 from tools.ctl.doctoring.amqp import Counts
 from tools.ctl.errors import CtlError
