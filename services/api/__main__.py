@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from services.api.app import Parts, build_app, build_parts
-from services.api.connections import Door, file_limit, most_connections
+from services.api.serving.connections import Door, file_limit, most_connections
 from services.api.settings import ApiSettings
 from shared import lifecycle, logs
 from shared.settings import load_or_exit

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.api.access import InFlight, access_middleware, sampled_refusals
-from services.api.auth import KeyedIds, auth_middleware
-from services.api.batches import Batches
-from services.api.body_reader import BodyReader
-from services.api.control import Control
-from services.api.cors import cors_middleware, mark_for_origin
-from services.api.dead_letters import DeadLetters
+from services.api.batches.control import Control
+from services.api.batches.events import Events
+from services.api.batches.reading import Batches
+from services.api.batches.resending import Resending
+from services.api.dead_letters.handlers import DeadLetters
 from services.api.declaring import Declaring
-from services.api.documentation import documentation_routes
-from services.api.events import Events
-from services.api.idempotency import Idempotency
-from services.api.intake import Broker, Intake, Limits
+from services.api.documents.pages import documentation_routes
+from services.api.intake.accepting import Broker, Intake, Limits
+from services.api.intake.idempotency import Idempotency
 from services.api.ledger import Ledger
-from services.api.peers import Places
-from services.api.problems import SERVER, problem_middleware
 from services.api.providers import Providers
-from services.api.resending import Resending
+from services.api.serving.access import InFlight, access_middleware, sampled_refusals
+from services.api.serving.auth import KeyedIds, auth_middleware
+from services.api.serving.body_reader import BodyReader
+from services.api.serving.cors import cors_middleware, mark_for_origin
+from services.api.serving.peers import Places
+from services.api.serving.problems import SERVER, problem_middleware
 from services.api.settings import ApiSettings
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.cache import Cache

@@ -13,7 +13,7 @@ from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.dead_letters import DeadLettersLedger, FailedFilter, FailedGroup, FailedNumber
-from shared.ledger.gates import Held, ProviderGates
+from shared.ledger.provider_gates import Held, ProviderGates
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
 

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
+from services.api.batches.views import held_shown
 from services.api.ledger import Ledger
-from services.api.pages import document
-from services.api.views import held_shown
+from services.api.serving.pages import document
 
 
 class Providers:

@@ -3,13 +3,13 @@
 import asyncio
 
 from services.sender.follow_ups import FollowUps
-from services.sender.jobs import Rules
 from services.sender.pipeline import Pipeline
 from services.sender.providers import TYPES
 from services.sender.rate_limiter import RateLimiter
 from services.sender.settings import SenderSettings
+from services.sender.stages import Rules
 from shared import lifecycle, logs
-from shared.ledger.gates import ProviderGates
+from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.sending import SendingLedger
 from shared.settings import load_or_exit
 from shared.topology import Lane, outbound_queue

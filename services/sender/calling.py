@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from services.sender.jobs import Claimed, Done, Ended, Rules
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
 from services.sender.running_tasks import RunningTasks
+from services.sender.stages import Claimed, Done, Ended, Rules
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.domain.outcome import Verdict
 from shared.domain.states import State
-from shared.ledger.gates import Cause
+from shared.ledger.provider_gates import Cause
 
 OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
 UNCLAIMED = Counter(

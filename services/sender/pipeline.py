@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
-from services.sender.jobs import Claimed, Ended, Job, Rules, first_of_each, in_parts
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
+from services.sender.stages import Claimed, Ended, Rules, Turn, first_of_each, in_parts
 from services.sender.stale_settler import StaleSettler
 from services.sender.suspects import partition_suspects, poisoned
 from shared.amqp.messages import Delivery
@@ -181,23 +181,23 @@ class Pipeline:
             return []  # the broker has been given them back
         for delivery in deliveries:
             crash_at("sender.received", delivery.message_id)
-        jobs = await self._ready(deliveries)
-        first, copies = first_of_each(jobs)
+        turns = await self._ready(deliveries)
+        first, copies = first_of_each(turns)
         if not first:
             return []
         token = next(self._claim_tokens)
-        attempts = {key: job.message.attempt for key, job in first.items()}
+        attempts = {key: turn.message.attempt for key, turn in first.items()}
         claims = await when_ledger_answers(lambda: self._ledger.claim(attempts, token, now_ms()))
         crash_at("sender.claimed")
         calls = self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()])
-        others = [job for key, job in first.items() if key not in claims.ours] + copies
+        others = [turn for key, turn in first.items() if key not in claims.ours] + copies
         if others:
             self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))
         return calls
 
-    async def _ready(self, deliveries: Sequence[Delivery]) -> list[Job]:
+    async def _ready(self, deliveries: Sequence[Delivery]) -> list[Turn]:
         """The readable messages whose time has come; the others are on their way elsewhere."""
-        jobs, elsewhere, now = [], [], now_ms()
+        turns, elsewhere, now = [], [], now_ms()
         for delivery in deliveries:
             try:
                 message = read_outbound(delivery.type, delivery.body)
@@ -209,10 +209,10 @@ class Pipeline:
                 later = self._follow_ups.later(message, message.attempt, message.not_before_ms or now, now)
                 elsewhere.append(Settlement(delivery, later))
             else:
-                jobs.append(Job(delivery, message))
+                turns.append(Turn(delivery, message))
         if elsewhere:
             self._under_way.begin(settle(elsewhere, self._publisher))
-        return jobs
+        return turns
 
     async def _record(self, calls: Sequence[Ended]) -> None:
         now = now_ms()
@@ -237,8 +237,8 @@ class Pipeline:
                 call.settled.set_result(None)
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
-        job = claimed.job
-        return Settlement(job.delivery, self._follow_ups.after(job.message, job.delivery, claimed.row, outcome, now))
+        turn = claimed.turn
+        return Settlement(turn.delivery, self._follow_ups.after(turn.message, turn.delivery, claimed.row, outcome, now))
 
 
 _BUSY = "The provider as a whole took nothing for a while; the next try comes later"

@@ -13,7 +13,7 @@ from services.sender.providers.gateway import Gateway, TextMessage
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
-from shared.ledger.gates import Cause
+from shared.ledger.provider_gates import Cause
 
 _LOOK_AT_GATE_EVERY_S = 0.5
 _MOST_IN_DOUBT = 20

@@ -1,7 +1,7 @@
 """The pace of provider calls, which all senders keep together."""
 
 from shared.domain.outcome import CallResult
-from shared.ledger.gates import Held, ProviderGates
+from shared.ledger.provider_gates import Held, ProviderGates
 from shared.ledger.waiting import when_ledger_answers
 
 _SPAN_S = 0.25

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from services.sender import metrics
 from services.sender.follow_ups import FollowUps, recorded_outcome
-from services.sender.jobs import Job, Plan, Rules, first_of_each
+from services.sender.stages import Plan, Rules, Turn, first_of_each
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
@@ -26,37 +26,37 @@ class StaleSettler:
         self._ledger, self._publisher = ledger, publisher
         self._follow_ups, self._rules, self._error_log = follow_ups, rules, error_log
 
-    async def record_without_call(self, jobs: Sequence[Job], outcome: Outcome) -> None:
-        """Give the jobs' rows an outcome without a call, and settle by it."""
-        first, copies = first_of_each(jobs)
+    async def record_without_call(self, turns: Sequence[Turn], outcome: Outcome) -> None:
+        """Give the turns' rows an outcome without a call, and settle by it."""
+        first, copies = first_of_each(turns)
         if not first:
             return
-        attempts, now = {key: job.message.attempt for key, job in first.items()}, now_ms()
+        attempts, now = {key: turn.message.attempt for key, turn in first.items()}, now_ms()
         claims = await when_ledger_answers(lambda: self._ledger.record_without_call(attempts, outcome, now))
         settlements = []
         for key, row in claims.ours.items():
-            job = first[key]
+            turn = first[key]
             self._error_log.note(row.ended, recorded_outcome(row))
-            follow_up = self._follow_ups.after(job.message, job.delivery, row, recorded_outcome(row), now)
-            settlements.append(Settlement(job.delivery, follow_up))
+            follow_up = self._follow_ups.after(turn.message, turn.delivery, row, recorded_outcome(row), now)
+            settlements.append(Settlement(turn.delivery, follow_up))
         await settle(settlements, self._publisher)
-        others = [job for key, job in first.items() if key not in claims.ours] + copies
+        others = [turn for key, turn in first.items() if key not in claims.ours] + copies
         if others:
             await self.settle(others, {**claims.others, **claims.ours})
 
-    async def settle(self, jobs: Sequence[Job], rows: Mapping[Key, MessageRow]) -> None:
-        """Settle the jobs whose rows, as the ledger has them, are not ours to send."""
+    async def settle(self, turns: Sequence[Turn], rows: Mapping[Key, MessageRow]) -> None:
+        """Settle the turns whose rows, as the ledger has them, are not ours to send."""
         now = now_ms()
         plans = []
-        for job in jobs:
-            row = rows.get(job.key)
-            plans.append((job, row, decide_stale(job.message.attempt, row, now, self._rules.lease_ms)))
+        for turn in turns:
+            row = rows.get(turn.key)
+            plans.append((turn, row, decide_stale(turn.message.attempt, row, now, self._rules.lease_ms)))
         plans = await self._moved(plans, now)
         for _job, _row, decision in plans:
             metrics.UNCLAIMED.labels(decision.step.name.lower()).inc()
         settlements = [
-            Settlement(job.delivery, self._follow_ups.after_stale(job.message, job.delivery, row, decision, now))
-            for job, row, decision in plans
+            Settlement(turn.delivery, self._follow_ups.after_stale(turn.message, turn.delivery, row, decision, now))
+            for turn, row, decision in plans
         ]
         await settle(settlements, self._publisher)
 
@@ -96,9 +96,9 @@ def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | N
 
 
 def _after_move(plan: Plan, outcomes: Mapping[Key, Outcome], moved: set[Key]) -> Plan:
-    job, row, decision = plan
+    turn, row, decision = plan
     if row is None or row.key not in outcomes:
         return plan
     if row.key not in moved:
-        return job, row, StaleDecision(Step.WAIT)
-    return job, row.after(outcomes[row.key]), decision
+        return turn, row, StaleDecision(Step.WAIT)
+    return turn, row.after(outcomes[row.key]), decision

@@ -30,7 +30,7 @@ BREAKAGES = (
         "api: a key is remembered before the confirm",
         (
             Edit(
-                "services/api/intake.py",
+                "services/api/intake/accepting.py",
                 '            crash_at("api.publishing")\n',
                 "            await self._acceptances.accepted(batch_id, mine, keyed=keyed)\n"
                 '            crash_at("api.publishing")\n',
@@ -41,7 +41,7 @@ BREAKAGES = (
     ),
     Breakage(
         "api: the Idempotency-Key is ignored",
-        (Edit("services/api/intake.py", "if key is None else await self._keyed_id(key)", ""),),
+        (Edit("services/api/intake/accepting.py", "if key is None else await self._keyed_id(key)", ""),),
         (2, 25),
         "in_the_ledger or fifty",
     ),
@@ -152,7 +152,7 @@ BREAKAGES = (
     ),
     Breakage(
         "api: accepted whatever a policy may lose",
-        (Edit("services/api/intake.py", "        if not policies.lets_accept:\n", "        if False:\n"),),
+        (Edit("services/api/intake/accepting.py", "        if not policies.lets_accept:\n", "        if False:\n"),),
         (35,),
         "messages_expire",
     ),
@@ -212,8 +212,8 @@ BREAKAGES = (
             ),
             Edit(
                 "services/sender/rate_limiter.py",
-                "from shared.ledger.gates",
-                "import asyncio\n\nfrom shared.ledger.gates",
+                "from shared.ledger.provider_gates",
+                "import asyncio\n\nfrom shared.ledger.provider_gates",
             ),
             Edit(
                 "services/sender/circuit.py",
@@ -297,11 +297,13 @@ BREAKAGES = (
         "api: bodies of any size",
         (
             Edit(
-                "services/api/body_reader.py",
+                "services/api/serving/body_reader.py",
                 "if request.content_length is not None and request.content_length > self._max_body_bytes:",
                 "if False:",
             ),
-            Edit("services/api/body_reader.py", "if len(body) + len(chunk) > self._max_body_bytes:", "if False:"),
+            Edit(
+                "services/api/serving/body_reader.py", "if len(body) + len(chunk) > self._max_body_bytes:", "if False:"
+            ),
         ),
         (30,),
     ),

@@ -12,7 +12,7 @@ import pika
 import pytest
 import requests
 
-from services.api.validation import JSON, prepare
+from services.api.intake.validation import JSON, prepare
 from shared.amqp.declare import declare
 from shared.domain.ids import keyed_batch_id
 from shared.domain.states import State

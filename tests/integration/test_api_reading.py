@@ -14,19 +14,19 @@ import requests
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.api.auth import auth_middleware
-from services.api.batches import Batches
-from services.api.events import Events
-from services.api.idempotency import Idempotency
+from services.api.batches.events import Events
+from services.api.batches.reading import Batches
+from services.api.intake.idempotency import Idempotency
 from services.api.ledger import Ledger
-from services.api.peers import Places
+from services.api.serving.auth import auth_middleware
+from services.api.serving.peers import Places
 from shared.cache import Cache
 from shared.domain.outcome import CallResult, Verdict
 from shared.domain.states import State
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
-from shared.ledger.gates import ProviderGates
 from shared.ledger.intake import Content, IntakeLedger, NewRow, Progress
+from shared.ledger.provider_gates import ProviderGates
 from shared.messages import BatchMessage
 from shared.statuses import Statuses
 from tests.conftest import Start

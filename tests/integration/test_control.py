@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from services.api.pages import next_cursor
+from services.api.serving.pages import next_cursor
 from shared.clock import now_ms
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome

@@ -21,7 +21,7 @@ Audit = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def books(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> HandmadeLedger:
+def handmade(database_url: str, vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> HandmadeLedger:
     monkeypatch.setenv("SMS_DATABASE_URL", database_url)
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS_S)
@@ -50,9 +50,9 @@ def main_status(*arguments: str) -> int:
     return 0
 
 
-def lettered(books: HandmadeLedger, vhost: Vhost) -> str:
+def lettered(handmade: HandmadeLedger, vhost: Vhost) -> str:
     """A batch in which everything is as it should be."""
-    batch_id = books.batch(STATES)
+    batch_id = handmade.batch(STATES)
     put_letters(vhost, DeadLetterKey.OUTBOUND, [f"{batch_id}:5", f"{batch_id}:6"])
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:7"])
     return batch_id
@@ -66,9 +66,12 @@ def called(batch_id: str, simulator: ServiceProcess) -> None:
 
 
 def test_what_fits_is_status_0_and_the_letters_stay(
-    books: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit
+    handmade: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit
 ) -> None:
-    first, second = lettered(books, vhost), books.batch([State.QUEUED, State.RETRYING, State.PENDING, State.SENDING])
+    first, second = (
+        lettered(handmade, vhost),
+        handmade.batch([State.QUEUED, State.RETRYING, State.PENDING, State.SENDING]),
+    )
     called(first, simulator)
     call_provider(simulator.url, second, [1, 3])
     for arguments in (
@@ -86,9 +89,9 @@ def test_what_fits_is_status_0_and_the_letters_stay(
     assert letter_ids(vhost, "sms.unknown") == [f"{first}:7"]
 
 
-def test_depths_are_shown_beside_the_ledger(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
-    batch_id = lettered(books, vhost)
-    books.batch([State.QUEUED] * 3)
+def test_depths_are_shown_beside_the_ledger(handmade: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
+    batch_id = lettered(handmade, vhost)
+    handmade.batch([State.QUEUED] * 3)
     _status, said = audit()
     cells = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:4]]
@@ -128,12 +131,12 @@ CONTRADICTIONS = [
 ]
 
 
-def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(books: HandmadeLedger, audit: Audit) -> None:
-    fitting = books.batch(STATES)
-    wrong = [(books.batch(STATES), statement, said) for statement, said in CONTRADICTIONS]
+def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(handmade: HandmadeLedger, audit: Audit) -> None:
+    fitting = handmade.batch(STATES)
+    wrong = [(handmade.batch(STATES), statement, said) for statement, said in CONTRADICTIONS]
     assert audit()[0] == 0
     for batch_id, statement, _said in wrong:
-        books.execute(statement, id=batch_id)
+        handmade.execute(statement, id=batch_id)
     status, output = audit()
     assert status == 1
     for batch_id, _statement, said in wrong:
@@ -144,7 +147,7 @@ def test_a_ledger_that_contradicts_itself_is_named_batch_by_batch(books: Handmad
     assert audit(wrong[0][0])[0] == 1
 
 
-def test_numbers_that_stand_still_are_named(books: HandmadeLedger, audit: Audit) -> None:
+def test_numbers_that_stand_still_are_named(handmade: HandmadeLedger, audit: Audit) -> None:
     still: list[tuple[State, dict[str, object]]] = [
         (State.QUEUED, {}),
         (State.SENDING, {}),
@@ -153,9 +156,9 @@ def test_numbers_that_stand_still_are_named(books: HandmadeLedger, audit: Audit)
         (State.QUEUED, {"state": "cancelled"}),
         (State.PENDING, {"state": "scheduled", "send_at_ms": 1000}),
     ]
-    named = [(books.batch([State.SENT, state, state], **fields), state) for state, fields in still]
-    paused = books.batch([State.PENDING], state="paused")
-    later = books.batch([State.PENDING], state="scheduled", send_at_ms=now_ms() + 10**7)
+    named = [(handmade.batch([State.SENT, state, state], **fields), state) for state, fields in still]
+    paused = handmade.batch([State.PENDING], state="paused")
+    later = handmade.batch([State.PENDING], state="scheduled", send_at_ms=now_ms() + 10**7)
     assert audit()[0] == 0
     status, said = audit("--stuck-after", "30")
     assert status == 1
@@ -166,36 +169,36 @@ def test_numbers_that_stand_still_are_named(books: HandmadeLedger, audit: Audit)
 
 
 def test_a_retry_stands_still_only_after_its_time_and_pending_numbers_only_with_their_batch(
-    books: HandmadeLedger, audit: Audit
+    handmade: HandmadeLedger, audit: Audit
 ) -> None:
-    retrying, pending = books.batch([State.RETRYING]), books.batch([State.SENT, State.PENDING])
+    retrying, pending = handmade.batch([State.RETRYING]), handmade.batch([State.SENT, State.PENDING])
     assert audit("--stuck-after", "30")[0] == 1
-    books.execute("UPDATE messages SET retry_at_ms = :at WHERE batch_id = :id", at=now_ms() + 60_000, id=retrying)
-    books.execute(
+    handmade.execute("UPDATE messages SET retry_at_ms = :at WHERE batch_id = :id", at=now_ms() + 60_000, id=retrying)
+    handmade.execute(
         "UPDATE messages SET updated_at_ms = :at WHERE batch_id = :id AND row_no = 0", at=now_ms(), id=pending
     )
     status, said = audit("--stuck-after", "30")
     assert (status, "standing still" in said) == (0, False)
 
 
-def test_recipients_that_never_got_a_row(books: HandmadeLedger, audit: Audit) -> None:
-    batch_id = books.batch([State.SENT] * 3, recipients=5, n_pending=2, state="running", finished_at_ms=None)
+def test_recipients_that_never_got_a_row(handmade: HandmadeLedger, audit: Audit) -> None:
+    batch_id = handmade.batch([State.SENT] * 3, recipients=5, n_pending=2, state="running", finished_at_ms=None)
     assert audit()[0] == 0
     status, said = audit("--stuck-after", "30")
     assert status == 1
     assert f"{batch_id}: recipients whose row was never written: 2 numbers (rows 3-4)" in said
 
 
-def test_a_batch_that_was_given_up_halfway_fits(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
+def test_a_batch_that_was_given_up_halfway_fits(handmade: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     fields = {"recipients": 8, "rows_written": 8, "n_failed": 5, "error_code": "not_storable"}
-    batch_id = books.batch([State.SENT] * 3, **fields)
+    batch_id = handmade.batch([State.SENT] * 3, **fields)
     put_letters(vhost, DeadLetterKey.BATCHES, [batch_id])
     assert audit("--strict")[0] == 0
 
 
-def test_letters_that_are_gone_are_notes(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
-    batch_id = lettered(books, vhost)
-    failed = books.batch([State.FAILED], error_code="no_content")
+def test_letters_that_are_gone_are_notes(handmade: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
+    batch_id = lettered(handmade, vhost)
+    failed = handmade.batch([State.FAILED], error_code="no_content")
     vhost.broker.api("DELETE", f"queues/{vhost.name}/sms.dead-letter/contents")
     vhost.broker.api("DELETE", f"queues/{vhost.name}/sms.unknown/contents")
     status, said = audit()
@@ -207,19 +210,19 @@ def test_letters_that_are_gone_are_notes(books: HandmadeLedger, vhost: Vhost, au
     assert audit("--strict", batch_id)[0] == 1
 
 
-def test_a_letter_is_not_missed_where_none_is_to_be_expected(books: HandmadeLedger, audit: Audit) -> None:
+def test_a_letter_is_not_missed_where_none_is_to_be_expected(handmade: HandmadeLedger, audit: Audit) -> None:
     excuses = ["updated_at_ms = updated_at_ms - 604800000", "decision = 'failed'", "attempt = 0"]
-    batch_ids = [books.batch([State.FAILED]) for _ in excuses]
+    batch_ids = [handmade.batch([State.FAILED]) for _ in excuses]
     assert "0 discrepancies, 3 notes" in audit("--strict")[1]
     for batch_id, excuse in zip(batch_ids, excuses, strict=True):
-        books.execute(f"UPDATE messages SET {excuse} WHERE batch_id = :id", id=batch_id)
+        handmade.execute(f"UPDATE messages SET {excuse} WHERE batch_id = :id", id=batch_id)
     assert audit("--strict")[0] == 0
 
 
 def test_letters_of_what_ended_otherwise_or_is_not_there_are_notes(
-    books: HandmadeLedger, vhost: Vhost, audit: Audit
+    handmade: HandmadeLedger, vhost: Vhost, audit: Audit
 ) -> None:
-    batch_id, stranger = books.batch([State.SENT, State.QUEUED]), new_batch_id(now_ms())
+    batch_id, stranger = handmade.batch([State.SENT, State.QUEUED]), new_batch_id(now_ms())
     put_letters(vhost, DeadLetterKey.UNKNOWN, [f"{batch_id}:{row}" for row in (0, 1, 2)])
     put_letters(vhost, DeadLetterKey.OUTBOUND, [f"{stranger}:0", "not one of ours"])
     put_letters(vhost, DeadLetterKey.BATCHES, [batch_id])
@@ -234,8 +237,8 @@ def test_letters_of_what_ended_otherwise_or_is_not_there_are_notes(
     assert audit("--strict")[0] == 1
 
 
-def test_more_letters_than_are_looked_at_are_not_missed(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
-    lettered(books, vhost)
+def test_more_letters_than_are_looked_at_are_not_missed(handmade: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
+    lettered(handmade, vhost)
     status, said = audit("--letters", "1")
     assert status == 0
     assert "note: sms.dead-letter: holds more letters than were looked at" in said
@@ -259,16 +262,16 @@ DOCTORED = [
 
 
 def test_a_provider_that_saw_something_else_is_named(
-    books: HandmadeLedger, simulator: ServiceProcess, audit: Audit
+    handmade: HandmadeLedger, simulator: ServiceProcess, audit: Audit
 ) -> None:
-    fitting, *batch_ids = [books.batch(STATES) for _ in range(1 + len(DOCTORED))]
+    fitting, *batch_ids = [handmade.batch(STATES) for _ in range(1 + len(DOCTORED))]
     for batch_id in (fitting, *batch_ids):
         called(batch_id, simulator)
     assert audit("--simulator", simulator.url)[0] == 0
     for batch_id, (rows, ending, change, _what, _row) in zip(batch_ids, DOCTORED, strict=True):
         call_provider(simulator.url, batch_id, rows, ending)
         if change:
-            books.execute(f"UPDATE messages SET {change} AND batch_id = :id", id=batch_id)
+            handmade.execute(f"UPDATE messages SET {change} AND batch_id = :id", id=batch_id)
     status, said = audit("--simulator", simulator.url)
     assert status == 1
     for batch_id, (_rows, _ending, _change, what, row) in zip(batch_ids, DOCTORED, strict=True):
@@ -277,23 +280,23 @@ def test_a_provider_that_saw_something_else_is_named(
 
 
 def test_a_second_text_that_the_ledger_explains_is_none(
-    books: HandmadeLedger, simulator: ServiceProcess, audit: Audit
+    handmade: HandmadeLedger, simulator: ServiceProcess, audit: Audit
 ) -> None:
-    allowed = books.batch([State.SENT], on_unknown="resend")
-    decided, repeated = books.batch([State.SENT]), books.batch([State.SENT])
+    allowed = handmade.batch([State.SENT], on_unknown="resend")
+    decided, repeated = handmade.batch([State.SENT]), handmade.batch([State.SENT])
     for batch_id in (allowed, decided, repeated):
         call_provider(simulator.url, batch_id, [0, 0])
-        books.execute("UPDATE messages SET attempt = 2 WHERE batch_id = :id", id=batch_id)
-    books.execute("UPDATE messages SET decision = 'resend' WHERE batch_id = :id", id=decided)
+        handmade.execute("UPDATE messages SET attempt = 2 WHERE batch_id = :id", id=batch_id)
+    handmade.execute("UPDATE messages SET decision = 'resend' WHERE batch_id = :id", id=decided)
     assert audit("--simulator", simulator.url)[0] == 1
-    books.execute("UPDATE messages SET was_unclear = true WHERE batch_id = :id", id=repeated)
+    handmade.execute("UPDATE messages SET was_unclear = true WHERE batch_id = :id", id=repeated)
     assert audit("--simulator", simulator.url)[0] == 0
 
 
 def test_a_simulator_that_has_forgotten_is_one_note(
-    books: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit, monkeypatch: pytest.MonkeyPatch
+    handmade: HandmadeLedger, vhost: Vhost, simulator: ServiceProcess, audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch_id = lettered(books, vhost)
+    batch_id = lettered(handmade, vhost)
     monkeypatch.setenv("SMS_SIMULATOR_URL", simulator.url)
     status, said = audit()
     assert status == 0
@@ -302,7 +305,7 @@ def test_a_simulator_that_has_forgotten_is_one_note(
 
 
 def test_what_cannot_be_audited_is_one_line(
-    books: HandmadeLedger, vhost: Vhost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    handmade: HandmadeLedger, vhost: Vhost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refusal(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
@@ -314,14 +317,14 @@ def test_what_cannot_be_audited_is_one_line(
     assert refusal("--simulator", "nonsense")[0] == 2
     unknown = new_batch_id(now_ms())
     assert refusal(unknown) == (1, f"smsctl: the ledger has no batch {unknown}\n")
-    books.batch([State.SENT])
+    handmade.batch([State.SENT])
     assert refusal("--simulator", "http://127.0.0.1:1")[0] == 1
     monkeypatch.setenv("SMS_AMQP_URL", "amqp://user:made-up@127.0.0.1:1/")
     status, said = refusal()
     assert (status, "cannot reach the broker" in said, "made-up" in said) == (1, True, False)
 
 
-def test_a_queue_that_is_missing_is_named(books: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
+def test_a_queue_that_is_missing_is_named(handmade: HandmadeLedger, vhost: Vhost, audit: Audit) -> None:
     vhost.broker.api("DELETE", f"queues/{vhost.name}/sms.unknown")
     status, said = audit()
     assert status == 1
@@ -329,7 +332,7 @@ def test_a_queue_that_is_missing_is_named(books: HandmadeLedger, vhost: Vhost, a
 
 
 def test_a_run_of_the_whole_system_fits(
-    books: HandmadeLedger, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, audit: Audit
+    handmade: HandmadeLedger, vhost: Vhost, database_url: str, start: Start, simulator: ServiceProcess, audit: Audit
 ) -> None:
     settings = {
         "SMS_AMQP_URL": vhost.amqp_url,

@@ -12,7 +12,7 @@ from shared.clock import now_ms
 from shared.domain.outcome import CallResult, Verdict
 from shared.domain.states import State
 from shared.ledger.database import Database
-from shared.ledger.gates import ProviderGates
+from shared.ledger.provider_gates import ProviderGates
 from shared.topology import DeadLetterKey
 from tests.conftest import Start
 from tests.support.brokers import Vhost

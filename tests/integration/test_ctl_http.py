@@ -17,9 +17,9 @@ from rich.console import Console
 from shared.domain.options import OPTIONS
 from tools.ctl.__main__ import main
 from tools.ctl.api import Api
-from tools.ctl.batches import BatchRequest
+from tools.ctl.batches.requests import BatchRequest
+from tools.ctl.batches.sending import post_all
 from tools.ctl.errors import MaybePosted
-from tools.ctl.sending import post_all
 from tools.node.ports import free_ports
 
 BATCH_ID = "b-1"

@@ -8,8 +8,8 @@ from tests.conftest import Start
 from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess
 from tests.support.trio import TIERS_S, Trio
-from tools.ctl import sample
 from tools.ctl.__main__ import main
+from tools.ctl.batches import sample
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shared.clock import now_ms
 from shared.domain.outcome import CallResult, Verdict
 from shared.domain.phone import mask
 from shared.ledger.database import Database
-from shared.ledger.gates import Cause, ProviderGates
+from shared.ledger.provider_gates import Cause, ProviderGates
 from shared.messages import BatchMessage
 from shared.topology import Lane, outbound_queue
 from tests.conftest import Start

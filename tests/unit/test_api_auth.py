@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.api.auth import is_proxied, is_stranger
+from services.api.serving.auth import is_proxied, is_stranger
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.api.forms import members_of_form, members_of_json, members_of_multipart
-from services.api.problems import Problem
+from services.api.intake.forms import members_of_form, members_of_json, members_of_multipart
+from services.api.serving.problems import Problem
 
 BOTH = ["13800138000", "13900139000"]
 

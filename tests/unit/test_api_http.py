@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from openapi_spec_validator import validate
 
 from services.api.app import build_app, build_parts
-from services.api.openapi import build_openapi
+from services.api.documents.openapi import build_openapi
 from services.api.settings import ApiSettings
 from shared.domain.ids import keyed_batch_id
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.api.idempotency import Acceptance, Idempotency, Verdict
+from services.api.intake.idempotency import Acceptance, Idempotency, Verdict
 from services.api.ledger import Ledger
 from shared.cache import Cache
 from shared.errors import LedgerUnavailable

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.api.connections import most_connections
-from services.api.peers import Places, WrongKeys, network_of
+from services.api.serving.connections import most_connections
+from services.api.serving.peers import Places, WrongKeys, network_of
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
-from services.api.problems import Problem
-from services.api.room import FREE_BYTES, Held, Room
+from services.api.serving.problems import Problem
+from services.api.serving.room import FREE_BYTES, Held, Room
 
 NEVER_S, AT_ONCE_S = 600.0, 0.0
 

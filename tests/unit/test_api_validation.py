@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.problems import Problem
-from services.api.requests import check_schedule
-from services.api.validation import JSON, JSON_LIKE_FORM, Prepared, Source, prepare, urlencoded_form
+from services.api.intake.requests import check_schedule
+from services.api.intake.validation import JSON, JSON_LIKE_FORM, Prepared, Source, prepare, urlencoded_form
+from services.api.serving.problems import Problem
 from services.dispatcher.expand import expand
 from shared.domain.states import State
 from shared.ledger.intake import Content

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.api.wording import accepted_sentence
+from services.api.intake.accepted_sentence import accepted_sentence
 
 CHINESE = "请求已接收，短信发送任务已启动"
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from services.sender.calling import Calling
-from services.sender.jobs import Claimed, Done, Ended, Job, Rules, in_parts
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
 from services.sender.running_tasks import RunningTasks
+from services.sender.stages import Claimed, Done, Ended, Rules, Turn, in_parts
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
 from shared.domain.message import MessageRow
@@ -119,7 +119,7 @@ def row(number: int, **fields: Any) -> MessageRow:
 
 def claimed(row: MessageRow) -> Claimed:
     message = OutboundMessage(batch_id=BATCH_ID, row=row.row, attempt=row.attempt - 1, recipient="", lane=Lane.BULK)
-    return Claimed(Job(Delivery(b"", None, None, "q", ack=lambda: None), message), row)
+    return Claimed(Turn(Delivery(b"", None, None, "q", ack=lambda: None), message), row)
 
 
 async def sent(

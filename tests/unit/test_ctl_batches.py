@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tools.ctl import batches
-from tools.ctl.batches import build_requests
+from tools.ctl.batches import requests as batches
+from tools.ctl.batches.recipients import RecipientList, read_recipients
+from tools.ctl.batches.requests import build_requests
 from tools.ctl.errors import UsageError
-from tools.ctl.recipients import RecipientList, read_recipients
 
 
 def _given(text: str) -> RecipientList:

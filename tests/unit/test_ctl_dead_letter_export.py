@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.dead_letter import DeadLetter
-from tools.ctl.dead_letter_export import Format, opened_for_writing, writer
+from tools.ctl.dead_letters.export import Format, opened_for_writing, writer
 
 
 def letter(reason: str) -> DeadLetter:

@@ -6,9 +6,9 @@ from services.dispatcher.expand import expand
 from shared.ids import new_batch_id
 from shared.ledger.intake import Content
 from shared.messages import BatchMessage
-from tools.ctl.encodings import decode
+from tools.ctl.batches.encodings import decode
+from tools.ctl.batches.recipients import RecipientList, read_recipients
 from tools.ctl.errors import UsageError
-from tools.ctl.recipients import RecipientList, read_recipients
 
 
 def _read(text: str) -> RecipientList:

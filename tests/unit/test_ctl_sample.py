@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from shared.domain.phone import InvalidNumber, normalise
-from tools.ctl import sample
-from tools.ctl.sample import composition, sample_recipients
+from tools.ctl.batches import sample
+from tools.ctl.batches.sample import composition, sample_recipients
 from tools.simulator.behaviour import ENDINGS, Behaviour
 
 SIZES = [sample.FEWEST, 100, 2000, sample.MOST]

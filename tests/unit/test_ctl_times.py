@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tools.ctl.__main__ import main
+from tools.ctl.batches.times import known_zone, read_time, shown
 from tools.ctl.errors import UsageError
-from tools.ctl.times import known_zone, read_time, shown
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from rich.console import Console
 
-from tools.ctl.display import PlainLines
+from tools.ctl.batches.display import PlainLines
+from tools.ctl.batches.sending import follow_all
+from tools.ctl.batches.snapshots import Snapshot, in_order, total
+from tools.ctl.batches.sse import event_data
+from tools.ctl.batches.watch import watch
 from tools.ctl.errors import Interrupted, Refused, Unreachable
-from tools.ctl.sending import follow_all
-from tools.ctl.snapshots import Snapshot, in_order, total
-from tools.ctl.sse import event_data
-from tools.ctl.watch import watch
 
 RUNNING = Snapshot(status="running", recipients=3, counts={"queued": 2, "sent": 1})
 FINISHED = Snapshot(status="finished", recipients=3, counts={"sent": 3})

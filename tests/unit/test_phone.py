@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.api.forms import members_of_form
+from services.api.intake.forms import members_of_form
 from shared.domain.phone import InvalidNumber, _normalise_any, mask, normalise
 
 MOBILE = "+8613800138000"

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tools.ctl.batches.snapshots import Accepted, MessageRow, Messages, Snapshot
+from tools.ctl.batches.sse import event_data
 from tools.ctl.errors import CtlError, Flaw, Refused, Unreachable
-from tools.ctl.snapshots import Accepted, MessageRow, Messages, Snapshot
-from tools.ctl.sse import event_data
 
 RETRY_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _CONNECT_TIMEOUT_S, _ANSWER_TIMEOUT_S = 5, 60

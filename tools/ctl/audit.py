@@ -14,8 +14,8 @@ from tools.ctl.auditing.queues import beside, look_at_queues, missing_queues
 from tools.ctl.auditing.report import Report
 from tools.ctl.auditing.settings import AuditSettings, checked_url
 from tools.ctl.auditing.simulator import Simulator
+from tools.ctl.batches.report import terminal
 from tools.ctl.ledger import opened
-from tools.ctl.report import terminal
 from tools.ctl.targets import batch_id
 
 _STUCK_AFTER_S = 1800

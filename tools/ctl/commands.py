@@ -16,26 +16,26 @@ from shared.management import NotAsked, management_api
 from shared.policy_watch import look_at_policies
 from shared.settings import Settings, load
 from shared.topology import Lane
-from tools.ctl import sample as sample_batch
 from tools.ctl.audit import audit
-from tools.ctl.batches import BatchRequest, build_requests
+from tools.ctl.batches import sample as sample_batch
+from tools.ctl.batches.commands import cancel, pause, resume
+from tools.ctl.batches.encodings import decode
+from tools.ctl.batches.recipients import RecipientList, read_recipients
+from tools.ctl.batches.report import refusal, terminal
+from tools.ctl.batches.requests import BatchRequest, build_requests
+from tools.ctl.batches.resending import resend
+from tools.ctl.batches.sending import follow_all, note, open_api, post_all, report, show_status
+from tools.ctl.batches.times import known_zone, read_time, shown
 from tools.ctl.broker import declare_all, differences
-from tools.ctl.control import cancel, pause, resume
-from tools.ctl.dead_letters import app as dead_letters_app
+from tools.ctl.dead_letters.commands import app as dead_letters_app
 from tools.ctl.doctor import doctor
 from tools.ctl.doctoring.findings import Kind, count, not_checked
 from tools.ctl.doctoring.policies import named
-from tools.ctl.encodings import decode
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
 from tools.ctl.provider import app as provider_app
-from tools.ctl.recipients import RecipientList, read_recipients
-from tools.ctl.report import refusal, terminal
-from tools.ctl.resending import resend
-from tools.ctl.sending import follow_all, note, open_api, post_all, report, show_status
 from tools.ctl.settings import load_ctl_settings
 from tools.ctl.templates import app as templates_app
-from tools.ctl.times import known_zone, read_time, shown
 from tools.ctl.unknown import app as unknown_app
 
 app = typer.Typer(

@@ -6,13 +6,13 @@ import typer
 
 from shared.errors import SmsBatchError
 from shared.settings import load
+from tools.ctl.batches.report import terminal
 from tools.ctl.doctoring.course import examine
 from tools.ctl.doctoring.findings import Finding
 from tools.ctl.doctoring.queues import repair
 from tools.ctl.doctoring.report import Report
 from tools.ctl.doctoring.settings import DoctorSettings
 from tools.ctl.doctoring.system import System
-from tools.ctl.report import terminal
 from tools.ctl.settings import load_ctl_settings
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shared.ledger.gates import ProviderGates
+from shared.ledger.provider_gates import ProviderGates
 from shared.settings import Settings, load
 from tools.ctl.ledger import opened
 

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
-from tools.ctl.times import known_zone
+from tools.ctl.batches.times import known_zone
 
 _SECRETS = Path("/run/secrets")
 

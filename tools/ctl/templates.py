@@ -15,10 +15,10 @@ from shared.domain.segments import count_segments
 from shared.ledger.database import Database
 from shared.ledger.templates import Template, TemplateLedger
 from shared.settings import Settings, load
-from tools.ctl.encodings import decode
+from tools.ctl.batches.encodings import decode
+from tools.ctl.batches.report import terminal
 from tools.ctl.errors import UsageError
 from tools.ctl.files import read_bytes
-from tools.ctl.report import terminal
 
 LONGEST_CONTENT = 5000
 

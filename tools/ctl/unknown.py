@@ -16,11 +16,11 @@ from shared.domain.times import rfc3339
 from shared.ledger.unclear import Decision, Scope, UnclearGroup, UnclearLedger, UnclearRow
 from shared.settings import Settings, load
 from shared.topology import UNKNOWN_QUEUE
-from tools.ctl.dead_letter_reading import take_out
+from tools.ctl.batches.report import terminal
+from tools.ctl.dead_letters.reading import take_out
+from tools.ctl.dead_letters.selecting import e164
 from tools.ctl.errors import CtlError, UsageError
 from tools.ctl.ledger import opened
-from tools.ctl.report import terminal
-from tools.ctl.selecting import e164
 from tools.ctl.targets import batch_id, place, place_of
 
 _CHUNK = 500

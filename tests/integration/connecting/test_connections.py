@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from services.api.app import build_app, build_parts
-from services.api.body_reader import BodyReader, Times
-from services.api.connections import Door, Timeouts
-from services.api.problems import SERVER, problem_middleware
+from services.api.serving.body_reader import BodyReader, Times
+from services.api.serving.connections import Door, Timeouts
+from services.api.serving.problems import SERVER, problem_middleware
 from services.api.settings import ApiSettings
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

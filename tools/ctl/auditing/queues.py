@@ -16,7 +16,7 @@ from shared.topology import (
 from tools.ctl.auditing.audit import LookedAt
 from tools.ctl.auditing.findings import Finding
 from tools.ctl.auditing.letters import LETTER_QUEUES, AuditedLetters
-from tools.ctl.dead_letter_reading import depths, look_at
+from tools.ctl.dead_letters.reading import depths, look_at
 
 _BESIDE = {OUTBOUND: State.QUEUED, RETRY: State.RETRYING, DEAD_LETTER: State.FAILED, UNKNOWN_QUEUE: State.UNKNOWN}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from shared.domain.times import rfc3339
 from shared.ledger.diagnosing import DiagnosisLedger
-from shared.ledger.gates import Cause, Held, ProviderGates
+from shared.ledger.provider_gates import Cause, Held, ProviderGates
 from tools.ctl.doctoring.findings import Finding, count, hint
 from tools.ctl.doctoring.system import System
 

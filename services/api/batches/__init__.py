@@ -1,0 +1,1 @@
+"""Batches and their messages, shown and commanded."""

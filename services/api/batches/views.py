@@ -1,0 +1,143 @@
+"""Batches and numbers as the HTTP contract shows them."""
+
+from typing import Any
+
+from services.api.intake.idempotency import Acceptance
+from shared import statuses
+from shared.domain.message import message_id
+from shared.domain.phone import mask
+from shared.domain.states import BatchState
+from shared.domain.times import rfc3339
+from shared.ledger.attempts import Attempt
+from shared.ledger.dead_letters import FailedGroup, FailedNumber
+from shared.ledger.provider_gates import Held
+from shared.ledger.reading import BatchView, MessageView
+
+Shown = dict[str, Any]
+"""A JSON object to be answered."""
+
+
+def batch_shown(view: BatchView) -> Shown:
+    """A batch that is in the ledger."""
+    return {
+        "batch_id": view.batch_id,
+        "status": view.status,
+        "recipients": view.recipients,
+        "counts": view.counts,
+        **view.options,
+        "template_id": view.template_id,
+        "created_at": rfc3339(view.accepted_at_ms),
+        "send_at": _time(view.send_at_ms),
+        "expires_at": _time(view.expires_at_ms),
+        "finished_at": _time(view.finished_at_ms),
+        "error_code": view.error_code,
+        "error_reason": view.error_reason,
+        "resend_of": view.resend_of,
+        "links": links(view.batch_id),
+    }
+
+
+def dated(shown: Shown, as_of_ms: int) -> Shown:
+    """A batch, with the time at which it stood so."""
+    return {**shown, "as_of": rfc3339(as_of_ms)}
+
+
+def accepted_shown(batch_id: str, acceptance: Acceptance | None) -> Shown:
+    """A batch whose 202 was given, or may have been, and that is not in the ledger yet."""
+    recipients = None if acceptance is None else acceptance.recipients
+    return {
+        "batch_id": batch_id,
+        "status": BatchState.ACCEPTED.value,
+        "recipients": recipients,
+        "counts": {} if recipients is None else {"pending": recipients},
+        "created_at": None if acceptance is None else rfc3339(acceptance.accepted_at_ms),
+        "finished_at": None,
+        "links": links(batch_id),
+    }
+
+
+def message_shown(view: MessageView) -> Shown:
+    """A number, masked."""
+    return {
+        "row": view.row,
+        "recipient": mask(view.recipient),
+        "state": view.state,
+        "attempts": view.attempts,
+        "segments": view.segments,
+        "error_code": view.error_code,
+        "error_reason": view.error_reason,
+        "provider_message_id": view.provider_message_id,
+        "resent_in": view.resent_in,
+        "updated_at": rfc3339(view.updated_at_ms),
+    }
+
+
+def failed_shown(number: FailedNumber) -> Shown:
+    """A failed number, masked."""
+    return {
+        "message_id": message_id(number.batch_id, number.row),
+        "batch_id": number.batch_id,
+        "row": number.row,
+        "recipient": mask(number.recipient),
+        "error_code": number.error_code,
+        "error_reason": number.error_reason,
+        "provider": number.provider,
+        "provider_status": number.provider_status,
+        "attempts": number.attempts,
+        "first_at": _time(number.first_at_ms),
+        "failed_at": rfc3339(number.failed_at_ms),
+    }
+
+
+def failed_group_shown(group: FailedGroup) -> Shown:
+    """The failed numbers with one code from one provider."""
+    return {
+        "error_code": group.error_code,
+        "provider": group.provider,
+        "numbers": group.numbers,
+        "batches": group.batches,
+        "oldest": rfc3339(group.oldest_at_ms),
+        "newest": rfc3339(group.newest_at_ms),
+    }
+
+
+def attempt_shown(attempt: Attempt) -> Shown:
+    """One attempt of a number."""
+    return {
+        "attempt": attempt.attempt,
+        "begun_at": _time(attempt.begun_at_ms),
+        "ended_at": _time(attempt.ended_at_ms),
+        "provider": attempt.provider,
+        "sender": attempt.sender,
+        "state": attempt.state,
+        "error_code": attempt.error_code,
+        "error_reason": attempt.error_reason,
+        "provider_status": attempt.provider_status,
+    }
+
+
+def held_shown(held: Held) -> Shown:
+    """A provider that nobody calls for now."""
+    return {
+        "provider": held.provider,
+        "cause": held.cause,
+        "until": rfc3339(held.until_ms),
+        "error_code": held.code,
+        "error_reason": held.reason,
+        "provider_status": held.status,
+    }
+
+
+def is_final(batch: Shown) -> bool:
+    """Whether a batch's counts change no more by themselves."""
+    return statuses.is_final(batch["status"], batch["counts"])
+
+
+def links(batch_id: str) -> dict[str, str]:
+    """Where a batch, its numbers and its events are."""
+    place = f"/v1/batches/{batch_id}"
+    return {"self": place, "messages": f"{place}/messages", "events": f"{place}/events"}
+
+
+def _time(time_ms: int | None) -> str | None:
+    return None if time_ms is None else rfc3339(time_ms)

@@ -1,0 +1,1 @@
+"""What failed: shown, sent again, thrown away."""

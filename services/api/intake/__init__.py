@@ -1,0 +1,1 @@
+"""From a POST to a batch that the broker has."""

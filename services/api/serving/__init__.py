@@ -1,0 +1,1 @@
+"""HTTP itself: connections, keys, bodies, pages, problem documents."""
