@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from shared.errors import SettingsError, SmsBatchError, TopologyMismatch
+from shared.running_tasks import RunningTasks
 
 try:
     import uvloop
@@ -75,41 +76,17 @@ async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
     return True
 
 
-class CriticalTasks:
-    """A service's tasks: the first to fail brings the service down, so that nothing dies silently."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Hold a task for `work` until it ends or is cancelled."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    async def wait(self, stop: asyncio.Event) -> None:
-        """Return when `stop` is set; raise what the first failed task raised."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            either: list[asyncio.Future[Any]] = [stopping, self._failure]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
-        finally:
-            stopping.cancel()
-
-    async def cancel(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
-            self._failure.set_exception(error)
+async def until_stopped(stop: asyncio.Event, tasks: RunningTasks) -> None:
+    """Return when `stop` is set; raise what the first failed task raised: it brings the service down, so that nothing
+    dies silently."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        either: list[asyncio.Future[Any]] = [stopping, tasks.failure]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if tasks.failure.done():
+            tasks.failure.result()
+    finally:
+        stopping.cancel()
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -18,6 +18,7 @@ from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.ledger.waiting import check as ledger_check
 from shared.policy_watch import PolicyWatch
+from shared.running_tasks import RunningTasks
 from shared.settings import WorkerSettings
 
 
@@ -53,7 +54,7 @@ class Worker:
             lost=lost,
         )
         self.clock.went_wrong = self.consumer.give_back
-        self.tasks = lifecycle.CriticalTasks()
+        self.tasks = RunningTasks()
 
     async def run(
         self,
@@ -84,8 +85,8 @@ class Worker:
                 "consumer": self.consumer.run,
             }
             for name, begin in tasks.items():
-                self.tasks.start(begin(), name)
-            await self.tasks.wait(stop)
+                self.tasks.begin(begin(), name)
+            await lifecycle.until_stopped(stop, self.tasks)
             await lifecycle.within(self._settings.drain_timeout_s, self._drained(drain))
         finally:
             await cut_off()

@@ -12,6 +12,7 @@ from services.api.app import Parts, build_app, build_parts
 from services.api.serving.connections import Door, file_limit, most_connections
 from services.api.settings import ApiSettings
 from shared import lifecycle, logs
+from shared.running_tasks import RunningTasks
 from shared.settings import load_or_exit
 
 _FORCED_AFTER_S = 1
@@ -30,15 +31,15 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
     """Listen at once, connect in the background; at the stop finish the requests under way, then disconnect."""
     parts = build_parts(settings)
     runner = web.AppRunner(build_app(settings, parts, stop), shutdown_timeout=_FORCED_AFTER_S)
-    tasks = lifecycle.CriticalTasks()
+    tasks = RunningTasks()
     try:
         with closing(await _listen(runner, settings)):
-            tasks.start(parts.publisher.run(), "publisher")
-            tasks.start(parts.declaring.run(), "declaring")
-            tasks.start(parts.policies.run(), "policies")
-            tasks.start(parts.ledger.prepare(), "migration")
-            tasks.start(parts.clock.run(), "clock")
-            await tasks.wait(stop)
+            tasks.begin(parts.publisher.run(), "publisher")
+            tasks.begin(parts.declaring.run(), "declaring")
+            tasks.begin(parts.policies.run(), "policies")
+            tasks.begin(parts.ledger.prepare(), "migration")
+            tasks.begin(parts.clock.run(), "clock")
+            await lifecycle.until_stopped(stop, tasks)
     finally:
         stop.set()  # whatever the reason is: the event streams end
         await _drain(runner, parts, settings.drain_timeout_s)

@@ -25,8 +25,8 @@ from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ledger.intake import IntakeLedger, NewRow, Progress
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.lifecycle import CriticalTasks
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
+from shared.running_tasks import RunningTasks
 from shared.topology import DeadLetterKey
 
 _CHUNK_ROWS = 2000
@@ -166,13 +166,13 @@ class BatchHandler:
 class BatchTasks:
     """The batch messages in work. When their channel is lost they are dropped: the broker delivers them again."""
 
-    def __init__(self, handler: BatchHandler, tasks: CriticalTasks) -> None:
+    def __init__(self, handler: BatchHandler, tasks: RunningTasks) -> None:
         self._handler, self._tasks = handler, tasks
         self._in_work: set[asyncio.Task[None]] = set()
 
     def take(self, delivery: Delivery) -> None:
         """Begin with a message."""
-        task = self._tasks.start(self._handler.handle(delivery), f"batch {delivery.message_id}")
+        task = self._tasks.begin(self._handler.handle(delivery), f"batch {delivery.message_id}")
         self._in_work.add(task)
         task.add_done_callback(self._in_work.discard)
 

@@ -7,12 +7,12 @@ import structlog
 
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
-from services.sender.running_tasks import RunningTasks
 from services.sender.stages import Claimed, Done, Ended, Rules
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
 from shared.domain.outcome import CallResult, Outcome, Verdict, decide_after_call, expired, keep_if_maybe_sent
+from shared.running_tasks import RunningTasks
 
 log = structlog.get_logger()
 

@@ -13,7 +13,6 @@ from services.sender.follow_ups import FollowUps
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
-from services.sender.running_tasks import RunningTasks
 from services.sender.stages import Claimed, Ended, Rules, Turn, first_of_each, in_parts
 from services.sender.stale_settler import StaleSettler
 from services.sender.suspects import partition_suspects, poisoned
@@ -31,6 +30,7 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import read_outbound
 from shared.micro_batch import next_batch
+from shared.running_tasks import RunningTasks
 
 _MOST, _LINGER_S = 200, 0.003
 _MOST_IN_CALLS = 100

@@ -11,9 +11,9 @@ from services.sender import metrics
 from services.sender.circuit import Circuit
 from services.sender.providers.gateway import Gateway, TextMessage
 from services.sender.rate_limiter import RateLimiter
-from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.provider_gates import Cause
+from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
 _MOST_IN_DOUBT = 20

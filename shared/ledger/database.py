@@ -25,7 +25,7 @@ from shared.errors import LedgerBroken, LedgerRefused, LedgerUnavailable, Settin
 from shared.files import for_owner_only, make_for_owner_only
 from shared.ledger.address import PostgresAddress
 from shared.ledger.connecting import Servers
-from shared.ledger.waiting import waiting
+from shared.ledger.waiting import when_ledger_answers
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x736D73  # "sms": PostgreSQL's advisory lock that one migrating service holds
@@ -126,16 +126,9 @@ class Database:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_upgrade)
 
-    async def migrate_when_reachable(self, pause_s: float = 1.0) -> None:
+    async def migrate_when_reachable(self) -> None:
         """Migrate, waiting for the database as long as it takes."""
-        with waiting() as waits_for:
-            while True:
-                try:
-                    return await self.migrate()
-                except LedgerUnavailable as error:
-                    waits_for(str(error))
-                    log.warning("waiting_for_database", reason=str(error))
-                    await asyncio.sleep(pause_s)
+        await when_ledger_answers(self.migrate, "waiting_for_database")
 
     async def close(self) -> None:
         """Close every connection."""

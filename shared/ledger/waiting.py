@@ -21,8 +21,8 @@ _reasons: dict[object, str] = {}
 """Of each that waits now: one that only reads may be answered while another waits to write."""
 
 
-async def when_ledger_answers(ask: Callable[[], Awaitable[Result]]) -> Result:
-    """Ask, and again until the ledger can be reached."""
+async def when_ledger_answers(ask: Callable[[], Awaitable[Result]], says: str = "waiting_for_ledger") -> Result:
+    """Ask, and again until the ledger can be reached; `says` is the log's event meanwhile."""
     with waiting() as waits_for:
         while True:
             try:
@@ -30,7 +30,7 @@ async def when_ledger_answers(ask: Callable[[], Awaitable[Result]]) -> Result:
             except LedgerUnavailable as error:
                 _WAITS.inc()
                 waits_for(str(error))
-                log.warning("waiting_for_ledger", reason=str(error))
+                log.warning(says, reason=str(error))
                 await asyncio.sleep(_PAUSE_S)
 
 

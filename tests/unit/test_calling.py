@@ -15,7 +15,6 @@ from services.sender.calling import Calling
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
-from services.sender.running_tasks import RunningTasks
 from services.sender.stages import Claimed, Done, Ended, Rules, Turn, in_parts
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
@@ -23,6 +22,7 @@ from shared.domain.message import MessageRow
 from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
 from shared.domain.states import BatchState, State
 from shared.messages import OutboundMessage
+from shared.running_tasks import RunningTasks
 from shared.topology import Lane
 
 BATCH_ID = "0198c0de-0000-8000-8000-00000000abcd"

@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from shared.errors import LedgerUnavailable, SettingsError, TopologyMismatch
-from shared.lifecycle import CriticalTasks, run, stopped_within, within
+from shared.lifecycle import run, stopped_within, until_stopped, within
+from shared.running_tasks import RunningTasks
 
 SOON_S = 20
 """Much longer than anything here takes: a deadline for what never comes."""
@@ -68,37 +69,37 @@ async def test_a_sleep_without_a_stop_ends_by_itself() -> None:
 
 
 async def test_waiting_for_tasks_ends_with_a_stop_and_leaves_them_running() -> None:
-    tasks, stop, running = CriticalTasks(), asyncio.Event(), asyncio.Event()
+    tasks, stop, running = RunningTasks(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         running.set()
         await asyncio.Event().wait()
 
-    tasks.start(work(), "work")
+    tasks.begin(work(), "work")
     await running.wait()
     stop.set()
-    await tasks.wait(stop)
+    await until_stopped(stop, tasks)
     assert "work" in {task.get_name() for task in asyncio.all_tasks()}
     await tasks.cancel()
 
 
 async def test_the_first_task_that_fails_ends_the_waiting_with_its_error() -> None:
-    tasks = CriticalTasks()
+    tasks = RunningTasks()
 
     async def fail(error: Exception) -> None:
         raise error
 
-    tasks.start(fail(LedgerUnavailable("first")), "first")
-    tasks.start(fail(ValueError("second")), "second")
+    tasks.begin(fail(LedgerUnavailable("first")), "first")
+    tasks.begin(fail(ValueError("second")), "second")
     async with asyncio.timeout(SOON_S):
         with pytest.raises(LedgerUnavailable, match="first"):
-            await tasks.wait(asyncio.Event())
+            await until_stopped(asyncio.Event(), tasks)
 
 
 async def test_a_task_that_just_ends_brings_nothing_down() -> None:
-    tasks, stop = CriticalTasks(), asyncio.Event()
-    tasks.start(asyncio.sleep(0), "short")
-    waiting = asyncio.create_task(tasks.wait(stop))
+    tasks, stop = RunningTasks(), asyncio.Event()
+    tasks.begin(asyncio.sleep(0), "short")
+    waiting = asyncio.create_task(until_stopped(stop, tasks))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
@@ -107,7 +108,7 @@ async def test_a_task_that_just_ends_brings_nothing_down() -> None:
 
 
 async def test_cancelling_waits_until_every_task_has_cleaned_up() -> None:
-    tasks, cleaned, running = CriticalTasks(), [], asyncio.Event()
+    tasks, cleaned, running = RunningTasks(), [], asyncio.Event()
 
     async def work() -> None:
         try:
@@ -117,7 +118,7 @@ async def test_cancelling_waits_until_every_task_has_cleaned_up() -> None:
             await asyncio.sleep(0)
             cleaned.append("up")
 
-    tasks.start(work(), "work")
+    tasks.begin(work(), "work")
     await running.wait()
     await tasks.cancel()
     assert cleaned == ["up"]

@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
-from services.sender.running_tasks import RunningTasks
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.provider_gates import Cause, Held
+from shared.running_tasks import RunningTasks
 
 DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
 THROTTLED = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429, retry_after_s=300)

@@ -1,4 +1,4 @@
-"""What a sender has begun: held until it ends, so that it can be waited for and cut off."""
+"""Tasks that are held until they end, so that they can be waited for and cut off."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,9 +14,9 @@ class RunningTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+    def begin(self, work: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
         """Begin, and hold until it ends."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -27,7 +27,7 @@ class RunningTasks:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def cancel(self) -> None:
-        """Cut off all of them."""
+        """Cancel what still runs, and wait until it has ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -35,5 +35,5 @@ class RunningTasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failure.done():
-            # A defect, not a fault: end the sender, so that the broker gives its deliveries to others.
+            # A defect, not a fault: end the service, so that the broker gives its deliveries to others.
             self.failure.set_exception(error)
