@@ -29,18 +29,7 @@ from tools.ctl.batches.report import terminal
 from tools.ctl.dead_letters.export import Format, opened_for_writing, writer
 from tools.ctl.dead_letters.groups import By, Group, Grouping, total
 from tools.ctl.dead_letters.reading import depths
-from tools.ctl.dead_letters.selecting import (
-    Batches,
-    Code,
-    Every,
-    NewerThan,
-    Number,
-    OlderThan,
-    Provider,
-    Target,
-    places_of,
-    selected,
-)
+from tools.ctl.dead_letters.selecting import Filter, places_of, with_filter
 from tools.ctl.errors import CtlError, UsageError
 from tools.ctl.ledger import opened
 from tools.ctl.targets import place
@@ -56,27 +45,25 @@ app = typer.Typer(no_args_is_help=True, help="The numbers and batches that could
 
 Rate = Annotated[int, typer.Option(min=0, help="How many a second at most; 0 for as fast as the broker takes them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Every = Annotated[bool, typer.Option("--all", help="All that the other options leave.")]
+Batches = Annotated[bool, typer.Option("--batches", help="The letters of whole batches (sms.dead-letter.batches).")]
 
 
 @app.command("list")
+@with_filter
 def show_groups(
-    target: Target = None,
+    which: Filter,
     *,
-    code: Code = None,
-    provider: Provider = None,
-    number: Number = None,
-    older_than: OlderThan = None,
-    newer_than: NewerThan = None,
     by: Annotated[By, typer.Option(help="One line for each code, or for each code in each batch.")] = By.CODE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
 ) -> None:
     """Count the dead letters by code, provider and batch, with a reason, an example and their age."""
     settings = load(Settings)
     url = settings.amqp_url.get_secret_value()
-    selection, grouping = selected(target, code, provider, older_than, newer_than), Grouping(by)
+    selection, grouping = which.selection(), Grouping(by)
 
     async def look(_letters: DeadLetterHandler, database: Database) -> None:
-        chosen = replace(selection, places=await places_of(number, database))
+        chosen = replace(selection, places=await places_of(which.number, database))
         for queue in LETTER_QUEUES:
             await survey(url, queue, _NAME, lambda letter: grouping.add(letter) if chosen.fits(letter) else None)
 
@@ -111,25 +98,21 @@ def show(
 
 
 @app.command()
+@with_filter
 def replay(
-    target: Target = None,
+    which: Filter,
     *,
-    code: Code = None,
-    provider: Provider = None,
-    number: Number = None,
-    older_than: OlderThan = None,
-    newer_than: NewerThan = None,
     every: Every = False,
     batches: Batches = False,
     rate: Rate = _RATE,
     dry_run: DryRun = False,
 ) -> None:
     """Send dead letters again. It may be cut off, repeated, and run beside the senders: nothing goes out twice."""
-    _something_is_meant((target, code, provider, number, older_than, newer_than), every=every)
-    selection, queue = selected(target, code, provider, older_than, newer_than), _queue(batches=batches)
+    which.must_mean_something(every=every)
+    selection, queue = which.selection(), _queue(batches=batches)
 
     async def send_again(letters: DeadLetterHandler, database: Database) -> Tally:
-        chosen, limits = replace(selection, places=await places_of(number, database)), Limits(rate=rate or None)
+        chosen, limits = replace(selection, places=await places_of(which.number, database)), Limits(rate=rate or None)
         with _progress(queue, load(Settings)) as progress:
             return await letters.replay(queue, chosen, limits, dry_run=dry_run, progress=progress)
 
@@ -142,30 +125,26 @@ def replay(
 
 
 @app.command()
+@with_filter
 def discard(
-    target: Target = None,
+    which: Filter,
     *,
     reason: Annotated[str, typer.Option(help="Why; it is kept in the ledger.")],
-    code: Code = None,
-    provider: Provider = None,
-    number: Number = None,
-    older_than: OlderThan = None,
-    newer_than: NewerThan = None,
     every: Every = False,
     batches: Batches = False,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before they are thrown away.")] = False,
 ) -> None:
     """Throw dead letters away, with a reason that is kept. Their numbers stay failed in the ledger."""
-    _something_is_meant((target, code, provider, number, older_than, newer_than), every=every)
-    selection, queue = selected(target, code, provider, older_than, newer_than), _queue(batches=batches)
+    which.must_mean_something(every=every)
+    selection, queue = which.selection(), _queue(batches=batches)
     settings = load(Settings)
     why = mask_numbers_in(reason)[:_LONGEST_REASON]  # an operator's words may quote a number
     if not dry_run and not yes:
         _confirm()
 
     async def throw_away(letters: DeadLetterHandler, database: Database) -> Tally:
-        chosen = replace(selection, places=await places_of(number, database))
+        chosen = replace(selection, places=await places_of(which.number, database))
         with _progress(queue, settings) as progress:
             return await letters.discard(queue, chosen, why, dry_run=dry_run, progress=progress)
 
@@ -174,24 +153,20 @@ def discard(
 
 
 @app.command()
+@with_filter
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write; - for standard output.")],
-    target: Target = None,
+    which: Filter,
     *,
-    code: Code = None,
-    provider: Provider = None,
-    number: Number = None,
-    older_than: OlderThan = None,
-    newer_than: NewerThan = None,
+    file: Annotated[Path, typer.Argument(help="Where to write; - for standard output.")],
     batches: Batches = False,
     form: Annotated[Format, typer.Option("--format", help="A table, or one JSON object a line.")] = Format.CSV,
 ) -> None:
     """Write the dead letters to a file, with masked numbers; they stay where they are."""
-    selection, queue = selected(target, code, provider, older_than, newer_than), _queue(batches=batches)
+    selection, queue = which.selection(), _queue(batches=batches)
     settings = load(Settings)
 
     async def write(_letters: DeadLetterHandler, database: Database) -> int:
-        chosen, written = replace(selection, places=await places_of(number, database)), 0
+        chosen, written = replace(selection, places=await places_of(which.number, database)), 0
         with opened_for_writing(file) as stream:
             put = writer(stream, form)
 
@@ -230,11 +205,6 @@ async def _history(settings: Settings, batch_id: str, row: int) -> tuple[list[At
 
 def _queue(*, batches: bool) -> str:
     return DEAD_LETTER_BATCHES_QUEUE if batches else DEAD_LETTER
-
-
-def _something_is_meant(options: Sequence[str | None], *, every: bool) -> None:
-    if every == any(option is not None for option in options):
-        raise UsageError("say which: a batch, <batch>:<row>, --code, --provider, --number, an age, or --all")
 
 
 def _confirm() -> None:
