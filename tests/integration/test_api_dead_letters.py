@@ -33,10 +33,11 @@ def post(trio: Trio, command: str, **members: Any) -> requests.Response:
 
 
 def refused(trio: Trio) -> str:
+    before = trio.depths()[DEAD_LETTER]
     trio.misbehave("refuse")
     batch_id = trio.post(NUMBERS)
     assert trio.finished(batch_id) == {"failed": len(NUMBERS)}
-    eventually(lambda: trio.depths()[DEAD_LETTER] >= len(NUMBERS))
+    eventually(lambda: trio.depths()[DEAD_LETTER] == before + len(NUMBERS))
     trio.misbehave("accept")
     return batch_id
 

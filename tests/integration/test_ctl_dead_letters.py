@@ -47,10 +47,11 @@ def numbers(count: int) -> list[str]:
 
 def refused(trio: Trio, count: int) -> str:
     """A batch whose numbers are all dead letters, with a provider that has become well since."""
+    before = trio.depths()[DEAD_LETTER]
     trio.misbehave("refuse")
     batch_id = trio.post(numbers(count))
     assert trio.finished(batch_id) == {"failed": count}
-    eventually(lambda: trio.depths()[DEAD_LETTER] >= count)
+    eventually(lambda: trio.depths()[DEAD_LETTER] == before + count)
     trio.misbehave("accept")
     return batch_id
 

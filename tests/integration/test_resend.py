@@ -307,10 +307,12 @@ def resend(api: ServiceProcess, batch_id: str, *, key: str | None = None, **body
 
 
 def with_failures(trio: Trio, failing: int, **fields: Any) -> str:
-    """A finished batch whose numbers the provider refused."""
+    """A finished batch whose numbers the provider refused, each with its letter."""
+    before = trio.depths()["sms.dead-letter"]
     trio.misbehave("refuse")
     batch_id = trio.post(numbers(failing), **fields)
     assert trio.finished(batch_id) == {"failed": failing}
+    eventually(lambda: trio.depths()["sms.dead-letter"] == before + failing)
     trio.misbehave("accept")
     return batch_id
 

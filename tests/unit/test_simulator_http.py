@@ -1,5 +1,6 @@
 """The simulator over real HTTP on loopback: the provider contract, misbehaviour, and what it recorded."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -182,9 +183,13 @@ async def test_accept_reset_resets_the_connection_and_counts_as_accepted(simulat
 
 
 async def test_accept_late_counts_as_accepted_while_the_caller_gives_up(simulator: Simulator) -> None:
-    message = {"reference": "b:1", "to": "+8613800139007", "text": "hello"}
-    with pytest.raises(TimeoutError):
-        await simulator.post("/messages", json=message, timeout=aiohttp.ClientTimeout(total=0.2))
+    call = asyncio.create_task(send(simulator, "b:1", "+8613800139007"))
+    async with asyncio.timeout(LATE_S):
+        while not await calls(simulator):
+            await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
     (recorded,) = await calls(simulator)
     assert recorded["behaviour"] == "accept-late"
     assert recorded["message_id"]
