@@ -5,6 +5,7 @@ import time
 
 import psutil
 import pytest
+import requests
 
 from shared.topology import outbound_queue
 from tests.conftest import Start
@@ -70,6 +71,7 @@ def test_under_an_alarm_the_api_says_503_and_what_needs_a_retry_tier_stays_unack
     patient = {"SMS_PROVIDER_TIMEOUT_S": "20", "SMS_PUBLISH_TIMEOUT_S": "2", "SMS_RECOVER_AFTER_S": "60"}
     trio = trio_on(own_broker, simulator, {**settings, **patient}, start).up()
     settle_down()
+    eventually(lambda: each_sender_is_answered(trio))
     trio.misbehave("503", delay_s=3)
     batch_id = trio.post(plain_numbers(RETRIED))
     eventually(lambda: len(trio.provider_calls(batch_id)) == RETRIED)
@@ -93,6 +95,19 @@ def test_under_an_alarm_the_api_says_503_and_what_needs_a_retry_tier_stays_unack
     fault.conserved(trio, [batch_id, *accepted])
     assert ends_as(trio, batch_id) == {"sent": RETRIED}
     assert set(trio.provider_calls(batch_id).values()) == {2}  # the 503, and the one that was accepted
+
+
+def each_sender_is_answered(trio: Trio) -> bool:
+    """Post a few numbers; whether each sender has had an answer then: one without claims no more during its calls."""
+    assert trio.finished(trio.post(plain_numbers(10))) == {"sent": 10}
+    return all(sent_by(sender) for sender in trio.senders)
+
+
+def sent_by(sender: ServiceProcess) -> float:
+    """How many numbers it has sent."""
+    lines = requests.get(f"{sender.url}/metrics", timeout=30).text.splitlines()
+    (line,) = (line for line in lines if line.startswith('sms_sender_outcomes_total{state="sent"}'))
+    return float(line.split()[1])
 
 
 def taken(trio: Trio, key: str) -> str | None:

@@ -207,7 +207,7 @@ def test_a_pause_of_a_day_holds_up_nothing_for_longer_than_the_longest_that_is_k
 ) -> None:
     trio.settings["SMS_PROVIDER_LONGEST_PAUSE_S"] = "4" if ended_by == "probe" else "60"
     trio.up()
-    trio.misbehave("slow", delay_s=0.02)
+    trio.misbehave("slow", delay_s=0.2)  # so that it takes seconds, and does not end before the provider changes
     first = trio.post(plain_numbers(3000))
     eventually(lambda: trio.batch(first)["counts"].get("sent", 0) > 300)
     trio.misbehave("throttle", retry_after_s=86_400)
@@ -233,7 +233,7 @@ def test_a_refused_account_fails_nobody_and_takes_nobodys_attempt(
 ) -> None:
     trio.settings["SMS_MAX_ATTEMPTS"] = "1"
     trio.up()
-    trio.misbehave("slow", delay_s=0.02)
+    trio.misbehave("slow", delay_s=0.2)  # as above
     first = trio.post(plain_numbers(5000))
     eventually(lambda: trio.batch(first)["counts"].get("sent", 0) > 300)
     trio.misbehave(mode)

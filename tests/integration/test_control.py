@@ -378,7 +378,7 @@ def test_a_cancelled_batch_ends_with_what_was_sent_before(trio: Trio) -> None:
 
 
 def test_numbers_that_wait_for_another_try_are_cancelled_too(trio: Trio) -> None:
-    trio.misbehave("503")
+    trio.misbehave("throttle", retry_after_s=8)  # longer than it takes to see that they wait, and to cancel
     batch_id = trio.post(numbers(15))
     eventually(lambda: trio.batch(batch_id)["counts"].get("retrying"))
     trio.control(batch_id, "cancel")
@@ -392,7 +392,7 @@ def test_numbers_that_wait_for_another_try_are_cancelled_too(trio: Trio) -> None
 
 
 def test_a_batch_that_is_cancelled_before_its_send_at_is_never_sent(trio: Trio) -> None:
-    send_at = datetime.now(UTC) + timedelta(seconds=3)
+    send_at = datetime.now(UTC) + timedelta(seconds=6)
     batch_id = trio.post(numbers(50), send_at=send_at.isoformat())
     eventually(lambda: trio.batch(batch_id)["status"] == "scheduled")
     trio.control(batch_id, "cancel")

@@ -206,7 +206,8 @@ def test_send_can_ask_for_a_second_try_of_what_is_unclear(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start).up(1)
+    settings = {**settings_for(vhost, database_url, simulator), "SMS_MAX_ATTEMPTS": "50"}
+    trio = Trio(vhost, simulator, settings, start).up(1)
     trio.misbehave("500")
     monkeypatch.setenv("SMS_API_URL", trio.api.url)
     file = tmp_path / "numbers.csv"
