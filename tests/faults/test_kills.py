@@ -61,8 +61,7 @@ def test_a_killed_api_gave_no_202_and_the_retry_has_the_one_batch(
 ) -> None:
     if memory == "in_redis":
         trio.settings["SMS_REDIS_URL"] = request.getfixturevalue("redis_url")
-    trio.settings["SMS_PUBLISH_TIMEOUT_S"] = "1"
-    dying, recipients = doomed(trio, "services.api", point), plain_numbers(300)
+    dying, recipients = doomed(trio, "services.api", point, SMS_PUBLISH_TIMEOUT_S="1"), plain_numbers(300)
     with pytest.raises(requests.ConnectionError):
         post(dying, recipients, Idempotency_Key="k")
     assert died(dying)

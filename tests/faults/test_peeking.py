@@ -59,7 +59,8 @@ def by_client(put_back: Callable[[pika.channel.Channel, int], None]) -> Peek:
 def test_a_letter_that_was_peeked_at_fifty_times_is_still_there(
     each_vhost: Vhost, simulator: ServiceProcess, settings: dict[str, str], start: Start, fault: FaultRun, peek: Peek
 ) -> None:
-    trio = Trio(each_vhost, simulator, {**settings, "SMS_AMQP_URL": each_vhost.amqp_url}, start).up(senders=1)
+    own = {"SMS_PROVIDER_TIMEOUT_S": "10", "SMS_AMQP_URL": each_vhost.amqp_url}
+    trio = Trio(each_vhost, simulator, {**settings, **own}, start).up(senders=1)
     refused = [f"+86139{row:04d}9005" for row in range(LETTERS)]
     unclear = [f"+86139{row:04d}9009" for row in range(LETTERS)]
     batch_id = trio.post([*plain_numbers(10), *refused, *unclear])

@@ -18,7 +18,7 @@ def trio(vhost: Vhost, sqlite_url: str, simulator: ServiceProcess, start: Start)
         "SMS_AMQP_URL": vhost.amqp_url,
         "SMS_DATABASE_URL": sqlite_url,
         "SMS_PROVIDER_URL": f"{simulator.url}/messages",
-        "SMS_PROVIDER_TIMEOUT_S": "2",
+        "SMS_PROVIDER_TIMEOUT_S": "6",  # between the simulator's slow and late answers, far from both
         "SMS_RETRY_TIERS_S": TIERS_S,
     }
     return Trio(vhost, simulator, settings, start).up()
