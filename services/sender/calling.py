@@ -49,7 +49,7 @@ class Calling:
         now = now_ms()
         late = [one for one in claimed if one.is_late(now)]
         due = [one for one in claimed if not one.is_late(now)] if late else claimed
-        done = [Done(one, self._mindful(one, expired())) for one in late]
+        done = [Done(one, self._kept_if_maybe_sent(one, expired())) for one in late]
         if due:
             answer = await self._call(due)
             crash_at("sender.answered")
@@ -86,9 +86,9 @@ class Calling:
             now_ms=now_ms(),
             policy=self._rules.policy,
         )
-        return self._mindful(one, outcome)
+        return self._kept_if_maybe_sent(one, outcome)
 
-    def _mindful(self, one: Claimed, outcome: Outcome) -> Outcome:
+    def _kept_if_maybe_sent(self, one: Claimed, outcome: Outcome) -> Outcome:
         return keep_if_maybe_sent(outcome, was_unclear=self._rules.was_unclear(one.row))
 
     async def _settled(self, done: Sequence[Done]) -> None:

@@ -46,7 +46,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._mark_queued_at_once = single_statement(MARK_QUEUED_AT_ONCE, *_MARK_VALUES)
+        self._mark_queued_statement = single_statement(MARK_QUEUED_STATEMENT, *_MARK_VALUES)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
         """Start the batches that are due, and take or renew the lease of all that have pending numbers and no other
@@ -133,7 +133,7 @@ class FeedingLedger:
                 await self._mark_queued_in_sqlite(batch_id, attempt, row_numbers, now_ms)
             else:
                 span = row_numbers[0], row_numbers[-1]
-                await self._database.run(self._mark_queued_at_once, batch_id, attempt, row_numbers, *span, now_ms)
+                await self._database.run(self._mark_queued_statement, batch_id, attempt, row_numbers, *span, now_ms)
 
     async def _mark_queued_in_sqlite(self, batch_id: str, attempt: int, row_numbers: list[int], now_ms: int) -> None:
         wanted = {"batch_id": batch_id, "attempt": attempt, "rows": orjson.dumps(row_numbers).decode()}
@@ -178,7 +178,7 @@ _MARK_QUEUED = """
 """
 _MARK_QUEUED_IN_SQLITE = text(_MARK_QUEUED.format(rows="IN (SELECT value FROM json_each(:rows))"))
 # The span is a bound for a PostgreSQL that takes a batch for a few rows, and would look through all of it.
-MARK_QUEUED_AT_ONCE = f"""
+MARK_QUEUED_STATEMENT = f"""
     WITH marked AS (
              {_MARK_QUEUED.format(rows="= ANY(CAST(:rows AS integer[])) AND row_no BETWEEN :first_row AND :last_row")}
              RETURNING batch_id

@@ -9,7 +9,7 @@ from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, as_rows, single_statement, with_rows
 from shared.ledger.database import Database
-from shared.ledger.sending_sql import CLAIM_AT_ONCE, LOOK, LOOK_AND_LOCK, SENT_AT_ONCE
+from shared.ledger.sending_sql import CLAIM_STATEMENT, LOOK, LOOK_AND_LOCK, SENT_STATEMENT
 from shared.ledger.transitions import Transition, moving
 
 # A look-up is cheaper than an enumeration's call.
@@ -67,8 +67,8 @@ class SendingLedger:
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = Transition({}, _SET_CLAIM, sqlite=sqlite)
-        self._claim_at_once = single_statement(CLAIM_AT_ONCE, "rows", "token", "now_ms", columns=_ATTEMPTS)
-        self._sent_at_once = single_statement(SENT_AT_ONCE, "rows", "now_ms", columns=_SENT)
+        self._claim_statement = single_statement(CLAIM_STATEMENT, "rows", "token", "now_ms", columns=_ATTEMPTS)
+        self._sent_statement = single_statement(SENT_STATEMENT, "rows", "now_ms", columns=_SENT)
         # What was held as unclear was kept, and has to be kept as what it turned out to be.
         keeps = (State.SENDING, State.UNKNOWN)
         self._record = Transition({**_OUTCOME, **_ANSWER}, {**_SET_OUTCOME, **_SET_ANSWER}, sqlite=sqlite, keeps=keeps)
@@ -104,7 +104,7 @@ class SendingLedger:
     ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
-        found = await self._database.run(self._claim_at_once, wanted, token, now_ms)
+        found = await self._database.run(self._claim_statement, wanted, token, now_ms)
         rows = [(_row(values), is_free) for *values, is_free in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
 
@@ -126,7 +126,7 @@ class SendingLedger:
         sent = [_sent_values(item) for item in outcomes if item.outcome.state is State.SENT]
         if not sent:
             return outcomes
-        found = await self._database.run(self._sent_at_once, as_rows(sent, _SENT), now_ms)
+        found = await self._database.run(self._sent_statement, as_rows(sent, _SENT), now_ms)
         written = {(batch_id, row) for batch_id, row in found}
         return [item for item in outcomes if (item.batch_id, item.row) not in written]
 

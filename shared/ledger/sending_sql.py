@@ -1,4 +1,4 @@
-"""The statements by which senders look at rows; and PostgreSQL's for what goes well, `*_AT_ONCE`: a transition in one
+"""The statements by which senders look at rows; and PostgreSQL's for what goes well, `*_STATEMENT`: a transition in one
 statement, which is one round trip instead of five, and holds the batch's row for the commit only."""
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ _IS_FREE = f"""
     m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN ({_listed(CLAIMABLE)})
     AND b.state IN ({_listed(CLAIMABLE_BATCH)})
 """
-CLAIM_AT_ONCE = f"""
+CLAIM_STATEMENT = f"""
     WITH found AS (
         SELECT {_LOOKED_AT}, {_IS_FREE} AS is_free, m.batch_id AS id FROM {_WANTED}
         ORDER BY m.batch_id, m.row_no FOR UPDATE OF m
@@ -48,7 +48,7 @@ CLAIM_AT_ONCE = f"""
 # Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.
 # Said in a column, not in a condition: where PostgreSQL believes that no row is being sent (it looked when all were),
 # it would read the whole table first, to join what it finds.
-SENT_AT_ONCE = f"""
+SENT_STATEMENT = f"""
     WITH found AS (
         SELECT m.batch_id, m.row_no, w.provider_status, w.provider_message_id,
                m.attempt = w.attempt AND m.state = 'sending' AS is_ours

@@ -1,6 +1,6 @@
 """How rows come from one state to another: guarded, counted, and with the attempts kept that did not succeed.
 
-Everything goes this way but what is a statement of its own: the fast paths of PostgreSQL (`*_AT_ONCE`), and those that
+Everything goes this way but what is a statement of its own: the fast paths of PostgreSQL (`*_STATEMENT`), and those that
 move all rows of a batch that are in one state.
 """
 

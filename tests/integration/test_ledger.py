@@ -19,11 +19,11 @@ from shared.errors import BatchConflict, LedgerBroken, LedgerUnavailable
 from shared.ids import new_batch_id
 from shared.ledger.bulk_params import KEYS, single_statement
 from shared.ledger.database import Database
-from shared.ledger.feeding import MARK_QUEUED_AT_ONCE, FeedingLedger
+from shared.ledger.feeding import MARK_QUEUED_STATEMENT, FeedingLedger
 from shared.ledger.intake import Content, IntakeLedger, NewRow
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.sending import Recorded, SendingLedger
-from shared.ledger.sending_sql import CLAIM_AT_ONCE, SENT_AT_ONCE
+from shared.ledger.sending_sql import CLAIM_STATEMENT, SENT_STATEMENT
 from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
 from shared.messages import BatchMessage
@@ -359,9 +359,9 @@ _ONE_ROW_EACH = """
 @pytest.mark.parametrize(
     ("statement", "values", "scans"),
     [
-        (CLAIM_AT_ONCE, ["rows", "token", "now_ms"], 2),
-        (SENT_AT_ONCE, ["rows", "now_ms"], 2),
-        (MARK_QUEUED_AT_ONCE, ["batch_id", "attempt", "rows", "first_row", "last_row", "now_ms"], 1),
+        (CLAIM_STATEMENT, ["rows", "token", "now_ms"], 2),
+        (SENT_STATEMENT, ["rows", "now_ms"], 2),
+        (MARK_QUEUED_STATEMENT, ["batch_id", "attempt", "rows", "first_row", "last_row", "now_ms"], 1),
     ],
     ids=["claim", "sent", "mark"],
 )
