@@ -1,7 +1,7 @@
 """How rows come from one state to another: guarded, counted, and with the attempts kept that did not succeed.
 
-Everything goes this way but what is a statement of its own: the fast paths of PostgreSQL (`*_STATEMENT`), and what moves
-all rows of a batch that are in one state.
+Everything goes this way but what is a statement of its own: the fast paths of PostgreSQL (`*_STATEMENT`), and what
+moves all rows of a batch that are in one state.
 """
 
 from collections import Counter
