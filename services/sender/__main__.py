@@ -4,7 +4,7 @@ import asyncio
 
 from services.sender.follow_ups import FollowUps
 from services.sender.pipeline import Pipeline
-from services.sender.providers import TYPES
+from services.sender.providers import gateway_of
 from services.sender.rate_limiter import RateLimiter
 from services.sender.settings import SenderSettings
 from services.sender.stages import Rules
@@ -28,7 +28,7 @@ def main() -> None:
 
 async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     """Wire the sender, and let it work until the stop."""
-    gateway = TYPES["plain"](settings)
+    gateway = gateway_of(settings)
     worker = Worker(
         "sender",
         settings,

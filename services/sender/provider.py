@@ -17,7 +17,14 @@ from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
 _MOST_IN_DOUBT = 20
-_MOST_TELLING_FIRST = (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.ACCOUNT, Verdict.NOT_SENT, Verdict.UNCLEAR)
+_MOST_TELLING_FIRST = (
+    Verdict.ACCEPTED,
+    Verdict.REFUSED,
+    Verdict.PUT_OFF,
+    Verdict.ACCOUNT,
+    Verdict.NOT_SENT,
+    Verdict.UNCLEAR,
+)
 
 log = structlog.get_logger()
 

@@ -1,9 +1,10 @@
 """The sender's settings."""
 
 from math import ceil
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat, SecretStr, field_validator
+from pydantic import Field, FiniteFloat, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from services.sender.transports.address import Address
@@ -16,7 +17,10 @@ _AHEAD_S = 10
 class SenderSettings(WorkerSettings):
     """What a sender needs beside the shared settings."""
 
-    provider_url: SecretStr
+    providers_file: Path | None = None
+    """A TOML file with the account at a vendor; then `provider_url` is not looked at."""
+    provider_url: SecretStr | None = None
+    """Of a provider that speaks the plain format; needed where there is no `providers_file`."""
     provider_deduplicates: bool = False
     """The provider sends one text per reference however often it is called: unclear calls may then be made again."""
     provider_temporary_codes: Annotated[frozenset[str], NoDecode] = frozenset()
@@ -55,9 +59,23 @@ class SenderSettings(WorkerSettings):
     def _no_rate_is_unset(cls, rate: Any) -> Any:
         return rate or None
 
+    @property
+    def plain_url(self) -> str:
+        """Where the plain provider is."""
+        return "" if self.provider_url is None else self.provider_url.get_secret_value()
+
+    @field_validator("providers_file", mode="before")
+    @classmethod
+    def _no_file_is_unset(cls, file: Any) -> Any:
+        return file or None
+
     @field_validator("provider_url")
     @classmethod
-    def _is_http(cls, url: SecretStr) -> SecretStr:
+    def _is_http(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            if info.data.get("providers_file") is None:
+                raise ValueError("Field required")
+            return None
         checked = check_url(url, ("http://", "https://"))
         Address.of(checked.get_secret_value())
         return checked

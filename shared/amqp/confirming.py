@@ -46,7 +46,7 @@ class ConfirmingPublisher:
 
     async def run(self) -> None:
         """Connect, and again after every loss with growing pauses, until cancelled."""
-        await keep_connected(self._nodes, self._name, self._one_connection, _LOST)
+        await keep_connected(self._nodes, self._name, self._one_connection, _LOST, at_once=True)
 
     async def publish(self, outgoing: Outgoing, timeout_s: float) -> None:
         """Return when the broker has confirmed the message.

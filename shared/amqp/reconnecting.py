@@ -38,16 +38,22 @@ async def keep_connected(
     one_connection: Callable[[], Awaitable[None]],
     unreachable: Errors,
     is_over: Callable[[], bool] = lambda: False,
+    *,
+    at_once: bool = False,
 ) -> None:
-    """Hold one connection after the other, each from its opening to its loss, with growing pauses between them."""
+    """Hold one connection after the other, each from its opening to its loss, with growing pauses between them.
+
+    They begin anew after a connection that lasted; with `at_once` after each that there was.
+    """
     pause_s = _FIRST_PAUSE_S
     while not is_over():
-        began_at_s = time.monotonic()
+        began_at_s, there_was_one = time.monotonic(), False
         try:
             await one_connection()
+            there_was_one = True
         except unreachable as error:
             log.warning("broker_unreachable", connection=name, node=nodes.last, reason=describe(error))
-        if time.monotonic() - began_at_s > _SETTLED_S:
+        if time.monotonic() - began_at_s > _SETTLED_S or (at_once and there_was_one):
             pause_s = _FIRST_PAUSE_S
         if not is_over():
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects

@@ -13,6 +13,7 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"  # the provider took it
     NOT_SENT = "not_sent"  # certainly not sent, and another try may succeed
+    PUT_OFF = "put_off"  # the same, for a reason about this number alone
     ACCOUNT = "account"  # certainly not sent, for a reason about us: credentials, balance, permission
     REFUSED = "refused"  # certainly not sent, and no try will succeed
     UNCLEAR = "unclear"  # it may have been sent

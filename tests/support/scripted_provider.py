@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from yarl import URL
 
@@ -132,7 +132,7 @@ class Caller:
     transport: HttpTransport
     url: str
 
-    async def post(self, body: bytes, method: str = "POST") -> HttpAnswer | CallResult:
+    async def post(self, body: bytes, method: Literal["GET", "POST", "PUT"] = "POST") -> HttpAnswer | CallResult:
         headers = (("Content-Type", "application/json"),)
         return await self.transport.send(HttpRequest(method, self.url, headers, body))
 

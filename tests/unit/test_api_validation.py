@@ -61,6 +61,13 @@ def test_the_fingerprint_is_of_the_meaning_not_of_the_bytes() -> None:
     assert prepared({**WHOLE, "content": "你好!"}).fingerprint != prepared(WHOLE).fingerprint
 
 
+def test_a_request_keeps_its_fingerprint_from_one_version_to_the_next() -> None:
+    """Else one that is repeated across an upgrade, under its Idempotency-Key, is refused as another request."""
+    short = {"recipients": ["1"], "content": "x"}
+    assert prepared(short).fingerprint == "74abcb1c3b1694843874de1646bc7c23"
+    assert prepared({**WHOLE, "tags": []}).fingerprint == "6f6995c230e926e7c4bad6bbf7efff96"
+
+
 def test_defaults_mean_the_same_as_nothing() -> None:
     short = {"recipients": ["1"], "content": "x"}
     spelled = {

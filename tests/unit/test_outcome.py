@@ -148,7 +148,9 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
     if outcome.retry_at_ms is None:
         return
     assert attempt < max_attempts or verdict is Verdict.ACCOUNT
-    assert verdict in (Verdict.NOT_SENT, Verdict.ACCOUNT) or (verdict is Verdict.UNCLEAR and may_resend)
+    assert verdict in (Verdict.NOT_SENT, Verdict.PUT_OFF, Verdict.ACCOUNT) or (
+        verdict is Verdict.UNCLEAR and may_resend
+    )
     assert outcome.retry_at_ms >= NOW_MS + round(1000 * (retry_after_s or 0))
     assert expires_at_ms is None or outcome.retry_at_ms < expires_at_ms
 

@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from services.sender.providers.gateway import TextMessage
+from services.sender.providers.gateway import HttpGateway, TextMessage
 from services.sender.providers.plain.classify import CodeTable
-from services.sender.providers.plain.gateway import PlainHttpGateway
-from services.sender.transports import HttpAnswer, HttpRequest
+from services.sender.providers.plain.format import PlainFormat
+from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
 from shared.domain.outcome import CallResult, Verdict
 
 URL = "http://provider.example/messages"
@@ -20,6 +20,10 @@ CONTENTS = [
     {"reference": "b:0", "to": "+8613800138000", "text": "Dear Li"},
     {"reference": "b:1", "to": "+8613800138001", "text": "您好 Han"},
 ]
+
+
+def plain(transport: HttpTransport, most: int) -> HttpGateway:
+    return HttpGateway("p", PlainFormat(URL, CodeTable(), is_list=most > 1), transport, most)
 
 
 class PlayedTransport:
@@ -47,14 +51,14 @@ def ok(content: object) -> PlayedTransport:
 
 async def test_one_message_is_posted_as_it_is() -> None:
     transport = ok({"message_id": "p-1"})
-    found = await PlainHttpGateway(transport, URL, CodeTable(), 1).send(MESSAGES[:1])
+    found = await plain(transport, 1).send(MESSAGES[:1])
     assert transport.posted == CONTENTS[:1]
     assert found == CallResult(Verdict.ACCEPTED, status=200, provider_message_id="p-1")
 
 
 async def test_several_messages_are_posted_as_a_list_and_each_has_its_result() -> None:
     transport = ok({"results": [{"reference": "b:1", "message_id": "p-1"}, {"reference": "b:0", "code": "no"}]})
-    found = await PlainHttpGateway(transport, URL, CodeTable(), 100).send(MESSAGES)
+    found = await plain(transport, 100).send(MESSAGES)
     assert transport.posted == [{"messages": CONTENTS}]
     assert not isinstance(found, CallResult)
     assert [result.verdict for result in found] == [Verdict.REFUSED, Verdict.ACCEPTED]
@@ -62,7 +66,7 @@ async def test_several_messages_are_posted_as_a_list_and_each_has_its_result() -
 
 async def test_where_calls_may_have_several_a_single_message_is_a_list_too() -> None:
     transport = ok({"results": [{"reference": "b:0", "message_id": "p-1"}]})
-    found = await PlainHttpGateway(transport, URL, CodeTable(), 100).send(MESSAGES[:1])
+    found = await plain(transport, 100).send(MESSAGES[:1])
     assert transport.posted == [{"messages": CONTENTS[:1]}]
     assert found == [CallResult(Verdict.ACCEPTED, status=200, provider_message_id="p-1")]
 
@@ -70,7 +74,7 @@ async def test_where_calls_may_have_several_a_single_message_is_a_list_too() -> 
 @pytest.mark.parametrize("max_recipients", [1, 100])
 async def test_what_is_known_without_an_answer_is_the_result_of_the_call(max_recipients: int) -> None:
     lost = CallResult(Verdict.UNCLEAR, "connection_lost", "It may have been sent")
-    assert await PlainHttpGateway(PlayedTransport(lost), URL, CodeTable(), max_recipients).send(MESSAGES[:1]) is lost
+    assert await plain(PlayedTransport(lost), max_recipients).send(MESSAGES[:1]) is lost
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ async def test_what_is_known_without_an_answer_is_the_result_of_the_call(max_rec
 async def test_a_refusal_of_a_call_may_be_because_of_one_message_unless_it_is_about_all(
     status: int, *, maybe: bool
 ) -> None:
-    gateway = PlainHttpGateway(PlayedTransport(HttpAnswer(status, {}, b"{}")), URL, CodeTable(), 100)
+    gateway = plain(PlayedTransport(HttpAnswer(status, {}, b"{}")), 100)
     whole = await gateway.send(MESSAGES)
     assert isinstance(whole, CallResult)
     assert gateway.may_be_of_one(whole) is maybe

@@ -61,13 +61,19 @@ class Provider:
             messages, is_list = _read(await request.read())
         except ValidationError as problem:
             return error(400, "bad_request", first_problem(problem))
+        plans, message_ids = await self.take(messages)
+        if (whole := _answer_to_all(request, plans, is_list=is_list)) is not None:
+            return whole
+        return _results(messages, plans, message_ids) if is_list else _accepted(message_ids[0])
+
+    async def take(self, messages: Sequence[Message]) -> tuple[Sequence[Plan], Sequence[str | None]]:
+        """What is done with each message of a call, and its id where it is accepted; returns when it is to be
+        answered."""
         plans = together([self._plan(message) for message in messages])
         message_ids = self._record(messages, plans)
         if delay_s := max(plan.delay_s for plan in plans):
             await asyncio.sleep(delay_s)
-        if (whole := _answer_to_all(request, plans, is_list=is_list)) is not None:
-            return whole
-        return _results(messages, plans, message_ids) if is_list else _accepted(message_ids[0])
+        return plans, message_ids
 
     def _plan(self, message: Message) -> Plan:
         call = Call(message.reference, message.to, self._calls.calls_of(message.reference))
@@ -98,17 +104,24 @@ def _read(body: bytes) -> tuple[Sequence[Message], bool]:
 
 def _answer_to_all(request: web.Request, plans: Sequence[Plan], *, is_list: bool) -> web.StreamResponse | None:
     """The answer that does not tell one message from another; None where there is more to say."""
-    behaviours = {plan.behaviour for plan in plans}
-    if Behaviour.ACCEPT_RESET in behaviours:
-        return _reset(request)
-    if Behaviour.GARBAGE in behaviours:
-        return web.Response(body=b"<html><body>It works!</body></html>", content_type="text/html")
-    (behaviour, *others) = behaviours
+    if (whole := spoilt(request, plans)) is not None:
+        return whole
+    (behaviour, *others) = {plan.behaviour for plan in plans}
     # In a list a number is refused by its result, also where all are: a 400 would be about the list.
     if others or behaviour not in _REJECTIONS or (is_list and behaviour is Behaviour.REFUSE):
         return None
     status, code, text = _REJECTIONS[behaviour]
     return _with_pause(error(status, code, text), plans)
+
+
+def spoilt(request: web.Request, plans: Sequence[Plan]) -> web.StreamResponse | None:
+    """The end of a call that gets no answer, or one that nobody understands; None where it gets one."""
+    behaviours = {plan.behaviour for plan in plans}
+    if Behaviour.ACCEPT_RESET in behaviours:
+        return _reset(request)
+    if Behaviour.GARBAGE in behaviours:
+        return web.Response(body=b"<html><body>It works!</body></html>", content_type="text/html")
+    return None
 
 
 def _accepted(message_id: str | None) -> web.Response:

@@ -69,7 +69,9 @@ def _accepted_schema() -> Schema:
 
 
 def _batch_schema() -> Schema:
-    options = BatchOptions.model_json_schema(ref_template=_REF)["properties"]
+    declared: Schema = BatchOptions.model_json_schema(ref_template=_REF)["properties"]
+    # Of an answer: what is not told has no default.
+    options = {name: {key: value for key, value in each.items() if key != "default"} for name, each in declared.items()}
     members = {
         "batch_id": {"type": "string", "format": "uuid"},
         "status": {"type": "string", "enum": list(BatchState)},

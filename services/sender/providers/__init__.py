@@ -1,10 +1,61 @@
-"""Providers: one folder for each type, registered here by its name."""
+"""Providers: each type's format, and what makes a gateway of the settings. A new type is a line in `TYPES`."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from services.sender.providers.gateway import Gateway
-from services.sender.providers.plain import plain_gateway
+from services.sender.providers.config import InfobipAccount, TwilioAccount, VonageAccount, read_account
+from services.sender.providers.gateway import Format, HttpGateway
+from services.sender.providers.plain.classify import CodeTable
+from services.sender.providers.plain.format import PlainFormat
+from services.sender.providers.vendors.infobip import InfobipFormat
+from services.sender.providers.vendors.twilio import TwilioFormat
+from services.sender.providers.vendors.vonage import VonageFormat
 from services.sender.settings import SenderSettings
+from services.sender.transports.http1.transport import Http1Transport
+from services.sender.transports.with_aiohttp import AiohttpTransport
 
-TYPES: Mapping[str, Callable[[SenderSettings], Gateway]] = {"plain": plain_gateway}
-"""What makes the gateway of each type."""
+_NAME = "default"
+
+
+def _twilio(account: TwilioAccount) -> Format:
+    sender = account.sender or account.messaging_service_sid or ""
+    user = account.api_key_sid or account.account_sid
+    return TwilioFormat(account.account_sid, user, account.auth_token.get_secret_value(), sender, account.endpoint)
+
+
+def _vonage(account: VonageAccount) -> Format:
+    return VonageFormat(account.api_key, account.api_secret.get_secret_value(), account.sender, account.endpoint)
+
+
+def _infobip(account: InfobipAccount) -> Format:
+    return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint)
+
+
+TYPES: Mapping[str, tuple[Callable[[Any], Format], int]] = {
+    "twilio": (_twilio, 1),
+    "vonage": (_vonage, 1),
+    "infobip": (_infobip, 100),
+}
+"""By type: what makes the format of an account, and how many messages a call takes at the most."""
+
+
+def gateway_of(settings: SenderSettings) -> HttpGateway:
+    """The gateway that the settings say: a vendor's account, or else the plain format over the fast transport.
+
+    SettingsError is one line that names what is wrong with SMS_PROVIDERS_FILE.
+    """
+    if settings.providers_file is None:
+        return _plain(settings)
+    account = read_account(settings.providers_file)
+    make, most = TYPES[account.type]
+    transport = AiohttpTransport(settings.provider_timeout_s)
+    return HttpGateway(_NAME, make(account), transport, min(most, settings.provider_max_recipients))
+
+
+def _plain(settings: SenderSettings) -> HttpGateway:
+    codes = CodeTable(
+        settings.provider_temporary_codes, settings.provider_permanent_codes, settings.provider_longest_pause_s
+    )
+    most = settings.provider_max_recipients
+    format_ = PlainFormat(settings.plain_url, codes, is_list=most > 1)
+    return HttpGateway(_NAME, format_, Http1Transport(settings.provider_timeout_s), most)

@@ -1,9 +1,15 @@
 """Gateways: how one provider is called. Each takes texts and returns what is known after the call."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
 from shared.domain.outcome import CallResult
+
+Results = CallResult | Sequence[CallResult]
+"""One result says what became of a call as a whole, and so of every message in it; several are for one message each, in
+the order of the messages."""
 
 
 class TextMessage(NamedTuple):
@@ -24,12 +30,8 @@ class Gateway(Protocol):
     async def open(self) -> None:
         """Make ready to call."""
 
-    async def send(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
-        """Call the provider once, with one to `max_recipients` messages; never retries by itself.
-
-        One result says what became of the call as a whole, and so of every message in it; several are for one message
-        each, in the order of `messages`.
-        """
+    async def send(self, messages: Sequence[TextMessage]) -> Results:
+        """Call the provider once, with one to `max_recipients` messages; never retries by itself."""
 
     def may_be_of_one(self, whole: CallResult) -> bool:
         """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single
@@ -37,3 +39,40 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+
+
+class Format(Protocol):
+    """How providers of one type are spoken to over HTTP; pure."""
+
+    def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
+        """The request that sends these messages."""
+
+    def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
+        """What the answer to it means."""
+
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        """As `Gateway.may_be_of_one`."""
+
+
+class HttpGateway:
+    """A provider that is called over HTTP: a format for what is said, a transport for how it gets there."""
+
+    def __init__(self, name: str, format_: Format, transport: HttpTransport, max_recipients: int = 1) -> None:
+        self.name, self.max_recipients = name, max_recipients
+        self._format, self._transport = format_, transport
+        self.may_be_of_one = format_.may_be_of_one
+
+    async def open(self) -> None:
+        """Make ready to call."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def send(self, messages: Sequence[TextMessage]) -> Results:
+        """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
+        answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
+        if isinstance(answer, CallResult):
+            return answer
+        return self._format.results(answer, messages, datetime.now(UTC))

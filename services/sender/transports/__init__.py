@@ -6,7 +6,7 @@ is compressed, goes through a proxy, and shows a client certificate.
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -27,7 +27,7 @@ class HttpRequest(NamedTuple):
     """A request; `user:password@` in the URL becomes Basic authentication. Host, length and what the transport can read
     are the transport's to say; of the headers User-Agent and Accept have defaults."""
 
-    method: str
+    method: Literal["GET", "POST", "PUT"]
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes

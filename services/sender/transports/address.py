@@ -1,5 +1,6 @@
 """What a URL says: where to connect, and the head of a request; pure."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from yarl import URL
 
 Headers = Sequence[tuple[str, str]]
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.6.2."""
 _DEFAULTS: Headers = (("User-Agent", "sms-batch"), ("Accept", "*/*"))
 
 
@@ -48,8 +51,8 @@ class Address:
         if self.authorization is not None and "authorization" not in names:
             yield "Authorization", self.authorization
         for name, value in given:
-            if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):
-                raise ValueError("not a header: its name and value must be printable ASCII")
+            if not (_TOKEN.fullmatch(name) and value.isascii() and value.isprintable()):
+                raise ValueError("not a header: its name must be a token, its value printable ASCII")
             yield name, value
 
     @property

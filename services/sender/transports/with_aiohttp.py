@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
+    ClientProxyConnectionError,
     ClientResponse,
     ClientResponseError,
     ClientSession,
@@ -18,6 +21,8 @@ from aiohttp import (
     TCPConnector,
     TraceConfig,
 )
+from aiohttp.connector import Connection
+from multidict import CIMultiDict
 
 from services.sender.transports import (
     CLOSED,
@@ -35,6 +40,18 @@ from services.sender.transports.address import Address
 from shared.domain.outcome import CallResult
 
 _PIECE = 64 * 1024
+
+
+class _Connector(TCPConnector):
+    """aiohttp's pool lends a connection on which something came that nobody had asked for: it would be taken for the
+    answer to the next call."""
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 @dataclass(slots=True)
@@ -57,8 +74,8 @@ class AiohttpTransport:
         """Make the pool; connections are made when they are needed."""
         tls = self._tls or ssl.create_default_context()
         self._session = ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=tls),
-            timeout=ClientTimeout(total=self._timeout_s, connect=self._timeout_s / 2),
+            connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=tls),
+            timeout=ClientTimeout(total=self._timeout_s, connect=self._timeout_s / 2, ceil_threshold=inf),
             cookie_jar=DummyCookieJar(),
             trace_configs=[_tracing()],
         )
@@ -75,7 +92,7 @@ class AiohttpTransport:
         if self._session is None:
             raise RuntimeError("open the transport before sending")
         address, progress = Address.of(request.url), _Progress()
-        headers = dict(address.headers(request.headers))
+        headers = CIMultiDict(address.headers(request.headers))
         try:
             async with self._session.request(
                 request.method,
@@ -91,7 +108,8 @@ class AiohttpTransport:
             if progress.has_connection:
                 return self._unclear(error)
             cause = _cause(error)
-            self._unreachable.say(address.place, cause)
+            by_proxy = isinstance(error, ClientHttpProxyError | ClientProxyConnectionError)
+            self._unreachable.say("the proxy" if by_proxy else address.place, cause)
             return not_connected(cause)
 
     def _unclear(self, error: Exception) -> CallResult:

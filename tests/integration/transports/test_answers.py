@@ -8,12 +8,12 @@ from itertools import chain, repeat
 
 import pytest
 
-from services.sender.providers.gateway import TextMessage
+from services.sender.providers.gateway import HttpGateway, TextMessage
 from services.sender.providers.plain.classify import CodeTable
-from services.sender.providers.plain.gateway import PlainHttpGateway
+from services.sender.providers.plain.format import PlainFormat
 from services.sender.transports import HttpAnswer
 from shared.domain.outcome import CallResult, Verdict
-from tests.support.scripted_provider import ACCEPTED, Open, Peer, always, open_aiohttp, open_http1, scripted
+from tests.support.scripted_provider import ACCEPTED, Caller, Open, Peer, always, open_aiohttp, open_http1, scripted
 
 BODY = b'{"message_id":"1"}'
 MESSAGE = TextMessage("b:1", "+8613800138000", "hello")
@@ -105,9 +105,15 @@ async def test_of_an_endless_body_512_kib_are_kept_and_the_connection_is_closed(
 async def test_a_good_object_that_an_endless_body_follows_is_unclear(opened: Open) -> None:
     script = endless(b"200 OK", BODY, b" " * 4096)
     async with scripted(script) as provider, opened(provider.url) as caller:
-        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
+        result = await HttpGateway("p", PlainFormat(caller.url, CodeTable(), is_list=False), caller.transport).send(
+            [MESSAGE]
+        )
         assert _verdict(result) == (Verdict.UNCLEAR, "answer_not_understood")
         await provider.peers[0].was_left()
+
+
+def plain(caller: Caller) -> HttpGateway:
+    return HttpGateway("p", PlainFormat(caller.url, CodeTable(), is_list=False), caller.transport)
 
 
 def endless(status: bytes, *pieces: bytes) -> Callable[[Peer], Awaitable[None]]:
@@ -213,14 +219,18 @@ async def test_a_compressed_answer_is_read_by_aiohttp() -> None:
 
 async def test_a_compressed_answer_that_nobody_asked_for_is_not_understood() -> None:
     async with scripted(always(COMPRESSED)) as provider, open_http1(provider.url) as caller:
-        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
+        result = await HttpGateway("p", PlainFormat(caller.url, CodeTable(), is_list=False), caller.transport).send(
+            [MESSAGE]
+        )
     assert (result.verdict, result.code, result.status) == (Verdict.UNCLEAR, "answer_not_understood", 200)
 
 
 async def test_retry_after_is_found_however_it_is_written(opened: Open) -> None:
     octets = b"HTTP/1.1 429 Too Many Requests\r\nX-Empty:\r\nrEtRy-aFtEr: 7\r\nContent-Length: 0\r\n\r\n"
     async with scripted(always(octets)) as provider, opened(provider.url) as caller:
-        result = await PlainHttpGateway(caller.transport, caller.url, CodeTable(), 1).send([MESSAGE])
+        result = await HttpGateway("p", PlainFormat(caller.url, CodeTable(), is_list=False), caller.transport).send(
+            [MESSAGE]
+        )
     assert (result.verdict, result.retry_after_s) == (Verdict.NOT_SENT, 7)
 
 

@@ -89,14 +89,17 @@ async def test_an_answer_that_nobody_asked_for_ends_an_idle_connection(opened: O
         if peer.number == 0:
             await first_answered.wait()
             await peer.send(accepted("unasked"))
+            unasked_for.set()
         await peer.until_left()
 
-    first_answered = asyncio.Event()
+    first_answered, unasked_for = asyncio.Event(), asyncio.Event()
     async with scripted(script) as provider, opened(provider.url) as caller:
         await caller.post(b"{}")
         first_answered.set()
-        await provider.peers[0].was_left()
+        await unasked_for.wait()
+        await asyncio.sleep(0.1)  # for its way through the sockets: it must be there when the next call looks
         answer = await caller.post(b"{}")
+        await provider.peers[0].was_left()
         assert isinstance(answer, HttpAnswer)
         assert answer.body == b'{"message_id":"asked 1"}'
 

@@ -32,7 +32,7 @@ def print_batch(console: Console, batch: Snapshot) -> None:
     console.print(f"batch {batch.batch_id}: {batch.status}")
     described = {
         "resend of": batch.resend_of,
-        **{name.replace("_", " "): value for name, value in batch.options.items() if name in batch.model_fields_set},
+        **{name.replace("_", " "): value for name, value in batch.options.items()},
         "created": batch.created_at,
         "to be sent": batch.send_at,
         "finished": batch.finished_at,

@@ -1,19 +1,20 @@
 """A batch as the api shows it at one moment."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.options import BatchOptions
+from shared.domain.options import OPTIONS
 from shared.domain.states import LIVE_STATES, BatchState, State
 
 _ORDER = [state.value for state in State]
 
 
-class Snapshot(BatchOptions):
+class Snapshot(BaseModel):
     """A batch's state and its counts by state; the counts are empty until the ledger has the batch."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     status: str
     batch_id: str = ""
@@ -25,6 +26,12 @@ class Snapshot(BatchOptions):
     finished_at: str | None = None
     error_reason: str | None = None
     resend_of: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The batch's options, as far as the api tells them, whatever it takes for one."""
+        told = self.model_extra or {}
+        return {name: told[name] for name in OPTIONS if name in told}
 
     @property
     def has_ended(self) -> bool:

@@ -1,0 +1,131 @@
+"""`SMS_PROVIDERS_FILE`: the account at a provider, its secrets by reference only."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+
+from services.sender.transports.address import Address
+from shared.errors import SettingsError
+
+_ONLY = "default"
+"""What batches name so far."""
+
+
+def _secret(value: Any) -> Any:
+    """What `env:NAME` or `file:PATH` refers to; a secret itself is never in the file."""
+    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "env" and place:
+        if not (found := os.environ.get(place)):
+            raise ValueError(f"the environment has no {place}")
+        return found
+    if kind == "file" and place:
+        try:
+            found = Path(place).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"cannot read {place}: {type(error).__name__}") from None
+        if not found:
+            raise ValueError(f"{place} is empty")
+        return found
+    raise ValueError('write where the secret is: "env:NAME" or "file:/path"')
+
+
+def _printable(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not (secret.isascii() and secret.isprintable()):
+        raise ValueError("a secret has printable ASCII characters only")
+    return value
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret), Field(min_length=1)]
+Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+( [!-~]+)*$")]
+
+
+class _Account(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow_http: bool = False
+    """Whether the endpoint may be one without TLS, which shows the key to whoever is on the way."""
+
+
+class TwilioAccount(_Account):
+    """`sender` (`from` in the file) or a messaging service."""
+
+    type: Literal["twilio"]
+    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
+    auth_token: Secret
+    api_key_sid: Annotated[str | None, Field(pattern=r"^SK[0-9a-fA-F]{32}$")] = None
+    """With one, `auth_token` is its secret."""
+    sender: Annotated[Word | None, Field(alias="from")] = None
+    messaging_service_sid: Annotated[str | None, Field(pattern=r"^MG[0-9a-fA-F]{32}$")] = None
+    endpoint: Word = "https://api.twilio.com"
+
+    def model_post_init(self, _context: Any) -> None:
+        if (self.sender is None) == (self.messaging_service_sid is None):
+            raise ValueError("give from, or messaging_service_sid")
+
+
+class VonageAccount(_Account):
+    """An account at Vonage's SMS API."""
+
+    type: Literal["vonage"]
+    api_key: Word
+    api_secret: Secret
+    sender: Annotated[Word, Field(alias="from")]
+    endpoint: Word = "https://rest.nexmo.com"
+
+
+class InfobipAccount(_Account):
+    """An account at Infobip: `endpoint` is its own base URL."""
+
+    type: Literal["infobip"]
+    api_key: Secret
+    sender: Annotated[Word, Field(alias="from")]
+    endpoint: Word
+
+
+Account = Annotated[TwilioAccount | VonageAccount | InfobipAccount, Field(discriminator="type")]
+_ACCOUNT: TypeAdapter[TwilioAccount | VonageAccount | InfobipAccount] = TypeAdapter(Account)
+
+
+def read_account(file: Path) -> TwilioAccount | VonageAccount | InfobipAccount:
+    """The account in the file; SettingsError is one line that names the key that is wrong, and shows no secret."""
+    providers = _providers(file)
+    if set(providers) != {_ONLY} or not isinstance(providers[_ONLY], dict):
+        raise _wrong(f"providers: so far exactly one is served, [providers.{_ONLY}]")
+    try:
+        account = _ACCOUNT.validate_python(providers[_ONLY])
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part not in ("twilio", "vonage", "infobip"))
+        what = f"providers.{_ONLY}.{key}" if key else f"providers.{_ONLY}"
+        raise _wrong(f"{what}: {first['msg'].removeprefix('Value error, ')}") from None
+    _check_endpoint(account)
+    return account
+
+
+def _providers(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _wrong(f"cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _wrong(f"{file} is not TOML: {error}") from None
+    if set(content) != {"providers"} or not isinstance(content["providers"], dict):
+        raise _wrong(f"{file} has [providers.NAME] tables, and nothing else")
+    return content["providers"]
+
+
+def _check_endpoint(account: TwilioAccount | VonageAccount | InfobipAccount) -> None:
+    try:
+        address = Address.of(account.endpoint)
+    except ValueError:
+        raise _wrong(f"providers.{_ONLY}.endpoint: not a URL") from None
+    if not address.is_https and not account.allow_http:
+        raise _wrong(f"providers.{_ONLY}.endpoint: https, or say allow_http = true")
+
+
+def _wrong(what: str) -> SettingsError:
+    return SettingsError(f"SMS_PROVIDERS_FILE: {what}")

@@ -1,0 +1,1 @@
+"""Vendors' APIs, spoken without their SDKs: a format for each."""

@@ -1,0 +1,74 @@
+"""What all vendors' answers have in common: words that may be shown, pauses, and what a status says by itself; pure."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.sender.providers.concealing import conceal, conceal_in_id
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.plain.classify import read_object, retry_after_s
+from services.sender.transports import HttpAnswer
+from shared.domain.answers import AnswerClass, not_taken
+from shared.domain.outcome import CallResult, Verdict
+
+_LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
+_ABOUT_US = frozenset({401, 402, 403, 407})
+_THROTTLED, _UNAVAILABLE = 429, 503
+
+
+def basic(user: str, secret: str) -> str:
+    """The value of an Authorization header (RFC 7617)."""
+    return f"Basic {b64encode(f'{user}:{secret}'.encode()).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to a call with these messages; `content` is its JSON object, empty where there is none."""
+
+    status: int
+    content: Mapping[str, Any]
+    messages: Sequence[TextMessage]
+    retry_after_s: float | None
+
+    def accepted(self, message_id: object) -> CallResult | None:
+        """The result for a message that has this id; None where it is none."""
+        if not isinstance(message_id, str) or not message_id.strip():
+            return None
+        shown = conceal_in_id(message_id, self.messages)[:_LONGEST_ID].strip()
+        return CallResult(Verdict.ACCEPTED, status=self.status, provider_message_id=shown) if shown else None
+
+    def refused(
+        self, known: AnswerClass | None, code: object, words: object, pause_s: float | None = None
+    ) -> CallResult:
+        """The result of an answer that is no acceptance: by its code where that is known, else by its status."""
+        what = known or by_status(self.status)
+        shown = conceal(str(code), self.messages)[:_LONGEST_CODE] if code not in (None, "") else f"http_{self.status}"
+        said = conceal(words, self.messages)[:_LONGEST_REASON] if isinstance(words, str) and words else None
+        reason = said or f"The provider answered with HTTP {self.status}"
+        return not_taken(what, shown, reason, self.status, self.retry_after_s if pause_s is None else pause_s)
+
+
+def read_answer(answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Answered:
+    """The answer, as far as it can be read."""
+    pause_s = retry_after_s(answer.headers.get("Retry-After"), now)
+    return Answered(answer.status, read_object(answer.body), messages, pause_s)
+
+
+def by_status(status: int) -> AnswerClass:
+    """What a status says where no known code does (RFC 9110): a server's error may have come after the message was
+    taken."""
+    if status in _ABOUT_US:
+        return AnswerClass.ACCOUNT
+    if status == _THROTTLED:
+        return AnswerClass.THROTTLED
+    if status == _UNAVAILABLE or 300 <= status < 400:
+        return AnswerClass.UNAVAILABLE
+    return AnswerClass.CONTENT if 400 <= status < 500 else AnswerClass.UNCLEAR
+
+
+def unexpected(status: int, how: str) -> CallResult:
+    """The result of an answer that does not say what became of a message."""
+    reason = f"The provider answered HTTP {status} {how}: it may have sent the text"
+    return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, status)

@@ -1,0 +1,73 @@
+"""Twilio's Programmable Messaging: `POST /2010-04-01/Accounts/{sid}/Messages.json`, one message in a call; pure.
+
+Twilio takes no reference of ours, and a POST is not idempotent (its own words): what is unclear stays so.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
+from services.sender.transports import HttpAnswer, HttpRequest
+from shared.domain.answers import AnswerClass
+from shared.domain.outcome import CallResult
+
+ENDPOINT = "https://api.twilio.com"
+LONGEST_TEXT = 1600
+_FORM = "application/x-www-form-urlencoded"
+_CREATED = 201
+
+CODES: Mapping[str, AnswerClass] = {
+    **dict.fromkeys(("21211", "21610", "21612", "21614", "21635"), AnswerClass.NUMBER),
+    **dict.fromkeys(
+        ("21212", "21408", "21602", "21603", "21606", "21609", "21617", "21619", "21659", "21701", "21703", "21704"),
+        AnswerClass.CONTENT,
+    ),
+    **dict.fromkeys(("20429", "21611", "63017"), AnswerClass.THROTTLED),
+    "21730": AnswerClass.UNAVAILABLE,
+    **dict.fromkeys(("20003", "20005", "20404", "21608"), AnswerClass.ACCOUNT),
+    "20500": AnswerClass.UNCLEAR,
+}
+"""https://www.twilio.com/docs/api/errors, those that an answer may have. 20404: no such account."""
+
+
+class TwilioFormat:
+    """`sender` is a number, an alphanumeric sender, or the sid of a messaging service (MG…); `user` the account's sid
+    or an API key's."""
+
+    def __init__(self, account_sid: str, user: str, secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
+        self._url = f"{endpoint.rstrip('/')}/2010-04-01/Accounts/{account_sid}/Messages.json"
+        self._headers = (
+            ("Accept", "application/json"),
+            ("Authorization", basic(user, secret)),
+            ("Content-Type", _FORM),
+        )
+        self._from = {"MessagingServiceSid" if sender.startswith("MG") else "From": sender}
+
+    def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
+        """As `Format.request`."""
+        (message,) = messages
+        fields = {"To": message.to, **self._from, "Body": message.text}
+        return HttpRequest("POST", self._url, self._headers, urlencode(fields).encode())
+
+    def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
+        """As `Format.results`: accepted is a 201 with a `sid`."""
+        answered = read_answer(answer, messages, now)
+        if answer.status != _CREATED:
+            return _not_created(answered)
+        return answered.accepted(answered.content.get("sid")) or unexpected(answer.status, "without a sid")
+
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        """Never: each call has one message."""
+        return False
+
+
+def _not_created(answered: Answered) -> CallResult:
+    content: Mapping[str, Any] = answered.content
+    if 200 <= answered.status < 300 or content.get("sid"):
+        return unexpected(answered.status, "that is neither a created message nor an error")
+    code = content.get("code")
+    known = CODES.get(str(code)) if isinstance(code, int | str) and not isinstance(code, bool) else None
+    return answered.refused(known, code, content.get("message") or content.get("title"))

@@ -1,0 +1,82 @@
+"""Vonage's SMS API: `POST /sms/json`, one message in a call, an entry in the answer for each part of it; pure.
+
+Vonage answers 200 to nearly everything: what it did is in each entry's `status`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
+from services.sender.transports import HttpAnswer, HttpRequest
+from shared.domain.answers import AnswerClass
+from shared.domain.outcome import CallResult
+from shared.domain.segments import Encoding, count_segments
+
+ENDPOINT = "https://rest.nexmo.com"
+_OK = "0"
+_WAIT = re.compile(r"\[\s*(\d{1,7})\s*\]")
+"""Of "Throughput Rate Exceeded - please wait [ 250 ] and retry": milliseconds."""
+
+CODES: Mapping[str, AnswerClass] = {
+    **dict.fromkeys(("1", "10"), AnswerClass.THROTTLED),
+    **dict.fromkeys(("2", "3", "12", "15", "22", "23", "32"), AnswerClass.CONTENT),
+    **dict.fromkeys(("4", "8", "9", "11", "14", "29"), AnswerClass.ACCOUNT),
+    "5": AnswerClass.UNCLEAR,
+    **dict.fromkeys(("6", "7", "33"), AnswerClass.NUMBER),
+}
+"""https://developer.vonage.com/en/messaging/sms/guides/troubleshooting-sms. 5 is an internal error: it may have been
+sent."""
+
+
+class VonageFormat:
+    """`sender` is a number or an alphanumeric sender."""
+
+    def __init__(self, api_key: str, api_secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
+        self._url, self._sender = f"{endpoint.rstrip('/')}/sms/json", sender
+        self._headers = (
+            ("Accept", "application/json"),
+            ("Authorization", basic(api_key, api_secret)),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        )
+
+    def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
+        """As `Format.request`."""
+        (message,) = messages
+        fields = {
+            "to": message.to.removeprefix("+"),
+            "from": self._sender,
+            "text": message.text,
+            "client-ref": message.reference,
+            "type": "text" if count_segments(message.text).encoding is Encoding.GSM_7 else "unicode",
+        }
+        return HttpRequest("POST", self._url, self._headers, urlencode(fields).encode())
+
+    def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
+        """As `Format.results`: accepted where every part is; where some are, nobody can tell what arrived."""
+        answered = read_answer(answer, messages, now)
+        parts = answered.content.get("messages")
+        if not 200 <= answer.status < 300:
+            return answered.refused(None, None, answered.content.get("error-text"))
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
+            return unexpected(answer.status, "without a list of messages")
+        statuses = {part.get("status") for part in parts}
+        if statuses == {_OK}:
+            return answered.accepted(parts[0].get("message-id")) or unexpected(answer.status, "without a message-id")
+        if _OK in statuses or len(statuses) > 1 or any(part.get("message-id") for part in parts):
+            return unexpected(answer.status, "with parts of which some were taken")
+        return _refused(answered, parts[0])
+
+    def may_be_of_one(self, whole: CallResult) -> bool:
+        """Never: each call has one message."""
+        return False
+
+
+def _refused(answered: Answered, part: Mapping[str, Any]) -> CallResult:
+    status, words = part.get("status"), part.get("error-text")
+    known = CODES.get(status, AnswerClass.UNCLEAR) if isinstance(status, str) else AnswerClass.UNCLEAR
+    wait = _WAIT.search(words) if known is AnswerClass.THROTTLED and isinstance(words, str) else None
+    return answered.refused(known, status, words, None if wait is None else int(wait[1]) / 1000)

@@ -1,0 +1,194 @@
+"""What the vendors' answers mean: every code of their tables, and whatever else may come."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sender.providers.gateway import Format, TextMessage
+from services.sender.providers.vendors import infobip, twilio, vonage
+from services.sender.providers.vendors.infobip import InfobipFormat
+from services.sender.providers.vendors.twilio import TwilioFormat
+from services.sender.providers.vendors.vonage import VonageFormat
+from services.sender.transports import HttpAnswer
+from shared.domain.answers import AnswerClass
+from shared.domain.outcome import CallResult, Verdict
+
+NOW = datetime(2026, 11, 27, 8, tzinfo=UTC)
+MESSAGE = TextMessage("b:7", "+8613800138000", "Dear Li, your code is 4711")
+TWILIO: Format = TwilioFormat("AC" + "0" * 32, "user", "secret", "+15005550006")
+VONAGE: Format = VonageFormat("key", "secret", "Acme")
+INFOBIP: Format = InfobipFormat("key", "Acme", "https://x.api.infobip.example")
+VERDICTS = {
+    AnswerClass.NUMBER: Verdict.REFUSED,
+    AnswerClass.CONTENT: Verdict.REFUSED,
+    AnswerClass.THROTTLED: Verdict.NOT_SENT,
+    AnswerClass.THROTTLED_NUMBER: Verdict.PUT_OFF,
+    AnswerClass.UNAVAILABLE: Verdict.NOT_SENT,
+    AnswerClass.ACCOUNT: Verdict.ACCOUNT,
+    AnswerClass.UNCLEAR: Verdict.UNCLEAR,
+}
+
+
+def result(format_: Format, status: int, content: Any, headers: Mapping[str, str] | None = None) -> CallResult:
+    """What an answer means for the one message of the call."""
+    body = content if isinstance(content, bytes) else orjson.dumps(content)
+    found = format_.results(HttpAnswer(status, headers or {}, body), [MESSAGE], NOW)
+    if isinstance(found, CallResult):
+        return found
+    (one,) = found
+    return one
+
+
+def test_every_class_is_one_verdict() -> None:
+    assert VERDICTS.keys() == set(AnswerClass)
+
+
+@pytest.mark.parametrize(("code", "what"), twilio.CODES.items())
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+def test_twilios_codes(code: str, what: AnswerClass, status: int) -> None:
+    found = result(TWILIO, status, {"code": int(code), "message": "Something about it", "status": status})
+    assert (found.verdict, found.code, found.reason) == (VERDICTS[what], code, "Something about it")
+
+
+@pytest.mark.parametrize(("code", "what"), vonage.CODES.items())
+def test_vonages_codes(code: str, what: AnswerClass) -> None:
+    part = {"status": code, "error-text": "Something about it", "to": "8613800138000"}
+    found = result(VONAGE, 200, {"message-count": "1", "messages": [part]})
+    assert (found.verdict, found.code, found.reason) == (VERDICTS[what], code, "Something about it")
+
+
+@pytest.mark.parametrize(("code", "what"), infobip.STATUSES.items())
+def test_infobips_statuses(code: int, what: AnswerClass) -> None:
+    status = {"groupId": 5, "groupName": "REJECTED", "id": code, "description": "Something about it"}
+    found = result(INFOBIP, 200, {"messages": [{"messageId": "b:7", "status": status}]})
+    assert (found.verdict, found.code, found.reason) == (VERDICTS[what], str(code), "Something about it")
+
+
+@pytest.mark.parametrize("format_", [TWILIO, VONAGE, INFOBIP])
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (302, Verdict.NOT_SENT), (400, Verdict.REFUSED), (401, Verdict.ACCOUNT), (402, Verdict.ACCOUNT),
+        (403, Verdict.ACCOUNT), (404, Verdict.REFUSED), (407, Verdict.ACCOUNT), (429, Verdict.NOT_SENT),
+        (500, Verdict.UNCLEAR), (502, Verdict.UNCLEAR), (503, Verdict.NOT_SENT), (504, Verdict.UNCLEAR),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("body", [b"", b"<html>Oops</html>", b"[]", b"{}", b'{"code":99999,"message":"?"}'])
+def test_without_a_code_that_is_known_the_status_says_it(
+    format_: Format, status: int, verdict: Verdict, body: bytes
+) -> None:
+    found = result(format_, status, body, {"Retry-After": "17"})
+    assert (found.verdict, found.status, found.retry_after_s) == (verdict, status, 17)
+
+
+ACCEPTED = [
+    (TWILIO, 201, {"sid": "SM1", "status": "queued", "error_code": None}, "SM1"),
+    (VONAGE, 200, {"messages": [{"status": "0", "message-id": "V1"}, {"status": "0", "message-id": "V2"}]}, "V1"),
+    (INFOBIP, 200, {"messages": [{"messageId": "b:7", "status": {"groupId": 1, "id": 26}}]}, "b:7"),
+]
+
+
+@pytest.mark.parametrize(("format_", "status", "content", "message_id"), ACCEPTED)
+def test_what_is_accepted(format_: Format, status: int, content: Any, message_id: str) -> None:
+    found = result(format_, status, content)
+    assert (found.verdict, found.provider_message_id) == (Verdict.ACCEPTED, message_id)
+
+
+@pytest.mark.parametrize(
+    ("format_", "status", "content"),
+    [
+        (TWILIO, 200, {"sid": "SM1"}),
+        (TWILIO, 201, {"status": "queued"}),
+        (TWILIO, 201, {"sid": " "}),
+        (TWILIO, 400, {"sid": "SM1", "code": 21211}),
+        (TWILIO, 201, b"created"),
+        (VONAGE, 200, {"messages": []}),
+        (VONAGE, 200, {"messages": ["0"]}),
+        (VONAGE, 200, {"messages": [{"status": "0"}]}),
+        (VONAGE, 200, {"messages": [{"status": 0, "message-id": "V1"}]}),
+        (VONAGE, 200, {"messages": [{"status": "0", "message-id": "V1"}, {"status": "1"}]}),
+        (VONAGE, 200, {"messages": [{"status": "6", "message-id": "V1"}]}),
+        (VONAGE, 200, {"messages": [{"status": "6"}, {"status": "7"}]}),
+        (VONAGE, 200, {"messages": [{"status": "99"}]}),
+        (INFOBIP, 200, {"messages": []}),
+        (INFOBIP, 200, {"messages": [{"messageId": "b:8", "status": {"groupId": 1}}]}),
+        (INFOBIP, 200, {"messages": [{"messageId": "b:7"}]}),
+        (INFOBIP, 200, {"messages": [{"messageId": "b:7", "status": {"groupId": 5, "id": 12345}}]}),
+        (
+            INFOBIP,
+            200,
+            {"messages": [{"messageId": "b:7", "status": {"groupId": g, "id": i}} for g, i in ((1, 26), (5, 12))]},
+        ),
+    ],
+)
+def test_what_contradicts_itself_may_have_been_sent(format_: Format, status: int, content: Any) -> None:
+    assert result(format_, status, content).verdict is Verdict.UNCLEAR
+
+
+def test_vonages_throttle_says_how_long() -> None:
+    part = {"status": "1", "error-text": "Throughput Rate Exceeded - please wait [ 250 ] and retry"}
+    assert result(VONAGE, 200, {"messages": [part]}).retry_after_s == 0.25
+
+
+def test_infobips_messages_have_a_result_each() -> None:
+    messages = [TextMessage(f"b:{row}", f"+861380013800{row}", "x") for row in range(3)]
+    entries = [
+        {"messageId": "b:2", "status": {"groupId": 5, "id": 8, "description": "No prefix"}},
+        {"messageId": "b:0", "status": {"groupId": 1, "id": 7}},
+    ]
+    found = INFOBIP.results(HttpAnswer(200, {}, orjson.dumps({"messages": entries})), messages, NOW)
+    assert not isinstance(found, CallResult)
+    assert [each.verdict for each in found] == [Verdict.ACCEPTED, Verdict.UNCLEAR, Verdict.REFUSED]
+    assert INFOBIP.may_be_of_one(result(INFOBIP, 400, {"errorCode": "E400"}))
+    assert not INFOBIP.may_be_of_one(result(INFOBIP, 404, {}))
+
+
+@pytest.mark.parametrize(
+    ("format_", "status", "content"),
+    [
+        (TWILIO, 400, {"code": 21211, "message": "'To' +8613800138000: Dear Li, your code is 4711"}),
+        (VONAGE, 200, {"messages": [{"status": "6", "error-text": "8613800138000: Dear Li, your code is 4711"}]}),
+        (
+            INFOBIP,
+            200,
+            {"messages": [{"messageId": "b:7", "status": {"groupId": 5, "id": 8, "description": MESSAGE.text}}]},
+        ),
+    ],
+)
+def test_no_reason_shows_the_number_or_the_text(format_: Format, status: int, content: Any) -> None:
+    reason = result(format_, status, content).reason or ""
+    assert "13800138000" not in reason
+    assert "4711" not in reason
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+    | st.sampled_from(["0", "1", "b:7", "21211", "SM1"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["messages", "status", "message-id", "messageId", "sid", "code", "message", "groupId", "id"]),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(status=st.integers(200, 599), content=JSON | st.binary(max_size=40))
+def test_whatever_comes_is_a_verdict_and_no_acceptance_without_its_sign(status: int, content: Any) -> None:
+    for format_, signs in ((TWILIO, (201,)), (VONAGE, range(200, 300)), (INFOBIP, range(200, 300))):
+        try:
+            found = result(format_, status, content)
+        except orjson.JSONEncodeError:
+            return
+        if found.verdict is Verdict.ACCEPTED:
+            assert status in signs
+            assert found.provider_message_id
+        else:
+            assert found.code
+            assert found.reason
