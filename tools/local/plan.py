@@ -55,6 +55,8 @@ class Process:
 def plan(places: Places, senders: int, inherited: Mapping[str, str]) -> dict[str, Process]:
     """Every process by name, in the order they start. `inherited` may name another provider than the simulator."""
     provider = {"SMS_PROVIDER_URL": inherited.get("SMS_PROVIDER_URL", f"{places.simulator_url}/messages")}
+    if file := inherited.get("SMS_PROVIDERS_FILE"):
+        provider["SMS_PROVIDERS_FILE"] = file
     simulator = {"SMS_SIMULATOR_HOST": _HOST, "SMS_SIMULATOR_PORT": str(places.simulator_port)}
     api = {"SMS_API_HOST": _HOST, "SMS_API_PORT": str(places.api_port)}
     return {

@@ -1,0 +1,115 @@
+"""SMS_PROVIDERS_FILE: what is taken, and one line that names the key for what is not."""
+
+from pathlib import Path
+
+import pytest
+
+from services.sender.providers import TYPES, gateway_of
+from services.sender.providers.config import read_account
+from services.sender.providers.vendors import infobip, twilio, vonage
+from services.sender.settings import SenderSettings
+from shared.errors import SettingsError
+
+SECRET = "s3cr3t-of-nobody"
+TWILIO = f"""
+[providers.default]
+type = "twilio"
+account_sid = "AC{"0" * 32}"
+auth_token = "env:TOKEN_OF_TEST"
+from = "+15005550006"
+"""
+VONAGE = """
+[providers.default]
+type = "vonage"
+api_key = "abcd1234"
+api_secret = "env:TOKEN_OF_TEST"
+from = "Acme"
+"""
+INFOBIP = """
+[providers.default]
+type = "infobip"
+api_key = "env:TOKEN_OF_TEST"
+from = "Acme"
+endpoint = "https://x1.api.infobip.example"
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_OF_TEST", SECRET)
+    monkeypatch.delenv("NOT_THERE", raising=False)
+
+
+def file_with(tmp_path: Path, content: str) -> Path:
+    file = tmp_path / "providers.toml"
+    file.write_text(content)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("content", "type_", "most"), [(TWILIO, "twilio", 1), (VONAGE, "vonage", 1), (INFOBIP, "infobip", 50)]
+)
+def test_an_account_makes_a_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, type_: str, most: int
+) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, content)))
+    monkeypatch.setenv("SMS_PROVIDER_MAX_RECIPIENTS", "50")
+    settings = SenderSettings()
+    assert settings.providers_file is not None
+    account = read_account(settings.providers_file)
+    assert account.type == type_
+    assert SECRET not in repr(account)
+    gateway = gateway_of(settings)
+    assert (gateway.name, gateway.max_recipients) == ("default", most)
+
+
+def test_every_type_that_can_be_named_has_a_maker() -> None:
+    assert set(TYPES) == {"twilio", "vonage", "infobip"}
+    assert (twilio.ENDPOINT[:8], vonage.ENDPOINT[:8], infobip.MOST_MESSAGES) == ("https://", "https://", 100)
+
+
+def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    content = VONAGE.replace("env:TOKEN_OF_TEST", f"file:{tmp_path}/token")
+    account = read_account(file_with(tmp_path, content))
+    assert account.type == "vonage"
+    assert account.api_secret.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("providers = 3", "has [providers.NAME] tables"),
+        ("[providers.default", "is not TOML"),
+        ("", "has [providers.NAME] tables"),
+        (TWILIO.replace("providers.default", "providers.main"), "so far exactly one is served"),
+        (TWILIO + "\n[providers.other]\ntype = 'vonage'", "so far exactly one is served"),
+        (TWILIO + "\ncolour = 'red'", "providers.default.colour: Extra inputs"),
+        (TWILIO.replace('"twilio"', '"twillio"'), "providers.default: Input tag 'twillio'"),
+        (TWILIO.replace("AC0", "XX0"), "providers.default.account_sid:"),
+        (TWILIO.replace("env:TOKEN_OF_TEST", SECRET), "providers.default.auth_token: write where the secret is"),
+        (TWILIO.replace("TOKEN_OF_TEST", "NOT_THERE"), "auth_token: the environment has no NOT_THERE"),
+        (TWILIO.replace("env:TOKEN_OF_TEST", "file:/not/there"), "auth_token: cannot read /not/there"),
+        (TWILIO.replace('from = "+15005550006"', ""), "providers.default: give from, or messaging_service_sid"),
+        (TWILIO + 'endpoint = "http://127.0.0.1"', "providers.default.endpoint: https, or say allow_http = true"),
+        (TWILIO + 'endpoint = "ftp://127.0.0.1"', "providers.default.endpoint: not a URL"),
+        (INFOBIP.replace("endpoint", "#"), "providers.default.endpoint: Field required"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key_and_shows_no_secret(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_account(file_with(tmp_path, content))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_a_secret_that_could_end_a_header_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_OF_TEST", f"{SECRET}\r\nX: y")
+    with pytest.raises(SettingsError, match=r"providers\.default\.api_key: a secret has printable ASCII"):
+        read_account(file_with(tmp_path, INFOBIP))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"SMS_PROVIDERS_FILE: cannot read .*/none\.toml: No such file"):
+        read_account(tmp_path / "none.toml")
