@@ -28,6 +28,7 @@ from shared.ledger.tables import batches
 from shared.ledger.templates import TemplateLedger
 from shared.messages import BatchMessage
 from tests.support import transitions
+from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.on_each
 
@@ -536,3 +537,40 @@ async def test_the_ledgers_of_all_tests_refuse_a_transition_that_the_table_lacks
         async with database.writing() as connection:
             await connection.execute(text("UPDATE messages SET state = 'pending'"))
     assert await states(database, batch) == {"sent": 1}
+
+
+async def test_batches_are_found_by_a_tag(database: Database) -> None:
+    labels = ["spring", "双十一"]
+    tagged = [(await written(database, a_batch(1, tags=labels, accepted_at_ms=at))).batch_id for at in (1, 2, 3)]
+    await written(database, a_batch(1, tags=["spring 2"]))
+    await written(database, a_batch(1))
+    reading = ReadingLedger(database)
+    for tag in labels:
+        assert [view.batch_id for view in await reading.batches(2, None, tag)] == [tagged[2], tagged[1]]
+        assert [view.batch_id for view in await reading.batches(2, (2, tagged[1]), tag)] == [tagged[0]]
+    assert await reading.batches(10, None, "summer") == []
+
+
+@pytest.mark.parametrize("tag", ["spring", "summer"])
+async def test_a_tag_that_few_batches_have_is_looked_up_in_its_index(postgres: PostgresServer, tag: str) -> None:
+    database = Database(postgres.new_database())
+    await written(database, a_batch(1, tags=["spring"]))
+    others = """
+        INSERT INTO batches (id, fingerprint, state, lane, provider, on_unknown, accepted_at_ms, recipients)
+        SELECT gen_random_uuid(), 'f', 'finished', 'bulk', 'default', 'hold', number, 0
+        FROM generate_series(1, 20000) AS number
+    """
+    async with database.writing() as connection:
+        await connection.execute(text(others))
+        await connection.execute(text("ANALYZE batches"))
+    assert len(await ReadingLedger(database).batches(10, None, tag)) == (tag == "spring")
+
+    async def scans() -> int:
+        async with database.reading() as connection:
+            query = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'batches_tagged'"
+            return int(await connection.scalar(text(query)) or 0)
+
+    async with asyncio.timeout(30):
+        while not await scans():
+            await asyncio.sleep(0.1)
+    await database.close()
