@@ -17,6 +17,13 @@ ACCOUNTS = {
     "twilio": f'account_sid = "AC{"0" * 32}"\nauth_token = "env:VENDOR_KEY"\nfrom = "+15005550006"',
     "vonage": 'api_key = "abcd1234"\napi_secret = "env:VENDOR_KEY"\nfrom = "Acme"',
     "infobip": 'api_key = "env:VENDOR_KEY"\nfrom = "Acme"',
+    "http": """
+headers = { Authorization = "Bearer $secret.key" }
+fields = { reference = "$reference", to = "$to", text = "$text" }
+secrets = { key = "env:VENDOR_KEY" }
+answer = { id = "message_id", code = "code", message = "message" }
+codes = { number = ["number_unreachable"], throttled = ["throttled"], unclear = ["internal_error"] }
+""",
 }
 ENDS = {
     "0001": "sent",
@@ -42,7 +49,8 @@ def trio(
 ) -> Trio:
     file = tmp_path / "providers.toml"
     account = f'[providers.default]\ntype = "{request.param}"\n{ACCOUNTS[request.param]}\n'
-    file.write_text(f'{account}endpoint = "{simulator.url}"\nallow_http = true\n')
+    path = "/messages" if request.param == "http" else ""
+    file.write_text(f'{account}endpoint = "{simulator.url}{path}"\nallow_http = true\n')
     settings = {**settings_for(vhost, database_url, simulator), "SMS_PROVIDERS_FILE": str(file), "VENDOR_KEY": TOKEN}
     if request.param == "infobip":
         settings["SMS_PROVIDER_MAX_RECIPIENTS"] = "100"

@@ -1,5 +1,6 @@
 """SMS_PROVIDERS_FILE: what is taken, and one line that names the key for what is not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ endpoint = "https://x1.api.infobip.example"
 """
 
 
+HTTP = """
+[providers.default.codes]
+number = ["7"]
+
+[providers.default]
+type = "http"
+endpoint = "https://gateway.example/send"
+headers = { Authorization = "Key $secret.key" }
+fields = { to = ["$to"], text = "$text" }
+secrets = { key = "env:TOKEN_OF_TEST" }
+answer = { id = "id" }
+"""
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_OF_TEST", SECRET)
@@ -47,7 +62,8 @@ def file_with(tmp_path: Path, content: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "type_", "most"), [(TWILIO, "twilio", 1), (VONAGE, "vonage", 1), (INFOBIP, "infobip", 50)]
+    ("content", "type_", "most"),
+    [(TWILIO, "twilio", 1), (VONAGE, "vonage", 1), (INFOBIP, "infobip", 50), (HTTP, "http", 1)],
 )
 def test_an_account_makes_a_gateway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, type_: str, most: int
@@ -64,7 +80,7 @@ def test_an_account_makes_a_gateway(
 
 
 def test_every_type_that_can_be_named_has_a_maker() -> None:
-    assert set(TYPES) == {"twilio", "vonage", "infobip"}
+    assert set(TYPES) == {"twilio", "vonage", "infobip", "http"}
     assert (twilio.ENDPOINT[:8], vonage.ENDPOINT[:8], infobip.MOST_MESSAGES) == ("https://", "https://", 100)
 
 
@@ -94,11 +110,24 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
         (TWILIO + 'endpoint = "http://127.0.0.1"', "providers.default.endpoint: https, or say allow_http = true"),
         (TWILIO + 'endpoint = "ftp://127.0.0.1"', "providers.default.endpoint: not a URL"),
         (INFOBIP.replace("endpoint", "#"), "providers.default.endpoint: Field required"),
+        (HTTP.replace("answer =", "#"), "providers.default.answer: Field required"),
+        (HTTP.replace('id = "id"', ""), "providers.default.answer: say what accepts"),
+        (HTTP.replace('id = "id"', 'accepted = ["0"]'), "providers.default.answer: accepted needs code"),
+        (HTTP.replace("$to", "$too"), "providers.default: there is no $too"),
+        (HTTP.replace("$secret.key", "$secret.other"), "providers.default: there is no $secret.other"),
+        (HTTP.replace("$to", "50$"), "providers.default: there is no $; write"),
+        (HTTP.replace('number = ["7"]', 'number = ["7"]\ncontent = ["7"]'), "the code 7 is listed twice"),
+        (HTTP.replace("number =", "nobody ="), "providers.default.codes.nobody"),
+        (HTTP + 'body = "form"', "only a JSON body has more"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_key_and_shows_no_secret(tmp_path: Path, content: str, said: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_key_and_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, said: str
+) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, content)))
+    settings = SenderSettings()
     with pytest.raises(SettingsError) as raised:
-        read_account(file_with(tmp_path, content))
+        gateway_of(settings)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert SECRET not in str(raised.value)
@@ -113,3 +142,15 @@ def test_a_secret_that_could_end_a_header_is_refused(tmp_path: Path, monkeypatch
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"SMS_PROVIDERS_FILE: cannot read .*/none\.toml: No such file"):
         read_account(tmp_path / "none.toml")
+
+
+EXAMPLES = re.findall(r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs/providers.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["twilio", "vonage", "infobip", "http"])
+def test_the_examples_of_the_documentation_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str
+) -> None:
+    example = re.sub(r'"(env|file):[^"]+"', '"env:TOKEN_OF_TEST"', example).replace("AC…", f"AC{'0' * 32}")
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, example)))
+    assert gateway_of(SenderSettings()).name == "default"

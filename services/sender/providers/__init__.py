@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.sender.providers.config import InfobipAccount, TwilioAccount, VonageAccount, read_account
+from services.sender.providers.config import HttpAccount, InfobipAccount, TwilioAccount, VonageAccount, read_account
 from services.sender.providers.gateway import Format, HttpGateway
 from services.sender.providers.plain.classify import CodeTable
 from services.sender.providers.plain.format import PlainFormat
+from services.sender.providers.vendors.configured import ConfiguredFormat, Heard, Sent
 from services.sender.providers.vendors.infobip import InfobipFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
 from services.sender.providers.vendors.vonage import VonageFormat
 from services.sender.settings import SenderSettings
 from services.sender.transports.http1.transport import Http1Transport
 from services.sender.transports.with_aiohttp import AiohttpTransport
+from shared.errors import SettingsError
 
 _NAME = "default"
 
@@ -31,10 +33,22 @@ def _infobip(account: InfobipAccount) -> Format:
     return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint)
 
 
+def _http(account: HttpAccount) -> Format:
+    secrets = {name: secret.get_secret_value() for name, secret in account.secrets.items()}
+    sent = Sent(account.endpoint, account.method, account.body, account.headers, account.fields, secrets)
+    places = account.answer
+    heard = Heard(places.id, places.code, places.message, frozenset(places.accepted), account.classes)
+    try:
+        return ConfiguredFormat(sent, heard)
+    except ValueError as error:
+        raise SettingsError(f"SMS_PROVIDERS_FILE: providers.{_NAME}: {error}") from None
+
+
 TYPES: Mapping[str, tuple[Callable[[Any], Format], int]] = {
     "twilio": (_twilio, 1),
     "vonage": (_vonage, 1),
     "infobip": (_infobip, 100),
+    "http": (_http, 1),
 }
 """By type: what makes the format of an account, and how many messages a call takes at the most."""
 

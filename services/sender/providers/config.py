@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from services.sender.transports.address import Address
+from shared.domain.answers import AnswerClass
 from shared.errors import SettingsError
 
 _ONLY = "default"
@@ -95,11 +97,57 @@ class InfobipAccount(_Account):
     endpoint: Word
 
 
-Account = Annotated[TwilioAccount | VonageAccount | InfobipAccount, Field(discriminator="type")]
-_ACCOUNT: TypeAdapter[TwilioAccount | VonageAccount | InfobipAccount] = TypeAdapter(Account)
+class HttpAnswerPlaces(BaseModel):
+    """Where an answer's id, code and words are: paths with dots, such as `data.0.msgid`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Word | None = None
+    code: Word | None = None
+    message: Word | None = None
+    accepted: list[Word] = []
+    """The codes that accept; without any, an id does."""
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.id is None and not self.accepted:
+            raise ValueError("say what accepts: id, or code and accepted")
+        if self.accepted and self.code is None:
+            raise ValueError("accepted needs code, the place of the answer's code")
 
 
-def read_account(file: Path) -> TwilioAccount | VonageAccount | InfobipAccount:
+class HttpAccount(_Account):
+    """Any gateway that takes one message in a call; `endpoint` is its URL."""
+
+    type: Literal["http"]
+    endpoint: Word
+    method: Literal["GET", "POST", "PUT"] = "POST"
+    body: Literal["json", "form", "query"] = "json"
+    headers: dict[Word, Word] = {}
+    fields: Annotated[dict[str, Any], Field(min_length=1)]
+    secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")], Secret] = {}
+    answer: HttpAnswerPlaces
+    codes: dict[AnswerClass, list[Word]] = {}
+
+    @property
+    def classes(self) -> Mapping[str, AnswerClass]:
+        """The class of each code."""
+        return {code: what for what, codes in self.codes.items() for code in codes}
+
+    def model_post_init(self, _context: Any) -> None:
+        listed = [code for codes in self.codes.values() for code in codes] + self.answer.accepted
+        twice = next((code for code in listed if listed.count(code) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the code {twice} is listed twice")
+        nested = [name for name, value in self.fields.items() if not isinstance(value, str | int)]
+        if self.body != "json" and nested:
+            raise ValueError(f"fields.{nested[0]}: only a JSON body has more than texts and numbers")
+
+
+Account = TwilioAccount | VonageAccount | InfobipAccount | HttpAccount
+_ACCOUNT: TypeAdapter[Account] = TypeAdapter(Annotated[Account, Field(discriminator="type")])
+
+
+def read_account(file: Path) -> Account:
     """The account in the file; SettingsError is one line that names the key that is wrong, and shows no secret."""
     providers = _providers(file)
     if set(providers) != {_ONLY} or not isinstance(providers[_ONLY], dict):
@@ -108,7 +156,7 @@ def read_account(file: Path) -> TwilioAccount | VonageAccount | InfobipAccount:
         account = _ACCOUNT.validate_python(providers[_ONLY])
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in ("twilio", "vonage", "infobip"))
+        key = ".".join(str(part) for part in first["loc"] if part not in ("twilio", "vonage", "infobip", "http"))
         what = f"providers.{_ONLY}.{key}" if key else f"providers.{_ONLY}"
         raise _wrong(f"{what}: {first['msg'].removeprefix('Value error, ')}") from None
     _check_endpoint(account)
@@ -127,7 +175,7 @@ def _providers(file: Path) -> dict[str, Any]:
     return content["providers"]
 
 
-def _check_endpoint(account: TwilioAccount | VonageAccount | InfobipAccount) -> None:
+def _check_endpoint(account: Account) -> None:
     try:
         address = Address.of(account.endpoint)
     except ValueError:

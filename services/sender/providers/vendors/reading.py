@@ -39,6 +39,10 @@ class Answered:
         shown = conceal_in_id(message_id, self.messages)[:_LONGEST_ID].strip()
         return CallResult(Verdict.ACCEPTED, status=self.status, provider_message_id=shown) if shown else None
 
+    def accepted_without_id(self) -> CallResult:
+        """The result for a message of which the provider tells no id."""
+        return CallResult(Verdict.ACCEPTED, status=self.status)
+
     def refused(
         self, known: AnswerClass | None, code: object, words: object, pause_s: float | None = None
     ) -> CallResult:

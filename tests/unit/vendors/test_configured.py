@@ -1,0 +1,115 @@
+"""Any gateway by configuration: what it is sent, and what its answers mean."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+import pytest
+
+from services.sender.providers.gateway import TextMessage
+from services.sender.providers.vendors.configured import ConfiguredFormat, Heard, Sent
+from services.sender.transports import HttpAnswer
+from shared.domain.answers import AnswerClass
+from shared.domain.outcome import CallResult, Verdict
+
+NOW = datetime(2026, 11, 27, 8, tzinfo=UTC)
+MESSAGE = TextMessage("b:7", "+8613800138000", 'Save 50 $ & more: "ok" $to')
+SENT = Sent(
+    "https://gateway.example/$to_digits/send?key=$secret.key",
+    "POST",
+    "json",
+    {"X-Key": "$secret.key", "X-Ref": "$reference"},
+    {"to": ["$to_digits"], "sms": {"text": "$text", "price": "$$5", "parts": 3}},
+    {"key": "s3/cret"},
+)
+HEARD = Heard(
+    "data.0.msgid",
+    "code",
+    "msg",
+    frozenset({"0", "OK"}),
+    {"1001": AnswerClass.NUMBER, "1002": AnswerClass.ACCOUNT, "http_404": AnswerClass.UNAVAILABLE},
+)
+
+
+def result(content: Any, status: int = 200, heard: Heard = HEARD) -> CallResult:
+    body = content if isinstance(content, bytes) else orjson.dumps(content)
+    found = ConfiguredFormat(SENT, heard).results(HttpAnswer(status, {}, body), [MESSAGE], NOW)
+    assert isinstance(found, CallResult)
+    return found
+
+
+def test_a_json_body_may_be_nested_and_what_is_filled_in_is_no_template() -> None:
+    request = ConfiguredFormat(SENT, HEARD).request([MESSAGE], NOW)
+    assert request.method == "POST"
+    assert request.url == "https://gateway.example/8613800138000/send?key=s3%2Fcret"
+    assert dict(request.headers) == {"Content-Type": "application/json", "X-Key": "s3/cret", "X-Ref": "b:7"}
+    sms = {"text": 'Save 50 $ & more: "ok" $to', "price": "$5", "parts": 3}
+    assert orjson.loads(request.body) == {"to": ["8613800138000"], "sms": sms}
+
+
+@pytest.mark.parametrize("body", ["form", "query"])
+def test_fields_may_be_a_form_or_the_urls_query(body: Any) -> None:
+    sent = replace(SENT, body=body, fields={"mobile": "$to", "content": "$text", "n": 1})
+    request = ConfiguredFormat(sent, HEARD).request([MESSAGE], NOW)
+    text = request.body.decode() if body == "form" else urlsplit(request.url).query
+    fields = dict(parse_qsl(text, strict_parsing=True))
+    assert fields.pop("key", "s3/cret") == "s3/cret"
+    assert fields == {"mobile": "+8613800138000", "content": MESSAGE.text, "n": "1"}
+    assert ("Content-Type" in dict(request.headers)) == (body == "form")
+
+
+@pytest.mark.parametrize("wrong", ["$nobody", "$secret.other", "$", "$ to", "$TO"])
+@pytest.mark.parametrize("place", ["url", "headers", "fields"])
+def test_a_placeholder_that_there_is_not_is_refused(wrong: str, place: str) -> None:
+    values: dict[str, Any] = {"url": wrong, "headers": {"X": wrong}, "fields": {"a": [{"b": wrong}]}}
+    with pytest.raises(ValueError, match="there is no"):
+        ConfiguredFormat(replace(SENT, **{place: values[place]}), HEARD)
+
+
+@pytest.mark.parametrize("code", [0, "0", "OK"])
+def test_accepted_is_a_2xx_with_a_code_that_accepts_and_an_id(code: object) -> None:
+    found = result({"code": code, "data": [{"msgid": 17}]})
+    assert (found.verdict, found.provider_message_id) == (Verdict.ACCEPTED, "17")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "verdict", "code"),
+    [
+        ({"code": 1001, "msg": "No such number"}, 200, Verdict.REFUSED, "1001"),
+        ({"code": "1002"}, 200, Verdict.ACCOUNT, "1002"),
+        ({"code": "1002"}, 500, Verdict.ACCOUNT, "1002"),
+        ({}, 404, Verdict.NOT_SENT, "http_404"),
+        ({"code": "77"}, 200, Verdict.UNCLEAR, "77"),
+        ({"code": "77"}, 400, Verdict.REFUSED, "77"),
+        ({"code": "0"}, 200, Verdict.UNCLEAR, "answer_not_understood"),
+        ({"code": True}, 200, Verdict.UNCLEAR, "http_200"),
+        ({"code": "0", "data": [{"msgid": "17"}]}, 500, Verdict.UNCLEAR, "0"),
+        (b"<html>", 200, Verdict.UNCLEAR, "http_200"),
+        ([], 200, Verdict.UNCLEAR, "http_200"),
+        ({}, 503, Verdict.NOT_SENT, "http_503"),
+        ({}, 401, Verdict.ACCOUNT, "http_401"),
+    ],
+)
+def test_what_else_an_answer_means(content: Any, status: int, verdict: Verdict, code: str) -> None:
+    found = result(content, status)
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+def test_without_codes_that_accept_an_id_does() -> None:
+    heard = replace(HEARD, accepted=frozenset(), code=None, id="id")
+    assert result({"id": "a"}, heard=heard).provider_message_id == "a"
+    assert result({"id": ""}, heard=heard).verdict is Verdict.UNCLEAR
+    assert result({"id": "a"}, 400, heard).verdict is Verdict.UNCLEAR
+    assert result({"id": 0}, 400, heard).verdict is Verdict.REFUSED
+
+
+def test_a_gateway_may_tell_no_id() -> None:
+    found = result({"code": "OK"}, heard=replace(HEARD, id=None))
+    assert (found.verdict, found.provider_message_id) == (Verdict.ACCEPTED, None)
+
+
+def test_no_reason_shows_the_number_or_the_text() -> None:
+    found = result({"code": 1001, "msg": f"{MESSAGE.to}: {MESSAGE.text}"})
+    assert found.reason == "+86138****8000: …"
