@@ -358,9 +358,9 @@ BREAKAGES = (
         "sender: a provider's pause is kept however long it is",
         (
             Edit(
-                "services/sender/providers/plain/classify.py",
-                "    return min(max(0.0, pause_s), longest_s)\n",
-                "    return max(0.0, pause_s)\n",
+                "services/sender/providers/gateway.py",
+                "        if result.retry_after_s is None or result.retry_after_s <= self._longest_pause_s:\n",
+                "        if result:\n",
             ),
         ),
         (39,),

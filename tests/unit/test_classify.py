@@ -380,12 +380,6 @@ def test_any_other_id_stays_as_it_is(provider_message_id: str) -> None:
     assert answer(200, {"message_id": provider_message_id}).provider_message_id == provider_message_id
 
 
-def test_a_pause_is_kept_up_to_a_bound() -> None:
-    assert answer(503, {}, "86400").retry_after_s == 300
-    codes = CodeTable(longest_pause_s=7)
-    assert classify(429, {"Retry-After": "60"}, b"", codes, NOW).retry_after_s == 7
-
-
 def test_a_403_is_about_the_number_where_the_settings_say_so() -> None:
     codes = CodeTable(permanent=frozenset({"http_403"}))
     assert classify(403, {}, b"", codes, NOW).verdict is Verdict.REFUSED

@@ -91,3 +91,15 @@ async def test_a_refusal_of_a_call_may_be_because_of_one_message_unless_it_is_ab
     whole = await gateway.send(MESSAGES)
     assert isinstance(whole, CallResult)
     assert gateway.may_be_of_one(whole) is maybe
+
+
+@pytest.mark.parametrize("most", [1, 100])
+@pytest.mark.parametrize(("asked", "kept_s"), [("60", 7), ("5", 5), ("9" * 30, 7)])
+async def test_a_pause_is_kept_up_to_the_longest_that_is_kept(most: int, asked: str, kept_s: float) -> None:
+    content = {"code": "throttled"} if most == 1 else {"results": [{"reference": "b:0", "code": "throttled"}]}
+    status = 429 if most == 1 else 200
+    transport = PlayedTransport(HttpAnswer(status, {"Retry-After": asked}, orjson.dumps(content)))
+    format_ = PlainFormat(URL, CodeTable(), is_list=most > 1)
+    found = await HttpGateway("p", format_, transport, most, longest_pause_s=7).send(MESSAGES[:1])
+    result = found if isinstance(found, CallResult) else found[0]
+    assert (result.verdict, result.retry_after_s) == (Verdict.NOT_SENT, kept_s)

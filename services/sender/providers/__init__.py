@@ -63,13 +63,13 @@ def gateway_of(settings: SenderSettings) -> HttpGateway:
     account = read_account(settings.providers_file)
     make, most = TYPES[account.type]
     transport = AiohttpTransport(settings.provider_timeout_s)
-    return HttpGateway(_NAME, make(account), transport, min(most, settings.provider_max_recipients))
+    most = min(most, settings.provider_max_recipients)
+    return HttpGateway(_NAME, make(account), transport, most, settings.provider_longest_pause_s)
 
 
 def _plain(settings: SenderSettings) -> HttpGateway:
-    codes = CodeTable(
-        settings.provider_temporary_codes, settings.provider_permanent_codes, settings.provider_longest_pause_s
-    )
+    codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
     most = settings.provider_max_recipients
     format_ = PlainFormat(settings.plain_url, codes, is_list=most > 1)
-    return HttpGateway(_NAME, format_, Http1Transport(settings.provider_timeout_s), most)
+    transport = Http1Transport(settings.provider_timeout_s)
+    return HttpGateway(_NAME, format_, transport, most, settings.provider_longest_pause_s)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import NamedTuple, Protocol
 
 from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
@@ -55,11 +56,21 @@ class Format(Protocol):
 
 
 class HttpGateway:
-    """A provider that is called over HTTP: a format for what is said, a transport for how it gets there."""
+    """A provider that is called over HTTP: a format for what is said, a transport for how it gets there.
 
-    def __init__(self, name: str, format_: Format, transport: HttpTransport, max_recipients: int = 1) -> None:
+    Of a pause that the provider asks for, `longest_pause_s` is kept at the most.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        format_: Format,
+        transport: HttpTransport,
+        max_recipients: int = 1,
+        longest_pause_s: float = inf,
+    ) -> None:
         self.name, self.max_recipients = name, max_recipients
-        self._format, self._transport = format_, transport
+        self._format, self._transport, self._longest_pause_s = format_, transport, longest_pause_s
         self.may_be_of_one = format_.may_be_of_one
 
     async def open(self) -> None:
@@ -75,4 +86,10 @@ class HttpGateway:
         answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
         if isinstance(answer, CallResult):
             return answer
-        return self._format.results(answer, messages, datetime.now(UTC))
+        results = self._format.results(answer, messages, datetime.now(UTC))
+        return self._cut(results) if isinstance(results, CallResult) else [self._cut(result) for result in results]
+
+    def _cut(self, result: CallResult) -> CallResult:
+        if result.retry_after_s is None or result.retry_after_s <= self._longest_pause_s:
+            return result
+        return result._replace(retry_after_s=self._longest_pause_s)

@@ -21,7 +21,7 @@ _ABOUT_US = frozenset({401, 402, 403, 407})
 """Credentials, balance, permission: about the account, not about the number (RFC 9110, sections 15.5.2 to 15.5.8)."""
 _BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
 _SECONDS = re.compile(r"\s*[0-9]+\s*")
-_LONGEST_PAUSE_S = 300.0
+_TEN_YEARS_S = 10 * 365 * 86_400.0
 _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 
 
@@ -32,8 +32,6 @@ class CodeTable:
 
     temporary: frozenset[str] = frozenset()
     permanent: frozenset[str] = frozenset()
-    longest_pause_s: float = _LONGEST_PAUSE_S
-    """A provider that asks for a longer pause is probed after this one."""
 
     def is_temporary(self, code: str | None, status: int) -> bool:
         """Whether it was not taken, and may be later."""
@@ -70,7 +68,7 @@ def classify(
         shown = code or f"http_{status}"
         return CallResult(Verdict.REFUSED, shown, reason or f"The provider refused it with {shown}", status)
     if status in _NOT_TAKEN or 300 <= status < 400 or temporary:
-        pause_s = retry_after_s(headers.get("Retry-After"), now, codes.longest_pause_s)
+        pause_s = retry_after_s(headers.get("Retry-After"), now)
         return CallResult(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
             retry_after_s=pause_s,
@@ -81,18 +79,16 @@ def classify(
     return CallResult(verdict, code or f"http_{status}", reason or _HTTP.format(status), status)
 
 
-def retry_after_s(value: str | None, now: datetime, longest_s: float = _LONGEST_PAUSE_S) -> float | None:
-    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3), cut at `longest_s`.
-
-    None where it cannot be read.
-    """
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """The pause in a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3), ten years at the most;
+    None where it cannot be read."""
     if not value:
         return None
     try:
         pause_s = float(value) if _SECONDS.fullmatch(value) else (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(0.0, pause_s), longest_s)
+    return min(max(0.0, pause_s), _TEN_YEARS_S)
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ def classify_results(
     if 200 <= status < 300 and not codes.is_temporary(code, status) and not codes.is_permanent(code, status):
         if not isinstance(results, list):
             return not_understood(status, "without results")
-        entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now, codes.longest_pause_s)
+        entries, pause_s = _by_reference(results), retry_after_s(headers.get("Retry-After"), now)
         return [_verdict(entries.get(message.reference), message, status, codes, pause_s) for message in messages]
     whole = classify(status, headers, body, codes, now, messages)
     if whole.verdict is not Verdict.UNCLEAR and _names_an_accepted(results):
