@@ -122,6 +122,7 @@ def test_a_queue_with_other_arguments_ends_the_services_with_a_clear_error_and_a
     trio.up()
     batch_id = in_the_middle(trio)
     workers = [trio.dispatcher, *trio.senders]
+    trio.api.signal(signal.SIGSTOP)  # it has just started, and declares a second time soon after
     exchange_for_another(trio.vhost, queue, workers)
     if queue == TIER:  # nobody consumes it, so nobody notices before the next connection
         for service in workers:
@@ -137,6 +138,7 @@ def test_a_queue_with_other_arguments_ends_the_services_with_a_clear_error_and_a
     assert new_api.wait(BACK_WITHIN_S) == 1
     assert "topology_mismatch" in new_api.log
     delete_queue(trio.vhost, queue)
+    trio.api.signal(signal.SIGCONT)
     for service in workers:
         service.start()
     fault.conserved(trio, [batch_id])
