@@ -104,7 +104,8 @@ def in_calls(claimed: Sequence[Claimed], most: int) -> Iterator[Sequence[Claimed
 
 
 def _message(one: Claimed) -> TextMessage:
-    return TextMessage(message_id(one.row.batch_id, one.row.row), one.row.recipient, one.row.text)
+    row = one.row
+    return TextMessage(message_id(row.batch_id, row.row), row.recipient, row.text, row.attempt)
 
 
 _NOT_HERE = CallResult(

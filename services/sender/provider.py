@@ -19,9 +19,9 @@ _LOOK_AT_GATE_EVERY_S = 0.5
 _MOST_IN_DOUBT = 20
 _MOST_TELLING_FIRST = (
     Verdict.ACCEPTED,
+    Verdict.ACCOUNT,
     Verdict.REFUSED,
     Verdict.PUT_OFF,
-    Verdict.ACCOUNT,
     Verdict.NOT_SENT,
     Verdict.UNCLEAR,
 )

@@ -69,6 +69,11 @@ class SenderSettings(WorkerSettings):
     def _no_file_is_unset(cls, file: Any) -> Any:
         return file or None
 
+    @field_validator("provider_url", mode="before")
+    @classmethod
+    def _no_url_beside_a_file_is_unset(cls, url: Any, info: ValidationInfo) -> Any:
+        return None if url == "" and info.data.get("providers_file") is not None else url
+
     @field_validator("provider_url")
     @classmethod
     def _is_http(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

@@ -1,4 +1,5 @@
-"""What a provider's own codes mean: six classes, and what may have been sent whatever the provider calls it."""
+"""What a provider's own codes mean: seven classes, the last for what may have been sent, whatever
+the provider calls it."""
 
 from enum import StrEnum
 

@@ -22,7 +22,7 @@ headers = { Authorization = "Bearer $secret.key" }
 fields = { reference = "$reference", to = "$to", text = "$text" }
 secrets = { key = "env:VENDOR_KEY" }
 answer = { id = "message_id", code = "code", message = "message" }
-codes = { number = ["number_unreachable"], throttled = ["throttled"], unclear = ["internal_error"] }
+codes = { number = ["number_unreachable"], throttled = ["throttled"], unavailable = ["unavailable"] }
 """,
 }
 ENDS = {

@@ -7,7 +7,6 @@ import pytest
 
 from services.sender.providers import TYPES, gateway_of
 from services.sender.providers.config import read_account
-from services.sender.providers.vendors import infobip, twilio, vonage
 from services.sender.settings import SenderSettings
 from shared.errors import SettingsError
 
@@ -81,7 +80,6 @@ def test_an_account_makes_a_gateway(
 
 def test_every_type_that_can_be_named_has_a_maker() -> None:
     assert set(TYPES) == {"twilio", "vonage", "infobip", "http"}
-    assert (twilio.ENDPOINT[:8], vonage.ENDPOINT[:8], infobip.MOST_MESSAGES) == ("https://", "https://", 100)
 
 
 def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -131,6 +129,21 @@ def test_a_mistake_is_one_line_that_names_the_key_and_shows_no_secret(
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [TWILIO, VONAGE, INFOBIP])
+def test_no_vendor_is_said_to_deduplicate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, content)))
+    monkeypatch.setenv("SMS_PROVIDER_DEDUPLICATES", "true")
+    settings = SenderSettings()
+    with pytest.raises(SettingsError, match="SMS_PROVIDER_DEDUPLICATES: "):
+        gateway_of(settings)
+
+
+def test_an_empty_url_beside_a_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, TWILIO)))
+    monkeypatch.setenv("SMS_PROVIDER_URL", "")
+    assert SenderSettings().provider_url is None
 
 
 def test_a_secret_that_could_end_a_header_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

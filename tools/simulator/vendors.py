@@ -106,7 +106,7 @@ class Vendors:
         if (spoilt_one := spoilt(request, [plan])) is not None:
             return spoilt_one
         if plan.behaviour is Behaviour.UNAVAILABLE:
-            return web.Response(status=503)
+            return web.Response(status=503, headers={"Retry-After": _pause_s([plan]) or "1"})
         if message_id is None:
             return _vonage(*_VONAGE[plan.behaviour])
         part = {"to": fields["to"], "message-id": message_id, "status": "0", "client-ref": reference}
@@ -116,9 +116,10 @@ class Vendors:
         """Many messages, each with the id that the caller gives it."""
         if request.headers.get("Authorization") != f"App {TOKEN}":
             return _infobip(401, "E401", "Unauthorized")
-        messages = _infobip_messages(await request.read())
-        if not messages or len(messages) > _MOST_INFOBIP:
+        given = _infobip_messages(await request.read())
+        if not given or len(given) > _MOST_INFOBIP:
             return _infobip(400, "E400", "Bad request")
+        messages = list(given.values())
         plans, message_ids = await self._provider.take(messages)
         if (spoilt_all := spoilt(request, plans)) is not None:
             return spoilt_all
@@ -127,8 +128,8 @@ class Vendors:
             status = max(status for status in whole if status is not None)
             return _infobip(status, f"E{status}", "Not now", pause_s=_pause_s(plans))
         entries = [
-            {"messageId": message.reference, "destination": message.to, "status": _status(plan, message_id)}
-            for message, plan, message_id in zip(messages, plans, message_ids, strict=True)
+            {"messageId": id_, "destination": message.to, "status": _status(plan, message_id)}
+            for (id_, message), plan, message_id in zip(given.items(), plans, message_ids, strict=True)
         ]
         return web.Response(body=orjson.dumps({"messages": entries}), headers=JSON)
 
@@ -175,16 +176,23 @@ def _infobip(status: int, code: str, words: str, pause_s: str | None = None) -> 
     return web.Response(status=status, body=orjson.dumps(content), headers=headers)
 
 
-def _infobip_messages(body: bytes) -> list[Message]:
-    """The messages of a request, one for each destination; none where it is not one."""
+def _infobip_messages(body: bytes) -> dict[str, Message]:
+    """The messages of a request by their ids, one for each destination; none where it is not one."""
     try:
-        return [
-            Message(reference=each["messageId"], to=f"+{each['to']}", text=message["content"]["text"])
+        return {
+            each["messageId"]: Message(
+                reference=_without_attempt(each["messageId"]), to=f"+{each['to']}", text=message["content"]["text"]
+            )
             for message in orjson.loads(body)["messages"]
             for each in message["destinations"]
-        ]
-    except (ValueError, KeyError, TypeError):
-        return []
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _without_attempt(message_id: str) -> str:
+    """Our reference in an id of ours, `<batch>:<row>:<attempt>`."""
+    return message_id.rpartition(":")[0] if message_id.count(":") == 2 else message_id
 
 
 def _status(plan: Plan, message_id: str | None) -> dict[str, Any]:
@@ -195,5 +203,5 @@ def _status(plan: Plan, message_id: str | None) -> dict[str, Any]:
 
 
 def _pause_s(plans: Sequence[Plan]) -> str | None:
-    pauses_s = [plan.retry_after_s for plan in plans if plan.behaviour is Behaviour.THROTTLE]
+    pauses_s = [plan.retry_after_s for plan in plans if plan.behaviour in (Behaviour.THROTTLE, Behaviour.UNAVAILABLE)]
     return str(max(pauses_s)) if pauses_s else None

@@ -41,7 +41,7 @@ def _http(account: HttpAccount) -> Format:
     try:
         return ConfiguredFormat(sent, heard)
     except ValueError as error:
-        raise SettingsError(f"SMS_PROVIDERS_FILE: providers.{_NAME}: {error}") from None
+        raise SettingsError(" ".join(f"SMS_PROVIDERS_FILE: providers.{_NAME}: {error}".split())) from None
 
 
 TYPES: Mapping[str, tuple[Callable[[Any], Format], int]] = {
@@ -61,6 +61,8 @@ def gateway_of(settings: SenderSettings) -> HttpGateway:
     if settings.providers_file is None:
         return _plain(settings)
     account = read_account(settings.providers_file)
+    if settings.provider_deduplicates and account.type != "http":
+        raise SettingsError(f"SMS_PROVIDER_DEDUPLICATES: {account.type} sends a text again that it is given again")
     make, most = TYPES[account.type]
     transport = AiohttpTransport(settings.provider_timeout_s)
     most = min(most, settings.provider_max_recipients)

@@ -138,7 +138,7 @@ class HttpAccount(_Account):
         twice = next((code for code in listed if listed.count(code) > 1), None)
         if twice is not None:
             raise ValueError(f"the code {twice} is listed twice")
-        nested = [name for name, value in self.fields.items() if not isinstance(value, str | int)]
+        nested = [name for name, value in self.fields.items() if not isinstance(value, str | int | float)]
         if self.body != "json" and nested:
             raise ValueError(f"fields.{nested[0]}: only a JSON body has more than texts and numbers")
 
@@ -168,7 +168,7 @@ def _providers(file: Path) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise _wrong(f"cannot read {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(f"{file} is not TOML: {error}") from None
     if set(content) != {"providers"} or not isinstance(content["providers"], dict):
         raise _wrong(f"{file} has [providers.NAME] tables, and nothing else")
@@ -185,4 +185,4 @@ def _check_endpoint(account: Account) -> None:
 
 
 def _wrong(what: str) -> SettingsError:
-    return SettingsError(f"SMS_PROVIDERS_FILE: {what}")
+    return SettingsError(" ".join(f"SMS_PROVIDERS_FILE: {what}".split()))

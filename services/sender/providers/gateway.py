@@ -5,8 +5,12 @@ from datetime import UTC, datetime
 from math import inf
 from typing import NamedTuple, Protocol
 
+import structlog
+
 from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
-from shared.domain.outcome import CallResult
+from shared.domain.outcome import CallResult, Verdict
+
+log = structlog.get_logger()
 
 Results = CallResult | Sequence[CallResult]
 """One result says what became of a call as a whole, and so of every message in it; several are for one message each, in
@@ -14,11 +18,12 @@ the order of the messages."""
 
 
 class TextMessage(NamedTuple):
-    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text."""
+    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text, which attempt."""
 
     reference: str
     to: str
     text: str
+    attempt: int = 1
 
 
 class Gateway(Protocol):
@@ -86,7 +91,13 @@ class HttpGateway:
         answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
         if isinstance(answer, CallResult):
             return answer
-        results = self._format.results(answer, messages, datetime.now(UTC))
+        try:
+            results = self._format.results(answer, messages, datetime.now(UTC))
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            # A defect: but what it leaves open is this call, and not the sender.
+            log.error("answer_not_read", provider=self.name, status=answer.status, error=type(error).__name__)
+            reason = f"The provider answered HTTP {answer.status} with what we cannot read: it may have sent the text"
+            return CallResult(Verdict.UNCLEAR, "answer_not_understood", reason, answer.status)
         return self._cut(results) if isinstance(results, CallResult) else [self._cut(result) for result in results]
 
     def _cut(self, result: CallResult) -> CallResult:

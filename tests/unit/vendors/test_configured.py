@@ -63,9 +63,41 @@ def test_fields_may_be_a_form_or_the_urls_query(body: Any) -> None:
 @pytest.mark.parametrize("wrong", ["$nobody", "$secret.other", "$", "$ to", "$TO"])
 @pytest.mark.parametrize("place", ["url", "headers", "fields"])
 def test_a_placeholder_that_there_is_not_is_refused(wrong: str, place: str) -> None:
-    values: dict[str, Any] = {"url": wrong, "headers": {"X": wrong}, "fields": {"a": [{"b": wrong}]}}
+    values: dict[str, Any] = {
+        "url": f"https://gateway.example/{wrong}",
+        "headers": {"X": wrong},
+        "fields": {"a": [{"b": wrong}]},
+    }
     with pytest.raises(ValueError, match="there is no"):
         ConfiguredFormat(replace(SENT, **{place: values[place]}), HEARD)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"url": "https://$to_digits.example/"},
+        {"url": "https://$secret.key/"},
+        {"url": "https://gateway.example/x#f"},
+        {"headers": {"X": "$text"}},
+        {"headers": {"X Y": "a"}},
+        {"headers": {"X:Y": "a"}},
+        {"fields": {"n": 10**20}},
+    ],
+)
+def test_what_could_not_be_sent_is_refused_at_once(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"endpoint|header|fields"):
+        ConfiguredFormat(replace(SENT, **fields), HEARD)
+
+
+def test_a_content_type_that_is_given_is_the_only_one() -> None:
+    sent = replace(SENT, headers={"content-type": "application/json; charset=utf-8"})
+    request = ConfiguredFormat(sent, HEARD).request([MESSAGE], NOW)
+    assert request.headers == (("content-type", "application/json; charset=utf-8"),)
+
+
+def test_no_reason_shows_a_secret() -> None:
+    found = result({"code": "1002", "msg": "Invalid key s3/cret"}, 401)
+    assert (found.verdict, found.reason) == (Verdict.ACCOUNT, "Invalid key …")
 
 
 @pytest.mark.parametrize("code", [0, "0", "OK"])
@@ -84,11 +116,15 @@ def test_accepted_is_a_2xx_with_a_code_that_accepts_and_an_id(code: object) -> N
         ({"code": "77"}, 200, Verdict.UNCLEAR, "77"),
         ({"code": "77"}, 400, Verdict.REFUSED, "77"),
         ({"code": "0"}, 200, Verdict.UNCLEAR, "answer_not_understood"),
-        ({"code": True}, 200, Verdict.UNCLEAR, "http_200"),
-        ({"code": "0", "data": [{"msgid": "17"}]}, 500, Verdict.UNCLEAR, "0"),
+        ({"code": True}, 200, Verdict.UNCLEAR, "true"),
+        ({"code": "0", "data": [{"msgid": "17"}]}, 429, Verdict.UNCLEAR, "answer_not_understood"),
+        ({"code": "OK"}, 503, Verdict.UNCLEAR, "answer_not_understood"),
+        ({"code": 1001, "data": [{"msgid": {"a": 1}}]}, 200, Verdict.UNCLEAR, "answer_not_understood"),
+        ({"code": "0", "data": [{"msgid": 0}]}, 200, Verdict.UNCLEAR, "answer_not_understood"),
+        ({"code": "0", "data": [{"msgid": "17"}]}, 500, Verdict.UNCLEAR, "answer_not_understood"),
         (b"<html>", 200, Verdict.UNCLEAR, "http_200"),
         ([], 200, Verdict.UNCLEAR, "http_200"),
-        ({}, 503, Verdict.NOT_SENT, "http_503"),
+        ({}, 503, Verdict.UNCLEAR, "http_503"),
         ({}, 401, Verdict.ACCOUNT, "http_401"),
     ],
 )
@@ -103,6 +139,14 @@ def test_without_codes_that_accept_an_id_does() -> None:
     assert result({"id": ""}, heard=heard).verdict is Verdict.UNCLEAR
     assert result({"id": "a"}, 400, heard).verdict is Verdict.UNCLEAR
     assert result({"id": 0}, 400, heard).verdict is Verdict.REFUSED
+    assert result({"id": 0}, heard=heard).verdict is Verdict.UNCLEAR
+    assert result({"id": "a", "code": "1999"}, heard=replace(heard, code="code")).verdict is Verdict.UNCLEAR
+
+
+def test_a_code_may_be_true() -> None:
+    heard = replace(HEARD, code="success", accepted=frozenset({"true"}), id=None)
+    assert result({"success": True}, heard=heard).verdict is Verdict.ACCEPTED
+    assert result({"success": False}, heard=heard).verdict is Verdict.UNCLEAR
 
 
 def test_a_gateway_may_tell_no_id() -> None:

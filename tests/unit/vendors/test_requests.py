@@ -76,10 +76,21 @@ def test_infobip() -> None:
     assert _each(json.loads(body)) == _each(json.loads(theirs["body"]))
 
 
+def test_infobips_id_is_of_one_attempt() -> None:
+    messages = [TextMessage("b:7", "+447700900001", "x", attempt) for attempt in (1, 2)]
+    bodies = [json.loads(sent(InfobipFormat("k", "Acme", HOST), message)[2]) for message in messages]
+    ids = [body["messages"][0]["destinations"][0]["messageId"] for body in bodies]
+    assert ids == ["b:7:1", "b:7:2"]
+
+
 def _each(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     """A message for each destination: the SDK's has both numbers in one, for they have one text."""
     return [
-        (message["sender"], destination, message["content"])
+        (
+            message["sender"],
+            {**destination, "messageId": destination["messageId"].partition(":")[0]},
+            message["content"],
+        )
         for message in body["messages"]
         for destination in message["destinations"]
     ]

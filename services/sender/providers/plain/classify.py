@@ -15,7 +15,7 @@ from services.sender.providers.gateway import TextMessage
 from shared.domain.outcome import CallResult, Verdict
 
 _THROTTLED, _UNAVAILABLE = 429, 503
-_NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
+NOT_TAKEN = frozenset({408, 421, 425, _THROTTLED, _UNAVAILABLE, 521, 522, 523, 525, 526})
 """Not taken, and another try may pass: by RFC 9110 and 8470, or (521 and on) a proxy never reached the origin."""
 _ABOUT_US = frozenset({401, 402, 403, 407})
 """Credentials, balance, permission: about the account, not about the number (RFC 9110, sections 15.5.2 to 15.5.8)."""
@@ -52,7 +52,7 @@ def classify(
 ) -> CallResult:
     """The verdict on an answer to a call with these messages, which the provider's own words are shown without.
 
-    Accepted is a 2xx with a `message_id`. A 3xx, a status of `_NOT_TAKEN` and a temporary code are certainly not sent.
+    Accepted is a 2xx with a `message_id`. A 3xx, a status of `NOT_TAKEN` and a temporary code are certainly not sent.
     401, 402, 403 and 407 are about the account. Any other 4xx and a permanent code are refused. Everything else may
     have been sent, and so may whatever says no and names a message_id all the same.
     """
@@ -67,7 +67,7 @@ def classify(
     if permanent:
         shown = code or f"http_{status}"
         return CallResult(Verdict.REFUSED, shown, reason or f"The provider refused it with {shown}", status)
-    if status in _NOT_TAKEN or 300 <= status < 400 or temporary:
+    if status in NOT_TAKEN or 300 <= status < 400 or temporary:
         pause_s = retry_after_s(headers.get("Retry-After"), now)
         return CallResult(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,

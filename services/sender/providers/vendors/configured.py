@@ -3,15 +3,17 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
 from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.plain.classify import has_id
 from services.sender.providers.vendors.reading import Answered, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
+from services.sender.transports.address import Address
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
 
@@ -40,7 +42,7 @@ class Sent:
 class Heard:
     """Where an answer's id, code and words are, as paths with dots; which codes accept, and which class others are.
 
-    Without `accepted` an id accepts. A code `http_404` stands for a status.
+    Without `accepted` an id accepts, where there is no code. A code `http_404` stands for a status.
     """
 
     id: str | None
@@ -51,11 +53,20 @@ class Heard:
 
 
 class ConfiguredFormat:
-    """Sends and reads as it is told; ValueError for a placeholder that there is not."""
+    """Sends and reads as it is told; ValueError for what cannot be sent."""
 
     def __init__(self, sent: Sent, heard: Heard) -> None:
         self._sent, self._heard = sent, heard
-        _filled({"url": sent.url, "headers": sent.headers, "fields": sent.fields}, self._values(_ANY))
+        if "$" in urlsplit(sent.url).netloc or "#" in sent.url:
+            raise ValueError("endpoint: no placeholder in its host, and no fragment")
+        if any("$text" in value for value in sent.headers.values()):
+            raise ValueError("headers: a text has characters that a header cannot have")
+        # What is wrong shows now, and not with the first message.
+        try:
+            request = self.request([_ANY], datetime.now(UTC))
+        except TypeError:
+            raise ValueError("fields: something in them is not JSON") from None
+        tuple(Address.of(request.url).headers(request.headers))
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
@@ -70,20 +81,24 @@ class ConfiguredFormat:
         is_json = self._sent.body == "json"
         kind = "application/json" if is_json else "application/x-www-form-urlencoded"
         body = orjson.dumps(fields) if is_json else urlencode(fields).encode()
-        return HttpRequest(self._sent.method, url, (("Content-Type", kind), *headers.items()), body)
+        if "content-type" not in {name.lower() for name in headers}:
+            headers["Content-Type"] = kind
+        return HttpRequest(self._sent.method, url, tuple(headers.items()), body)
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted is a 2xx with a code that accepts, and with an id where one is expected."""
-        answered = read_answer(answer, messages, now)
-        code, message_id = self._at(answered, self._heard.code), self._at(answered, self._heard.id)
+        answered = read_answer(answer, messages, now, tuple(self._sent.secrets.values()))
+        code = _code(self._at(answered, self._heard.code))
+        message_id = self._at(answered, self._heard.id)
         known = self._heard.classes.get(code or "") or self._heard.classes.get(f"http_{answer.status}")
-        if known is None and 200 <= answer.status < 300 and self._accepts(code):
+        is_ok = 200 <= answer.status < 300
+        if known is None and is_ok and self._accepts(code, message_id):
             if self._heard.id is None:
                 return answered.accepted_without_id()
-            return answered.accepted(message_id) or unexpected(answer.status, "without an id")
-        if message_id and message_id != "0" and not self._heard.accepted:
-            return unexpected(answer.status, "with an id in an answer that says no")
-        what = known or (AnswerClass.UNCLEAR if 200 <= answer.status < 300 else None)
+            return answered.accepted(_text(message_id)) or unexpected(answer.status, "without an id")
+        if _says_taken(message_id) or code in self._heard.accepted:
+            return unexpected(answer.status, "that says yes and no")
+        what = known or (AnswerClass.UNCLEAR if is_ok else None)
         return answered.refused(what, code, self._at(answered, self._heard.message))
 
     def may_be_of_one(self, whole: CallResult) -> bool:
@@ -94,19 +109,35 @@ class ConfiguredFormat:
         own = {name: value(message) for name, value in _OF_A_MESSAGE.items()}
         return own | {f"secret.{name}": secret for name, secret in self._sent.secrets.items()}
 
-    def _accepts(self, code: str | None) -> bool:
-        return code in self._heard.accepted if self._heard.accepted else self._heard.id is not None
+    def _accepts(self, code: str | None, message_id: object) -> bool:
+        if self._heard.accepted:
+            return code in self._heard.accepted
+        return code is None and _says_taken(message_id)
 
     @staticmethod
-    def _at(answered: Answered, path: str | None) -> str | None:
-        """What is at a path, as text; None where there is no text or number."""
+    def _at(answered: Answered, path: str | None) -> object:
+        """What is at a path; None where there is nothing."""
         found: Any = answered.content if path else None
         for part in (path or "").split("."):
             if isinstance(found, list) and part.isdigit() and int(part) < len(found):
                 found = found[int(part)]
             else:
                 found = found.get(part) if isinstance(found, dict) else None
-        return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else None
+        return found
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _code(value: object) -> str | None:
+    """A code as the tables have it: JSON's true is a code too."""
+    return str(value).lower() if isinstance(value, bool) else _text(value)
+
+
+def _says_taken(message_id: object) -> bool:
+    """Whether there is an id of any kind, as the plain format has it: 0 and nothing are none."""
+    return has_id({"message_id": message_id})
 
 
 _ANY = TextMessage("b:0", "+8613800138000", "text")
@@ -127,5 +158,7 @@ def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
     if found[0] == "$$":
         return "$"
     if (name := found["name"]) is None or name not in values:
-        raise ValueError(f"there is no {found[0]}; write $to, $to_digits, $text, $reference, $secret.NAME, or $$")
+        raise ValueError(
+            f"there is no {found[0].strip()}; write $to, $to_digits, $text, $reference, $secret.NAME, or $$"
+        )
     return values[name]

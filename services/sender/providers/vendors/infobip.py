@@ -1,7 +1,6 @@
 """Infobip's SMS API: `POST /sms/3/messages`, many messages in a call, a status for each; pure.
 
-Our reference is its `messageId`. It takes an id once: a repeated one is answered with status 23, which does not say
-what became of the first.
+It takes a `messageId` once, also one that it rejected: each attempt has its own, our reference and the attempt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,6 @@ from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
 
-MOST_MESSAGES = 100
 _ACCEPTED_GROUPS = frozenset({1, 3})
 """PENDING and DELIVERED: the message is on its way."""
 _ABOUT_ALL = frozenset({404, 405, 415})
@@ -36,7 +34,7 @@ class InfobipFormat:
     """`endpoint` is the account's own base URL."""
 
     def __init__(self, api_key: str, sender: str, endpoint: str) -> None:
-        self._url, self._sender = f"{endpoint.rstrip('/')}/sms/3/messages", sender
+        self._url, self._sender, self._secrets = f"{endpoint.rstrip('/')}/sms/3/messages", sender, (api_key,)
         self._headers = (
             ("Accept", "application/json"),
             ("Authorization", f"App {api_key}"),
@@ -49,7 +47,7 @@ class InfobipFormat:
             "messages": [
                 {
                     "sender": self._sender,
-                    "destinations": [{"to": message.to.removeprefix("+"), "messageId": message.reference}],
+                    "destinations": [{"to": message.to.removeprefix("+"), "messageId": _message_id(message)}],
                     "content": {"text": message.text},
                 }
                 for message in messages
@@ -59,18 +57,19 @@ class InfobipFormat:
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: each message by its id."""
-        answered = read_answer(answer, messages, now)
-        if not 200 <= answer.status < 300:
-            content = answered.content
-            return answered.refused(None, content.get("errorCode"), content.get("description"))
+        answered = read_answer(answer, messages, now, self._secrets)
         entries = answered.content.get("messages")
+        if not 200 <= answer.status < 300:
+            if isinstance(entries, list) and any(_group(entry) in _ACCEPTED_GROUPS for entry in entries):
+                return unexpected(answer.status, "with accepted messages in it")
+            return answered.refused(None, answered.content.get("errorCode"), answered.content.get("description"))
         if not isinstance(entries, list):
             return unexpected(answer.status, "without a list of messages")
         found: dict[object, list[Mapping[str, Any]]] = {}
         for entry in entries:
             if isinstance(entry, dict) and isinstance(entry.get("messageId"), str):
                 found.setdefault(entry["messageId"], []).append(entry)
-        return [_result(answered, found.get(message.reference, []), message) for message in messages]
+        return [_result(answered, found.get(_message_id(message), []), message) for message in messages]
 
     def may_be_of_one(self, whole: CallResult) -> bool:
         """As `Format.may_be_of_one`: a 400 may be because of one message in it."""
@@ -81,8 +80,20 @@ def _result(answered: Answered, entries: Sequence[Mapping[str, Any]], message: T
     status = entries[0].get("status") if len(entries) == 1 else None
     if not isinstance(status, dict):
         return unexpected(answered.status, "without one clear status for this message")
-    if status.get("groupId") in _ACCEPTED_GROUPS:
-        return answered.accepted(message.reference) or unexpected(answered.status, "without an id")
     id_, words = status.get("id"), status.get("description") or status.get("name")
-    known = STATUSES.get(id_, AnswerClass.UNCLEAR) if isinstance(id_, int) else AnswerClass.UNCLEAR
-    return answered.refused(known, id_, words)
+    known = STATUSES.get(id_) if isinstance(id_, int) else None
+    if _group(entries[0]) in _ACCEPTED_GROUPS:
+        if known is not None:
+            return unexpected(answered.status, "with a status that contradicts itself")
+        return answered.accepted(_message_id(message)) or unexpected(answered.status, "without an id")
+    return answered.refused(known or AnswerClass.UNCLEAR, id_, words)
+
+
+def _message_id(message: TextMessage) -> str:
+    return f"{message.reference}:{message.attempt}"
+
+
+def _group(entry: Any) -> int | None:
+    status = entry.get("status") if isinstance(entry, dict) else None
+    group = status.get("groupId") if isinstance(status, dict) else None
+    return group if type(group) is int else None

@@ -8,14 +8,15 @@ from typing import Any
 
 from services.sender.providers.concealing import conceal, conceal_in_id
 from services.sender.providers.gateway import TextMessage
-from services.sender.providers.plain.classify import read_object, retry_after_s
+from services.sender.providers.plain.classify import NOT_TAKEN, read_object, retry_after_s
 from services.sender.transports import HttpAnswer
 from shared.domain.answers import AnswerClass, not_taken
 from shared.domain.outcome import CallResult, Verdict
 
 _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 _ABOUT_US = frozenset({401, 402, 403, 407})
-_THROTTLED, _UNAVAILABLE = 429, 503
+_SEE_OTHER, _THROTTLED, _UNAVAILABLE = 303, 429, 503
+_SHORTEST_SECRET = 4
 
 
 def basic(user: str, secret: str) -> str:
@@ -31,10 +32,11 @@ class Answered:
     content: Mapping[str, Any]
     messages: Sequence[TextMessage]
     retry_after_s: float | None
+    secrets: Sequence[str] = ()
 
     def accepted(self, message_id: object) -> CallResult | None:
         """The result for a message that has this id; None where it is none."""
-        if not isinstance(message_id, str) or not message_id.strip():
+        if not isinstance(message_id, str) or message_id.strip() in ("", "0"):
             return None
         shown = conceal_in_id(message_id, self.messages)[:_LONGEST_ID].strip()
         return CallResult(Verdict.ACCEPTED, status=self.status, provider_message_id=shown) if shown else None
@@ -47,27 +49,39 @@ class Answered:
         self, known: AnswerClass | None, code: object, words: object, pause_s: float | None = None
     ) -> CallResult:
         """The result of an answer that is no acceptance: by its code where that is known, else by its status."""
-        what = known or by_status(self.status)
-        shown = conceal(str(code), self.messages)[:_LONGEST_CODE] if code not in (None, "") else f"http_{self.status}"
-        said = conceal(words, self.messages)[:_LONGEST_REASON] if isinstance(words, str) and words else None
+        what = known or by_status(self.status, asks_for_a_pause=self.retry_after_s is not None)
+        shown = self._shown(str(code))[:_LONGEST_CODE] if isinstance(code, str | int) and code != "" else None
+        said = self._shown(words)[:_LONGEST_REASON] if isinstance(words, str) and words else None
         reason = said or f"The provider answered with HTTP {self.status}"
-        return not_taken(what, shown, reason, self.status, self.retry_after_s if pause_s is None else pause_s)
+        # How long all pause because of our account is not the provider's to say: it does not know when it is mended.
+        pause_s = None if what is AnswerClass.ACCOUNT else self.retry_after_s if pause_s is None else pause_s
+        return not_taken(what, shown or f"http_{self.status}", reason, self.status, pause_s)
+
+    def _shown(self, words: str) -> str:
+        for secret in self.secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                words = words.replace(secret, "…")
+        return conceal(words, self.messages)
 
 
-def read_answer(answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Answered:
-    """The answer, as far as it can be read."""
+def read_answer(
+    answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime, secrets: Sequence[str] = ()
+) -> Answered:
+    """The answer, as far as it can be read; its words are shown without our secrets."""
     pause_s = retry_after_s(answer.headers.get("Retry-After"), now)
-    return Answered(answer.status, read_object(answer.body), messages, pause_s)
+    return Answered(answer.status, read_object(answer.body), messages, pause_s, secrets)
 
 
-def by_status(status: int) -> AnswerClass:
+def by_status(status: int, *, asks_for_a_pause: bool) -> AnswerClass:
     """What a status says where no known code does (RFC 9110): a server's error may have come after the message was
-    taken."""
+    taken. Proxies say 503 for that too, unless it asks for a pause."""
     if status in _ABOUT_US:
         return AnswerClass.ACCOUNT
     if status == _THROTTLED:
         return AnswerClass.THROTTLED
-    if status == _UNAVAILABLE or 300 <= status < 400:
+    if status == _UNAVAILABLE:
+        return AnswerClass.UNAVAILABLE if asks_for_a_pause else AnswerClass.UNCLEAR
+    if status in NOT_TAKEN or (300 <= status < 400 and status != _SEE_OTHER):
         return AnswerClass.UNAVAILABLE
     return AnswerClass.CONTENT if 400 <= status < 500 else AnswerClass.UNCLEAR
 

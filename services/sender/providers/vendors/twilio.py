@@ -3,6 +3,7 @@
 Twilio takes no reference of ours, and a POST is not idempotent (its own words): what is unclear stays so.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
 
 ENDPOINT = "https://api.twilio.com"
-LONGEST_TEXT = 1600
+_SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 _FORM = "application/x-www-form-urlencoded"
 _CREATED = 201
 
@@ -44,7 +45,8 @@ class TwilioFormat:
             ("Authorization", basic(user, secret)),
             ("Content-Type", _FORM),
         )
-        self._from = {"MessagingServiceSid" if sender.startswith("MG") else "From": sender}
+        self._from = {"MessagingServiceSid" if _SERVICE.fullmatch(sender) else "From": sender}
+        self._secrets = (secret, basic(user, secret))
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
@@ -54,7 +56,7 @@ class TwilioFormat:
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted is a 201 with a `sid`."""
-        answered = read_answer(answer, messages, now)
+        answered = read_answer(answer, messages, now, self._secrets)
         if answer.status != _CREATED:
             return _not_created(answered)
         return answered.accepted(answered.content.get("sid")) or unexpected(answer.status, "without a sid")

@@ -37,6 +37,7 @@ class VonageFormat:
 
     def __init__(self, api_key: str, api_secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
         self._url, self._sender = f"{endpoint.rstrip('/')}/sms/json", sender
+        self._secrets = (api_secret, basic(api_key, api_secret))
         self._headers = (
             ("Accept", "application/json"),
             ("Authorization", basic(api_key, api_secret)),
@@ -57,17 +58,20 @@ class VonageFormat:
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted where every part is; where some are, nobody can tell what arrived."""
-        answered = read_answer(answer, messages, now)
+        answered = read_answer(answer, messages, now, self._secrets)
         parts = answered.content.get("messages")
-        if not 200 <= answer.status < 300:
+        is_ok = 200 <= answer.status < 300
+        if not isinstance(parts, list) or not parts:
+            if is_ok:
+                return unexpected(answer.status, "without a list of messages")
             return answered.refused(None, None, answered.content.get("error-text"))
-        if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
-            return unexpected(answer.status, "without a list of messages")
-        statuses = {part.get("status") for part in parts}
-        if statuses == {_OK}:
+        statuses = {part["status"] for part in parts if _is_readable(part)}
+        if len(statuses) != 1 or not all(_is_readable(part) for part in parts):
+            return unexpected(answer.status, "with parts of which some may have been taken")
+        if statuses == {_OK} and is_ok:
             return answered.accepted(parts[0].get("message-id")) or unexpected(answer.status, "without a message-id")
-        if _OK in statuses or len(statuses) > 1 or any(part.get("message-id") for part in parts):
-            return unexpected(answer.status, "with parts of which some were taken")
+        if statuses == {_OK} or any(part.get("message-id") for part in parts):
+            return unexpected(answer.status, "that contradicts itself")
         return _refused(answered, parts[0])
 
     def may_be_of_one(self, whole: CallResult) -> bool:
@@ -75,8 +79,12 @@ class VonageFormat:
         return False
 
 
+def _is_readable(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("status"), str)
+
+
 def _refused(answered: Answered, part: Mapping[str, Any]) -> CallResult:
-    status, words = part.get("status"), part.get("error-text")
-    known = CODES.get(status, AnswerClass.UNCLEAR) if isinstance(status, str) else AnswerClass.UNCLEAR
+    status, words = part["status"], part.get("error-text")
+    known = CODES.get(status, AnswerClass.UNCLEAR)
     wait = _WAIT.search(words) if known is AnswerClass.THROTTLED and isinstance(words, str) else None
     return answered.refused(known, status, words, None if wait is None else int(wait[1]) / 1000)
