@@ -71,8 +71,8 @@ class SenderSettings(WorkerSettings):
 
     @field_validator("provider_url", mode="before")
     @classmethod
-    def _no_url_beside_a_file_is_unset(cls, url: Any, info: ValidationInfo) -> Any:
-        return None if url == "" and info.data.get("providers_file") is not None else url
+    def _url_beside_a_file_is_unset(cls, url: Any, info: ValidationInfo) -> Any:
+        return None if info.data.get("providers_file") is not None else url
 
     @field_validator("provider_url")
     @classmethod

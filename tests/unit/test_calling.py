@@ -45,12 +45,14 @@ class PlayedGateway:
     def __init__(self, answer: Callable[[Sequence[TextMessage]], Answer], max_recipients: int) -> None:
         self._answer, self.max_recipients = answer, max_recipients
         self.calls: list[list[str]] = []
+        self.attempts: list[int] = []
 
     async def open(self) -> None:
         """Nothing to do."""
 
     async def send(self, messages: Sequence[TextMessage]) -> Answer:
         self.calls.append([message.to for message in messages])
+        self.attempts += [message.attempt for message in messages]
         await asyncio.sleep(0)
         return self._answer(messages)
 
@@ -197,6 +199,7 @@ async def test_refusals_of_our_account_take_no_attempt_from_a_number(
     attempt: int, uncounted: int, state: State
 ) -> None:
     stage = await sent([row(0, attempt=attempt, uncounted=uncounted)], lambda _: THROTTLED)
+    assert stage.gateway.attempts == [attempt]
     assert stage.outcomes[0].state is state
     assert not stage.outcomes[0].uncounted
 

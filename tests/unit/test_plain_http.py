@@ -1,11 +1,13 @@
 """What the plain provider is posted, and what is made of its answer, with a transport that is played."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 import pytest
 
-from services.sender.providers.gateway import HttpGateway, TextMessage
+from services.sender.providers.gateway import HttpGateway, Results, TextMessage
 from services.sender.providers.plain.classify import CodeTable
 from services.sender.providers.plain.format import PlainFormat
 from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
@@ -103,3 +105,14 @@ async def test_a_pause_is_kept_up_to_the_longest_that_is_kept(most: int, asked: 
     found = await HttpGateway("p", format_, transport, most, longest_pause_s=7).send(MESSAGES[:1])
     result = found if isinstance(found, CallResult) else found[0]
     assert (result.verdict, result.retry_after_s) == (Verdict.NOT_SENT, kept_s)
+
+
+async def test_an_answer_that_its_format_cannot_read_is_unclear_and_ends_nothing() -> None:
+    class Unreading(PlainFormat):
+        def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
+            raise KeyError("a defect")
+
+    format_ = Unreading(URL, CodeTable(), is_list=False)
+    found = await HttpGateway("p", format_, PlayedTransport(HttpAnswer(200, {}, b"{}"))).send(MESSAGES[:1])
+    assert isinstance(found, CallResult)
+    assert (found.verdict, found.code, found.status) == (Verdict.UNCLEAR, "answer_not_understood", 200)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import REGISTRY
 
-from services.sender.provider import Provider
+from services.sender.provider import Provider, most_telling
 from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
 from shared.domain.outcome import CallResult, Verdict
@@ -119,3 +119,10 @@ async def test_why_all_senders_pause_is_shown_while_they_do() -> None:
         assert shown() == {"asked": 1}
         await gates.show(0)
         assert shown() == {}
+
+
+def test_of_a_calls_results_one_about_our_account_tells_more_than_a_refusal() -> None:
+    refused, account = CallResult(Verdict.REFUSED), CallResult(Verdict.ACCOUNT)
+    accepted, put_off = CallResult(Verdict.ACCEPTED), CallResult(Verdict.PUT_OFF)
+    assert most_telling([refused, put_off, account]) is account
+    assert most_telling([account, accepted]) is accepted

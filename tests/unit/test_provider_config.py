@@ -140,9 +140,10 @@ def test_no_vendor_is_said_to_deduplicate(tmp_path: Path, monkeypatch: pytest.Mo
         gateway_of(settings)
 
 
-def test_an_empty_url_beside_a_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("url", ["", "nonsense", "http://simulator:8090/messages"])
+def test_a_url_beside_a_file_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, TWILIO)))
-    monkeypatch.setenv("SMS_PROVIDER_URL", "")
+    monkeypatch.setenv("SMS_PROVIDER_URL", url)
     assert SenderSettings().provider_url is None
 
 

@@ -133,7 +133,7 @@ def test_a_503_that_asks_for_no_pause_may_have_been_sent(format_: Format) -> Non
 def test_no_reason_shows_our_secret(format_: Format, content: Any) -> None:
     found = result(format_, 401, content)
     assert found.verdict is Verdict.ACCOUNT
-    assert found.reason in ("Bad …", "Bad … or …")
+    assert found.reason in ("Bad …", "Bad … or Basic …")
 
 
 ACCEPTED = [

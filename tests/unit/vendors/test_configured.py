@@ -98,6 +98,12 @@ def test_a_content_type_that_is_given_is_the_only_one() -> None:
 def test_no_reason_shows_a_secret() -> None:
     found = result({"code": "1002", "msg": "Invalid key s3/cret"}, 401)
     assert (found.verdict, found.reason) == (Verdict.ACCOUNT, "Invalid key …")
+    assert result({"code": "1002", "msg": "bad URL ?key=s3%2Fcret"}, 401).reason == "bad URL ?key=…"
+
+
+def test_a_password_before_the_host_may_be_a_secret() -> None:
+    sent = replace(SENT, url="https://user:$secret.key@gateway.example/send")
+    assert ConfiguredFormat(sent, HEARD).request([MESSAGE], NOW).url == "https://user:s3%2Fcret@gateway.example/send"
 
 
 @pytest.mark.parametrize("code", [0, "0", "OK"])
@@ -140,7 +146,11 @@ def test_without_codes_that_accept_an_id_does() -> None:
     assert result({"id": "a"}, 400, heard).verdict is Verdict.UNCLEAR
     assert result({"id": 0}, 400, heard).verdict is Verdict.REFUSED
     assert result({"id": 0}, heard=heard).verdict is Verdict.UNCLEAR
-    assert result({"id": "a", "code": "1999"}, heard=replace(heard, code="code")).verdict is Verdict.UNCLEAR
+    with_code = replace(heard, code="code")
+    for code in ("1999", {"n": 7}, [7], 7.0, True):
+        assert result({"id": "a", "code": code}, heard=with_code).verdict is Verdict.UNCLEAR
+    for none in ("", None):
+        assert result({"id": "a", "code": none}, heard=with_code).verdict is Verdict.ACCEPTED
 
 
 def test_a_code_may_be_true() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import orjson
 
@@ -57,7 +57,11 @@ class ConfiguredFormat:
 
     def __init__(self, sent: Sent, heard: Heard) -> None:
         self._sent, self._heard = sent, heard
-        if "$" in urlsplit(sent.url).netloc or "#" in sent.url:
+        spelled = {
+            form for secret in sent.secrets.values() for form in (secret, quote(secret, safe=""), quote_plus(secret))
+        }
+        self._concealed = sorted(spelled, key=len, reverse=True)
+        if "$" in urlsplit(sent.url).netloc.rpartition("@")[2] or "#" in sent.url:
             raise ValueError("endpoint: no placeholder in its host, and no fragment")
         if any("$text" in value for value in sent.headers.values()):
             raise ValueError("headers: a text has characters that a header cannot have")
@@ -87,12 +91,13 @@ class ConfiguredFormat:
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted is a 2xx with a code that accepts, and with an id where one is expected."""
-        answered = read_answer(answer, messages, now, tuple(self._sent.secrets.values()))
-        code = _code(self._at(answered, self._heard.code))
+        answered = read_answer(answer, messages, now, self._concealed)
+        raw_code = self._at(answered, self._heard.code)
+        code = _code(raw_code)
         message_id = self._at(answered, self._heard.id)
         known = self._heard.classes.get(code or "") or self._heard.classes.get(f"http_{answer.status}")
         is_ok = 200 <= answer.status < 300
-        if known is None and is_ok and self._accepts(code, message_id):
+        if known is None and is_ok and self._accepts(code, raw_code, message_id):
             if self._heard.id is None:
                 return answered.accepted_without_id()
             return answered.accepted(_text(message_id)) or unexpected(answer.status, "without an id")
@@ -109,10 +114,11 @@ class ConfiguredFormat:
         own = {name: value(message) for name, value in _OF_A_MESSAGE.items()}
         return own | {f"secret.{name}": secret for name, secret in self._sent.secrets.items()}
 
-    def _accepts(self, code: str | None, message_id: object) -> bool:
+    def _accepts(self, code: str | None, raw_code: object, message_id: object) -> bool:
         if self._heard.accepted:
             return code in self._heard.accepted
-        return code is None and _says_taken(message_id)
+        # Whatever else is in its place is a code that we cannot read.
+        return raw_code in (None, "") and _says_taken(message_id)
 
     @staticmethod
     def _at(answered: Answered, path: str | None) -> object:
@@ -132,7 +138,7 @@ def _text(value: object) -> str | None:
 
 def _code(value: object) -> str | None:
     """A code as the tables have it: JSON's true is a code too."""
-    return str(value).lower() if isinstance(value, bool) else _text(value)
+    return str(value).lower() if isinstance(value, bool) else _text(value) or None
 
 
 def _says_taken(message_id: object) -> bool:

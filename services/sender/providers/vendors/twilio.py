@@ -46,7 +46,7 @@ class TwilioFormat:
             ("Content-Type", _FORM),
         )
         self._from = {"MessagingServiceSid" if _SERVICE.fullmatch(sender) else "From": sender}
-        self._secrets = (secret, basic(user, secret))
+        self._secrets = (secret, basic(user, secret).removeprefix("Basic "))
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""

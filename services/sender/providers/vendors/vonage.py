@@ -37,7 +37,7 @@ class VonageFormat:
 
     def __init__(self, api_key: str, api_secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
         self._url, self._sender = f"{endpoint.rstrip('/')}/sms/json", sender
-        self._secrets = (api_secret, basic(api_key, api_secret))
+        self._secrets = (api_secret, basic(api_key, api_secret).removeprefix("Basic "))
         self._headers = (
             ("Accept", "application/json"),
             ("Authorization", basic(api_key, api_secret)),
