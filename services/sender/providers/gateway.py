@@ -1,8 +1,9 @@
 """Gateways: how one provider is called. Each takes texts and returns what is known after the call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -18,12 +19,17 @@ the order of the messages."""
 
 
 class TextMessage(NamedTuple):
-    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text, which attempt."""
+    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text, which attempt.
+
+    `template_id` is ours, where the batch names one, and `variables` what fills it, for vendors that take no text.
+    """
 
     reference: str
     to: str
     text: str
     attempt: int = 1
+    template_id: int | None = None
+    variables: Mapping[str, str] = MappingProxyType({})
 
 
 class Gateway(Protocol):
