@@ -108,7 +108,7 @@ async def _name_no_versions(_request: web.Request, response: web.StreamResponse)
 def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:
     under_way_ttl_s = settings.publish_timeout_s + _UNDER_WAY_MARGIN_S
     acceptances = Idempotency(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
-    limits = Limits(settings.max_recipients, settings.publish_timeout_s)
+    limits = Limits(settings.max_recipients, settings.all_providers.names, settings.publish_timeout_s)
     keyed_ids = KeyedIds(settings.api_keys)
     broker = Broker(parts.publisher, parts.declaring, parts.policies)
     intake = Intake(BodyReader(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)

@@ -7,6 +7,7 @@ from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, BatchTasks, Ledgers, Rules
 from services.dispatcher.queued_marker import QueuedMarker
 from services.dispatcher.recovery import QueueWatch, Recovery
+from services.dispatcher.router import Router
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
@@ -14,6 +15,7 @@ from shared.cache import Cache
 from shared.domain.recovery import RecoveryTimeouts
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
+from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
@@ -40,8 +42,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     worker = Worker(
         "dispatcher",
         settings,
-        [BATCHES],
-        _BATCHES_AT_ONCE,
+        {BATCHES: _BATCHES_AT_ONCE},
         take=lambda delivery: in_work.take(delivery),
         lost=lambda: in_work.drop(),
     )
@@ -49,7 +50,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     watch = QueueWatch(worker.consumer.depth)
     feeding, intake = FeedingLedger(database), IntakeLedger(database)
     marker = QueuedMarker(feeding)
-    feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, worker.name)
+    router = Router(settings.all_providers.routes, ProviderGates(database))
+    feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, worker.name, router)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)),
         publisher,
@@ -60,7 +62,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     in_work = BatchTasks(handler, worker.tasks)
     timeouts = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     ledgers = RecoveryLedger(database), intake, clock
-    recovery = Recovery(ledgers, publisher, watch, worker.declare, timeouts, worker.name)
+    recovery = Recovery(ledgers, publisher, watch, worker.declare, timeouts, worker.name, router.providers)
     queues = [queue.name for queue in settings.topology.queues]
     backlog = Backlog(worker.consumer.depth, queues, feeding, settings.backlog_look_s)
     cache = Cache(settings.redis_address, settings.cache_secret)

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
+from services.sender.handing_back import HandingBack
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
-from services.sender.stages import Claimed, Ended, Rules, Turn, first_of_each, in_parts
+from services.sender.stages import Claimed, Ended, Rules, first_of_each, in_parts
 from services.sender.stale_settler import StaleSettler
 from services.sender.suspects import partition_suspects, poisoned
+from services.sender.turn_reader import TurnReader
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
@@ -24,11 +26,9 @@ from shared.crash_points import crash_at
 from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.error_log import ENDED_BADLY, ErrorLog
-from shared.errors import UnreadableMessage
 from shared.ledger.clock import LedgerClock
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import read_outbound
 from shared.micro_batch import next_batch
 from shared.running_tasks import RunningTasks
 
@@ -37,6 +37,7 @@ _MOST_IN_CALLS = 100
 """Where several numbers share a call: what is left over from full calls then fills up the next one."""
 _GATHERING_S = 0.05
 _LOOK_AT_CIRCUIT_EVERY_S = 0.25
+_WORTH_HANDING_BACK_S = 1.0
 
 
 class Pipeline:
@@ -54,11 +55,13 @@ class Pipeline:
         self._publisher, self._follow_ups, self._rules = publisher, follow_ups, rules
         self._error_log = ErrorLog()
         self._stale = StaleSettler(self._ledger, publisher, follow_ups, rules, self._error_log)
+        self._under_way = RunningTasks()
+        self._reader = TurnReader(publisher, follow_ups, self._under_way)
+        self._handing_back = HandingBack(self._reader, self._stale)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
-        self._under_way = RunningTasks()
         self._provider = Provider(*calling, self._under_way)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
         self._most = _MOST if self._provider.max_recipients == 1 else _MOST_IN_CALLS
@@ -121,7 +124,7 @@ class Pipeline:
                 continue
             delivery = self._suspects.pop(random.randrange(len(self._suspects)))  # noqa: S311 - no secret
             if delivery.is_poison:
-                await self._stale.record_without_call(await self._ready([delivery]), poisoned(delivery))
+                await self._stale.record_without_call(self._reader.ready([delivery]), poisoned(delivery))
             elif calls := await self._send_when_possible([delivery]):
                 await asyncio.wait(calls)
 
@@ -146,7 +149,11 @@ class Pipeline:
             if now_s >= held_until_s:
                 self._under_way.begin(self._put_off([*deliveries, *self._take_arrivals()]))
                 return []
-            if wait_s := self._provider.circuit.wait_s(now_s):
+            wait_s = self._provider.circuit.wait_s(now_s)
+            if self._rules.hands_back and wait_s > _WORTH_HANDING_BACK_S:
+                self._under_way.begin(self._handing_back.hand_back([*deliveries, *self._take_arrivals()]))
+                return []
+            if wait_s:
                 # Not all of it at once: the pause may be lifted meanwhile.
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
@@ -166,7 +173,7 @@ class Pipeline:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
         retry_at_ms = now_ms() + round(1000 * self._rules.longest_hold_s)
         outcome = Outcome(State.RETRYING, "provider_busy", _BUSY, retry_at_ms=retry_at_ms)
-        await self._stale.record_without_call(await self._ready(deliveries), outcome)
+        await self._stale.record_without_call(self._reader.ready(deliveries), outcome)
 
     async def _recording(self) -> None:
         """One record at a time: what ends meanwhile goes with the next, so that the busier a sender is, the fewer
@@ -181,7 +188,7 @@ class Pipeline:
             return []  # the broker has been given them back
         for delivery in deliveries:
             crash_at("sender.received", delivery.message_id)
-        turns = await self._ready(deliveries)
+        turns = self._reader.ready(deliveries)
         first, copies = first_of_each(turns)
         if not first:
             return []
@@ -194,25 +201,6 @@ class Pipeline:
         if others:
             self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))
         return calls
-
-    async def _ready(self, deliveries: Sequence[Delivery]) -> list[Turn]:
-        """The readable messages whose time has come; the others are on their way elsewhere."""
-        turns, elsewhere, now = [], [], now_ms()
-        for delivery in deliveries:
-            try:
-                message = read_outbound(delivery.type, delivery.body)
-            except UnreadableMessage as error:
-                metrics.UNREADABLE.inc()
-                elsewhere.append(Settlement(delivery, self._follow_ups.unreadable(delivery, str(error), now)))
-                continue
-            if (message.not_before_ms or 0) > now:
-                later = self._follow_ups.later(message, message.attempt, message.not_before_ms or now, now)
-                elsewhere.append(Settlement(delivery, later))
-            else:
-                turns.append(Turn(delivery, message))
-        if elsewhere:
-            self._under_way.begin(settle(elsewhere, self._publisher))
-        return turns
 
     async def _record(self, calls: Sequence[Ended]) -> None:
         now = now_ms()

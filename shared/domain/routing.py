@@ -14,8 +14,8 @@ ANY_NUMBER = "+"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one provider takes. `prefixes` are of numbers in E.164; `templates` are the ids that it has a template of its
-    own for, None where it takes any text."""
+    """What one provider takes. `prefixes` are of numbers in E.164; `templates` are our ids of those that it has one of
+    its own for, None where it takes any text."""
 
     provider: str
     lanes: frozenset[Lane] = frozenset(Lane)
@@ -44,6 +44,9 @@ class Stream(NamedTuple):
     def has(self, number: str) -> bool:
         """Whether a number (E.164) is of this stream."""
         return number.startswith(self.prefix) and not number.startswith(self.longer)
+
+
+EVERY_NUMBER = Stream(ANY_NUMBER, (), ())
 
 
 def streams_of(routes: Iterable[Route], lane: str, pin: str, template_id: int | None) -> tuple[Stream, ...]:

@@ -121,7 +121,7 @@ def held_shown(held: Held) -> Shown:
     return {
         "provider": held.provider,
         "cause": held.cause,
-        "until": rfc3339(held.until_ms),
+        "until": _time(held.until_ms),
         "error_code": held.code,
         "error_reason": held.reason,
         "provider_status": held.status,

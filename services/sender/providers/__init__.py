@@ -69,7 +69,7 @@ def gateways_of(settings: SenderSettings) -> Mapping[str, HttpGateway]:
     """
     if settings.providers_file is None:
         return {ANY_PROVIDER: _plain(settings, ANY_PROVIDER, settings.plain_url)}
-    accounts = read_accounts(settings.providers_file, settings.served)
+    accounts = read_accounts(settings.providers_file, frozenset(settings.served))
     if settings.provider_deduplicates:
         for name, account in accounts.items():
             if account.type not in _MAY_DEDUPLICATE:

@@ -37,6 +37,8 @@ def finding_of(held: Held) -> Finding:
     command = _RESUME if held.provider == _ONLY else f"{_RESUME} {held.provider}"
     status = f", HTTP {held.status}" if held.status else ""
     words = f" ({held.code}{status}: {held.reason})" if held.code else ""
+    if held.until_ms is None:
+        return Finding(f"the provider {held.provider} is paused: {_WHY[held.cause]}", f"to go on: {command}")
     what = f"the provider {held.provider} is held until {rfc3339(held.until_ms)}: {_WHY[held.cause]}{words}"
     if held.cause is Cause.ACCOUNT:
         return Finding(what, f"mend key, balance or permission there, then {command}; nobody fails meanwhile")
@@ -56,5 +58,6 @@ async def _held(system: System) -> Sequence[Held]:
 _WHY = {
     Cause.ACCOUNT: "it does not serve our account",
     Cause.ASKED: "it asked for a pause",
+    Cause.PAUSED: "an operator paused it",
     Cause.UNTOLD: "a sender was told so",
 }

@@ -1,0 +1,134 @@
+"""Several providers: who gets which message, and what becomes of it when one of them is stopped."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import Start
+from tests.integration.test_recovery import plain
+from tests.support.brokers import Vhost
+from tests.support.forking.process import outside_environment, run
+from tests.support.processes import ServiceProcess, eventually
+from tests.support.trio import Trio, settings_for
+
+MODULE = "tools.simulator"
+
+
+@dataclasses.dataclass
+class Several(Trio):
+    """A trio with providers of one simulator each, by their names."""
+
+    file: Path = Path()
+    simulators: dict[str, ServiceProcess] = dataclasses.field(default_factory=dict)
+
+    def has(self, **providers: str) -> "Several":
+        """Write the file: what each provider's table says beside its type and URL."""
+        tables = []
+        for name, keys in providers.items():
+            if name not in self.simulators:
+                self.simulators[name] = self.start(MODULE)
+            url = f'url = "{self.simulators[name].url}/messages"\nallow_http = true'
+            tables.append(f'[providers.{name}]\ntype = "plain"\n{url}\n{keys}\n')
+        self.file.write_text("\n".join(tables))
+        return self
+
+    def taken(self, batch_id: str) -> dict[str, int]:
+        """How many messages of a batch each provider took; every reference once."""
+        taken: dict[str, int] = {}
+        references: Counter[str] = Counter()
+        for name, simulator in self.simulators.items():
+            found = requests.get(f"{simulator.url}/calls/accepted", params={"batch": batch_id}, timeout=30).json()
+            references.update(found["counts"])
+            if found["counts"]:
+                taken[name] = len(found["counts"])
+        assert set(references.values()) <= {1}
+        return taken
+
+    def behave(self, name: str, mode: str, **fields: object) -> None:
+        """Tell one provider how to answer from now on."""
+        answer = requests.put(f"{self.simulators[name].url}/behaviour", json={"mode": mode, **fields}, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+    def command(self, *words: str) -> str:
+        """Run a command of smsctl; what it says."""
+        ended = run("tools.ctl", *words, environment=outside_environment(**self.settings), timeout_s=60)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+
+@pytest.fixture
+def trio(vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start, tmp_path: Path) -> Several:
+    file = tmp_path / "providers.toml"
+    settings = {**settings_for(vhost, database_url, simulator), "SMS_PROVIDERS_FILE": str(file)}
+    return Several(vhost, simulator, settings, start, file=file)
+
+
+def test_messages_are_shared_out_by_weight(trio: Several) -> None:
+    trio.has(one="weight = 3", two="weight = 1").up(senders=1)
+    batch_id = trio.post(plain(400))
+    assert trio.finished(batch_id) == {"sent": 400}
+    assert trio.taken(batch_id) == {"one": 300, "two": 100}
+
+
+def test_the_longest_prefix_says_where_a_number_goes(trio: Several) -> None:
+    trio.has(china='prefixes = ["+86"]', elsewhere="", hongkong='prefixes = ["+852"]').up(senders=1)
+    numbers = [
+        *plain(30),
+        *(f"+4915112345{row:03d}" for row in range(20)),
+        *(f"+8525123{row:04d}" for row in range(10)),
+    ]
+    batch_id = trio.post(numbers)
+    assert trio.finished(batch_id) == {"sent": 60}
+    assert trio.taken(batch_id) == {"china": 30, "elsewhere": 20, "hongkong": 10}
+
+
+def test_a_pinned_batch_goes_to_its_provider_and_an_unknown_one_is_refused(trio: Several) -> None:
+    trio.has(one="", two="").up(senders=1)
+    batch_id = trio.post(plain(40), provider="two")
+    assert trio.finished(batch_id) == {"sent": 40}
+    assert trio.taken(batch_id) == {"two": 40}
+    body = {"recipients": plain(1), "content": "x", "provider": "three"}
+    answer = requests.post(f"{trio.api.url}/v1/batches", json=body, timeout=30)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/provider")
+
+
+def test_a_number_that_no_provider_serves_fails_and_says_why(trio: Several) -> None:
+    trio.has(china='prefixes = ["+86"]', priority='lanes = ["priority"]').up(senders=1)
+    batch_id = trio.post([*plain(5), "+4915112345678"])
+    assert trio.finished(batch_id) == {"sent": 5, "failed": 1}
+    (failed,) = trio.messages(batch_id, state="failed")
+    assert (failed["error_code"], failed["attempts"]) == ("no_route", 0)
+    assert "No provider serves this number in the lane bulk" in failed["error_reason"]
+    assert trio.letters("sms.dead-letter") == {f"{batch_id}:5"}
+
+
+def test_when_one_dies_the_other_takes_over_and_it_comes_back(trio: Several) -> None:
+    trio.has(one="weight = 3", two="weight = 1").up(senders=2)
+    for name in ("one", "two"):
+        trio.behave(name, "slow", delay_s=0.05)
+    batch_id = trio.post(plain(4000))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 200)
+    trio.behave("one", "503")
+    assert trio.finished(batch_id, 120) == {"sent": 4000}
+    assert sum(trio.taken(batch_id).values()) == 4000
+    trio.behave("one", "accept")
+    eventually(lambda: trio.taken(trio.post(plain(40))).get("one", 0) > 0, 90, 1)
+
+
+def test_a_refused_account_moves_everything_to_the_other_provider(trio: Several) -> None:
+    trio.settings["SMS_MAX_ATTEMPTS"] = "1"
+    trio.has(one="", two="").up(senders=2)
+    trio.behave("one", "401")
+    batch_id = trio.post(plain(1000))
+    assert trio.finished(batch_id) == {"sent": 1000}
+    assert trio.taken(batch_id) == {"two": 1000}
+    pinned, other = trio.post(plain(20), provider="one"), trio.post(plain(20))
+    assert trio.finished(other) == {"sent": 20}
+    assert trio.batch(pinned)["counts"].get("sent", 0) == 0
+    trio.behave("one", "accept")
+    trio.command("provider", "resume", "one")
+    assert trio.finished(pinned) == {"sent": 20}
+    assert trio.taken(pinned) == {"one": 20}
