@@ -66,8 +66,6 @@ def streams_of(routes: Iterable[Route], lane: str, pin: str, template_id: int | 
 
 def why_not(routes: Sequence[Route], lane: str, pin: str, template_id: int | None) -> str:
     """Why no provider takes a number of such a batch, as a sentence for people."""
-    if pin != ANY_PROVIDER and pin not in {route.provider for route in routes}:
-        return f"There is no provider {pin}"
     no_template = sorted(
         route.provider
         for route in routes

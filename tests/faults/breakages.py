@@ -207,8 +207,8 @@ BREAKAGES = (
             ),
             Edit(
                 "services/sender/rate_limiter.py",
-                "when_ledger_answers(self._gates.held)",
-                "asyncio.sleep(0, ())",
+                "(await when_ledger_answers(self._gates.standings)).get(self._provider)",
+                "await asyncio.sleep(0)",
             ),
             Edit(
                 "services/sender/rate_limiter.py",
@@ -233,7 +233,7 @@ BREAKAGES = (
         "sender: a message that nobody can read is dropped",
         (
             Edit(
-                _PIPELINE,
+                "services/sender/turn_reader.py",
                 "elsewhere.append(Settlement(delivery, self._follow_ups.unreadable(delivery, str(error), now)))",
                 "elsewhere.append(Settlement(delivery))",
             ),

@@ -115,7 +115,13 @@ def test_when_one_dies_the_other_takes_over_and_it_comes_back(trio: Several) -> 
     assert trio.finished(batch_id, 120) == {"sent": 4000}
     assert sum(trio.taken(batch_id).values()) == 4000
     trio.behave("one", "accept")
-    eventually(lambda: trio.taken(trio.post(plain(40))).get("one", 0) > 0, 90, 1)
+
+    def at_one() -> bool:
+        another = trio.post(plain(40))
+        assert trio.finished(another) == {"sent": 40}
+        return "one" in trio.taken(another)
+
+    eventually(at_one, 90)
 
 
 def test_a_refused_account_moves_everything_to_the_other_provider(trio: Several) -> None:

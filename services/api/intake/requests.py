@@ -25,8 +25,8 @@ from pydantic import (
 from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.serving.problems import Flaw, invalid
-from shared.domain.routing import ANY_PROVIDER
 from shared.domain.options import NO_NUL, BatchOptions
+from shared.domain.routing import ANY_PROVIDER
 from shared.domain.segments import is_blank
 from shared.domain.states import State
 
