@@ -16,6 +16,7 @@ from services.sender.turn_reader import TurnReader
 from shared import lifecycle, logs
 from shared.domain.routing import ANY_PROVIDER
 from shared.error_log import ErrorLog
+from shared.ledger.fuse import Fuse
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.sending import SendingLedger
 from shared.running_tasks import RunningTasks
@@ -76,7 +77,7 @@ def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) 
     name = gateway.name
     limiter = RateLimiter(ProviderGates(worker.database), name, settings.rate(name), settings.provider_longest_pause_s)
     return Pipeline(
-        (SendingLedger(worker.database, name), worker.clock),
+        (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
         (gateway, limiter),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),

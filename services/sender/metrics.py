@@ -12,6 +12,7 @@ UNCLAIMED = Counter(
 UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can read")
 _PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
 PROVIDER_SECONDS = {verdict: _PROVIDER_SECONDS.labels(verdict) for verdict in Verdict}
+FUSES_BLOWN = Counter("sms_sender_fuses_blown_total", "Batches that paused themselves because of their content")
 CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way", ["provider"])
 CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down", ["provider"])
 PROVIDER_HELD = Gauge("sms_sender_provider_held", "1 while all senders pause, by cause", ["provider", "cause"])

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+import structlog
+
 from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
@@ -31,6 +33,8 @@ from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.micro_batch import next_batch
 from shared.running_tasks import RunningTasks
+
+log = structlog.get_logger()
 
 _MOST, _LINGER_S = 200, 0.003
 _MOST_IN_CALLS = 100
@@ -208,8 +212,11 @@ class Pipeline:
         records = [
             Recorded(row.batch_id, row.row, row.attempt, one.outcome) for one in done for row in (one.claimed.row,)
         ]
-        await when_ledger_answers(lambda: self._ledger.record(records, now))
+        blown = await when_ledger_answers(lambda: self._ledger.record(records, now))
         crash_at("sender.recorded")
+        for each in blown:
+            metrics.FUSES_BLOWN.inc()
+            log.error("batch_paused", batch_id=each.batch_id, paused_by="fuse", code=each.code, refused=each.refused)
         for state, number in Counter(one.outcome.state for one in done).items():
             metrics.OUTCOMES.labels(state).inc(number)
         for one in done:

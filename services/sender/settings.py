@@ -32,6 +32,11 @@ class SenderSettings(WorkerSettings):
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 250
     """Deliveries from each lane, and so provider calls, that one sender has in flight."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
+    fuse_first: Annotated[int, Field(ge=0)] = 50
+    """After how many messages that are refused for the same reason about its content a batch pauses itself, from its
+    first one on; 0 for never."""
+    fuse_later: Annotated[int, Field(ge=0)] = 200
+    """The same in a row later on."""
 
     @property
     def retry_policy(self) -> RetryPolicy:

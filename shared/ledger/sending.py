@@ -10,6 +10,7 @@ from shared.domain.routing import ANY_PROVIDER
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, as_rows, single_statement, with_rows
 from shared.ledger.database import Database
+from shared.ledger.fuse import NEVER, Blown, Fuse, burn
 from shared.ledger.sending_sql import CLAIM_STATEMENT, LOOK, LOOK_AND_LOCK, SENT_STATEMENT
 from shared.ledger.transitions import Transition, moving
 
@@ -57,6 +58,10 @@ class Recorded(NamedTuple):
     attempt: int
     outcome: Outcome
 
+    @property
+    def key(self) -> Key:
+        return self.batch_id, self.row
+
 
 class SendingLedger:
     """Claims and records, each one short transaction for a micro-batch, or one statement of PostgreSQL.
@@ -64,8 +69,8 @@ class SendingLedger:
     There, a record of numbers of which some did not go well is two. `provider` is the one that claims are for.
     """
 
-    def __init__(self, database: Database, provider: str = ANY_PROVIDER) -> None:
-        self._database, self._provider = database, provider
+    def __init__(self, database: Database, provider: str = ANY_PROVIDER, fuse: Fuse = NEVER) -> None:
+        self._database, self._provider, self._fuse = database, provider, fuse
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = Transition({}, _SET_CLAIM, sqlite=sqlite)
@@ -112,18 +117,25 @@ class SendingLedger:
         rows = [(_row(values), is_free) for *values, is_free in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
 
-    async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
-        """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing."""
+    async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> Sequence[Blown]:
+        """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing.
+
+        The batches that have paused themselves by it.
+        """
         if not self._database.is_sqlite:
             outcomes = await self._record_sent(outcomes, now_ms)
             if not outcomes:
-                return
+                return []
         async with moving(self._database, now_ms) as transaction:
+            ended: list[tuple[Key, Outcome]] = []
             # The second pass is for rows whose lease ran out meanwhile, so that somebody held them as unclear.
             for before in (State.SENDING, State.UNKNOWN):
                 rows = (_moved_by(item, before) for item in outcomes)
                 written = await transaction.apply(self._record, rows)
-                outcomes = [item for item in outcomes if (item.batch_id, item.row) not in written]
+                ended += [(item.key, item.outcome) for item in outcomes if item.key in written]
+                outcomes = [item for item in outcomes if item.key not in written]
+            await transaction.finish()
+            return await burn(transaction.connection, self._fuse, ended)
 
     async def _record_sent(self, outcomes: Sequence[Recorded], now_ms: int) -> Sequence[Recorded]:
         """Write those that went well in one statement of PostgreSQL; what is left to write."""

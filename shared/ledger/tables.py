@@ -57,6 +57,13 @@ batches = Table(
     Column("rows_written", Integer, nullable=False, server_default=text("0")),
     Column("written_at_ms", BigInteger, nullable=False, server_default=text("0")),  # the last of them
     Column("resend_of", _ID),  # the batch whose numbers these are
+    Column("paused_by", Text),  # operator or fuse
+    Column("paused_reason", Text),
+    Column("fuse_code", Text),  # of the last messages that were refused because of the content
+    Column("fuse_run", Integer, nullable=False, server_default=text("0")),  # how many in a row
+    Column("fuse_sent", Integer, nullable=False, server_default=text("0")),  # the batch's counters at the last of them
+    Column("fuse_failed", Integer, nullable=False, server_default=text("0")),
+    Column("fuse_blown", Integer, nullable=False, server_default=text("0")),  # how often it has paused the batch
     Column("fed_by", Text),
     Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
     *(Column(counter(state), Integer, nullable=False, server_default=text("0")) for state in State),

@@ -91,6 +91,12 @@ def _batch_schema() -> Schema:
             "description": "Of a batch that is asked for by id: when it stood so",
         },
         "resend_of": {**_TEXT_OR_NULL, "description": "The batch whose failed or expired numbers these are"},
+        "paused_by": {
+            "type": ["string", "null"],
+            "enum": ["operator", "fuse", None],
+            "description": "`fuse`: it paused itself, since its messages were refused one after another",
+        },
+        "paused_reason": _TEXT_OR_NULL,
         "links": schema("Links"),
     }
     return _object(members, "batch_id", "status", "recipients", "counts", "created_at", "finished_at", "links")
@@ -105,6 +111,7 @@ def _message_schema() -> Schema:
         "segments": {"type": ["integer", "null"]},
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
+        "provider": {"type": "string", "description": "At which it was tried last, or else the batch's"},
         "provider_message_id": _TEXT_OR_NULL,
         "resent_in": {**_TEXT_OR_NULL, "description": "The batch in which it is sent again; in this one it never is"},
         "updated_at": {"type": "string", "format": "date-time"},

@@ -26,6 +26,8 @@ class Snapshot(BaseModel):
     finished_at: str | None = None
     error_reason: str | None = None
     resend_of: str | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:

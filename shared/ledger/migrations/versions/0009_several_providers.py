@@ -14,6 +14,10 @@ def upgrade() -> None:
     op.add_column("messages", sa.Column("provider", sa.Text))
     op.add_column("messages", sa.Column("variables", sa.Text))
     op.add_column("batches", sa.Column("variables", sa.Text))
+    for name in ("paused_by", "paused_reason", "fuse_code"):
+        op.add_column("batches", sa.Column(name, sa.Text))
+    for name in ("fuse_run", "fuse_sent", "fuse_failed", "fuse_blown"):
+        op.add_column("batches", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
     op.add_column("provider_gates", sa.Column("paused_at_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("avoid_until_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("avoid_reason", sa.Text))
