@@ -19,6 +19,8 @@ from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
+from shared.providers import Providers
+from shared.reloading import Reloading
 from shared.settings import load_or_exit
 from shared.topology import BATCHES
 from shared.worker import Worker
@@ -67,7 +69,17 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     backlog = Backlog(worker.consumer.depth, queues, feeding, settings.backlog_look_s)
     cache = Cache(settings.redis_address, settings.cache_secret)
     statuses = StatusWriter(cache, ReadingLedger(database), worker.name)
-    work = {"feeder": feeder.run, "marker": marker.run, "recovery": recovery.run, "backlog": backlog.run}
+
+    async def reload(providers: Providers) -> None:
+        router.use(providers.routes)
+
+    work = {
+        "feeder": feeder.run,
+        "marker": marker.run,
+        "recovery": recovery.run,
+        "backlog": backlog.run,
+        "reloading": Reloading(settings, database, reload).run,
+    }
     if settings.redis_address:
         work["statuses"] = statuses.run
     await worker.run(stop, work, drain=feeder.drain, close=cache.close)

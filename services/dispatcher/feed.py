@@ -166,6 +166,8 @@ class Feeder:
         # Those that wait for their turn keep their places.
         fed_before = self._fed.keys()
         kept = {key: fed for key, fed in self._fed.items() if key in streams}
+        for key, fed in kept.items():
+            fed.stream = streams[key][1]  # the routes may be others since
         self._fed = {**kept, **{key: _Fed(*streams[key]) for key in streams if key not in kept}}
         for key in fed_before - self._fed.keys():
             self._marker.hurry(key)

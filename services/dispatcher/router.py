@@ -17,11 +17,15 @@ class Router:
     """Chooses among the providers; where there is only one, all goes there, however it stands: its senders hold it."""
 
     def __init__(self, routes: Sequence[Route] = (Route(ANY_PROVIDER),), gates: ProviderGates | None = None) -> None:
-        self._routes = routes
         self._gates = gates if len(routes) > 1 else None
         self._standings: Mapping[str, Standing] = {}
         self._look_due_at_s = 0.0
         self._turns = Turns()
+        self.use(routes)
+
+    def use(self, routes: Sequence[Route]) -> None:
+        """Choose by these routes from now on."""
+        self._routes = routes
         self.providers = tuple(route.provider for route in routes)
         self._weights = {route.provider: route.weight for route in routes}
 

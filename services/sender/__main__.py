@@ -19,8 +19,10 @@ from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.sending import SendingLedger
+from shared.providers import Providers
+from shared.reloading import Reloading
 from shared.running_tasks import RunningTasks
-from shared.settings import load_or_exit
+from shared.settings import load, load_or_exit
 from shared.topology import Lane, outbound_queue
 from shared.worker import Worker
 
@@ -37,7 +39,8 @@ def main() -> None:
 
 async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     """Wire the sender, and let it work until the stop: a pipeline for each provider that it serves."""
-    gateways = gateways_of(settings)
+    gateways = dict(gateways_of(settings))
+    opened = list(gateways.values())
     takers: dict[str, Pipeline | HandingBackAll] = {}
     worker = Worker(
         "sender",
@@ -45,20 +48,32 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         {queue: settings.deliveries_at_once(provider) for provider in gateways for queue in queues_of(provider)}
         | {queue: settings.prefetch for queue in left_over(settings.all_providers.names)},
         take=lambda delivery: takers[delivery.queue].take(delivery),
-        lost=lambda: _each(taker.forget for taker in pipelines),
+        lost=lambda: _each(taker.forget for taker in takers_once),
     )
-    for name, gateway in gateways.items():
-        takers |= dict.fromkeys(queues_of(name), pipeline_of(settings, worker, gateway))
+    pipelines = {name: pipeline_of(settings, worker, gateway) for name, gateway in gateways.items()}
+    for name, pipeline in pipelines.items():
+        takers |= dict.fromkeys(queues_of(name), pipeline)
     if queues := left_over(settings.all_providers.names):
         takers |= dict.fromkeys(queues, handing_back_all(settings, worker))
-    pipelines = list(dict.fromkeys(takers.values()))
+    takers_once = list(dict.fromkeys(takers.values()))
+
+    async def reload(_providers: Providers) -> None:
+        anew = load(SenderSettings)
+        for name, gateway in gateways_of(anew).items():
+            opened.append(gateway)
+            await gateway.open()
+            limiter = limiter_of(anew, worker, name)
+            pipelines[name].use(gateway, limiter)
+            await limiter.end_refusal()
+
     await worker.run(
         stop,
-        {f"pipeline {number}": pipeline.run for number, pipeline in enumerate(pipelines, 1)},
+        {f"pipeline {number}": taker.run for number, taker in enumerate(takers_once, 1)}
+        | {"reloading": Reloading(settings, worker.database, reload).run},
         prepare=lambda: _all(gateway.open for gateway in gateways.values()),
-        drain=lambda: _all(pipeline.drain for pipeline in pipelines),
-        cut_off=lambda: _all(pipeline.cancel for pipeline in pipelines),
-        close=lambda: _all(gateway.close for gateway in gateways.values()),
+        drain=lambda: _all(taker.drain for taker in takers_once),
+        cut_off=lambda: _all(taker.cancel for taker in takers_once),
+        close=lambda: _all(gateway.close for gateway in opened),
     )
 
 
@@ -75,14 +90,19 @@ def left_over(providers: Collection[str]) -> list[str]:
 def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
     """The way of a provider's messages through this sender."""
     name = gateway.name
-    limiter = RateLimiter(ProviderGates(worker.database), name, settings.rate(name), settings.provider_longest_pause_s)
     return Pipeline(
         (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
-        (gateway, limiter),
+        (gateway, limiter_of(settings, worker, name)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),
         _rules(settings, name),
     )
+
+
+def limiter_of(settings: SenderSettings, worker: Worker, provider: str) -> RateLimiter:
+    """The pace of a provider's calls."""
+    gates = ProviderGates(worker.database)
+    return RateLimiter(gates, provider, settings.rate(provider), settings.provider_longest_pause_s)
 
 
 def handing_back_all(settings: SenderSettings, worker: Worker) -> HandingBackAll:

@@ -72,6 +72,10 @@ class Pipeline:
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._closing = False
 
+    def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
+        """As `Provider.use`."""
+        self._provider.use(gateway, limiter)
+
     def take(self, delivery: Delivery) -> None:
         """Queue a delivery; how many may wait is bounded by the prefetch."""
         self._arrivals.put_nowait(delivery)

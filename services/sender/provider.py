@@ -46,6 +46,11 @@ class Provider:
         self.interval_s = limiter.interval_s
         """From one call to the next, where there is a rate."""
 
+    def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
+        """Make calls by these from now on; those under way end as they began."""
+        self._gateway, self._limiter = gateway, limiter
+        self.max_recipients, self.interval_s = gateway.max_recipients, limiter.interval_s
+
     def most_numbers(self, most: int) -> int:
         """How many numbers to reserve calls for at a time, `most` at the most."""
         if self.circuit.is_doubtful:

@@ -1,7 +1,7 @@
 """The pace of provider calls, which all senders keep together."""
 
 from shared.domain.outcome import CallResult
-from shared.ledger.provider_gates import ProviderGates, Standing
+from shared.ledger.provider_gates import Cause, ProviderGates, Standing
 from shared.ledger.waiting import when_ledger_answers
 
 _SPAN_S = 0.25
@@ -39,6 +39,13 @@ class RateLimiter:
     async def reached(self) -> None:
         """Tell the dispatchers that the provider works."""
         await when_ledger_answers(lambda: self._gates.reached(self._provider))
+
+    async def end_refusal(self) -> None:
+        """End the pause because of our account, if there is one: somebody may have mended it."""
+        standing = await self.standing()
+        if standing is not None and standing.held is not None and standing.held.cause is Cause.ACCOUNT:
+            await when_ledger_answers(lambda: self._gates.shorten(self._provider, 0))
+            await self.reached()
 
     async def standing(self) -> Standing | None:
         """What any sender was told of the provider; None where nothing is known against it."""

@@ -177,6 +177,14 @@ provider_senders = Table(
     sqlite_with_rowid=False,
 )
 
+# One row: how often operators have asked all services to read the providers file again.
+provider_reloads = Table(
+    "provider_reloads",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
+)
+
 templates = Table(
     "templates",
     metadata,

@@ -1,6 +1,8 @@
 """Several providers: who gets which message, and what becomes of it when one of them is stopped."""
 
 import dataclasses
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tests.support.brokers import Vhost
 from tests.support.forking.process import outside_environment, run
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
+from tools.simulator.vendors import TOKEN
 
 MODULE = "tools.simulator"
 
@@ -34,6 +37,14 @@ class Several(Trio):
             tables.append(f'[providers.{name}]\ntype = "plain"\n{url}\n{keys}\n')
         self.file.write_text("\n".join(tables))
         return self
+
+    def reload(self, word: str = "providers_reloaded") -> None:
+        """Have dispatcher and senders read the file again, and wait until they say so."""
+        services = (self.dispatcher, *self.senders)
+        said = {service.pid: service.log.count(word) for service in services}
+        for service in services:
+            os.kill(service.pid, signal.SIGHUP)
+        eventually(lambda: all(service.log.count(word) > said[service.pid] for service in services))
 
     def taken(self, batch_id: str) -> dict[str, int]:
         """How many messages of a batch each provider took; every reference once."""
@@ -138,3 +149,46 @@ def test_a_refused_account_moves_everything_to_the_other_provider(trio: Several)
     trio.command("provider", "resume", "one")
     assert trio.finished(pinned) == {"sent": 20}
     assert trio.taken(pinned) == {"one": 20}
+
+
+def test_changed_weights_are_taken_without_a_restart_and_a_mistake_changes_nothing(trio: Several) -> None:
+    trio.has(one="weight = 3", two="weight = 1").up(senders=1)
+    assert trio.finished(trio.post(plain(40))) == {"sent": 40}
+    trio.has(one="weight = 1", two="weight = 3").reload()
+    for change in ({"one": "weight = 0", "two": ""}, {"one": ""}, {"one": "timeout_s = 1", "two": ""}):
+        trio.has(**change).reload("providers_not_reloaded")
+    assert "providers.two: one more or less needs a restart" in trio.logs()
+    assert "providers.one.timeout_s: a change of it needs a restart" in trio.logs()
+    batch_id = trio.post(plain(400))
+    assert trio.finished(batch_id) == {"sent": 400}
+    assert trio.taken(batch_id) == {"one": 100, "two": 300}
+
+
+def test_a_key_that_is_revoked_and_given_anew_fails_nobody(trio: Several, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(TOKEN)
+    trio.file.write_text(f"""
+[providers.only]
+type = "twilio"
+account_sid = "AC{"0" * 32}"
+auth_token = "file:{key}"
+from = "+15005550006"
+endpoint = "{trio.simulator.url}"
+allow_http = true
+""")
+    trio.settings["SMS_MAX_ATTEMPTS"] = "1"
+    trio.up(senders=2)
+    trio.misbehave("slow", delay_s=0.05)
+    batch_id = trio.post(plain(3000))
+    eventually(lambda: trio.batch(batch_id)["counts"].get("sent", 0) > 200)
+    key.write_text("revoked")
+    trio.reload()
+    eventually(lambda: [held["cause"] for held in trio.held()] == ["account"])
+    assert trio.batch(batch_id)["counts"].get("failed", 0) == 0
+    key.write_text(TOKEN)
+    trio.reload()
+    assert trio.finished(batch_id, 120) == {"sent": 3000}
+    found = requests.get(f"{trio.simulator.url}/calls?limit=10000", timeout=30).json()["calls"]
+    accepted = Counter(call["to"] for call in found if call["accepted"])
+    assert len(accepted) == 3000
+    assert set(accepted.values()) == {1}

@@ -63,7 +63,7 @@ _PLAIN_MOST = 100
 
 
 def gateways_of(settings: SenderSettings) -> Mapping[str, HttpGateway]:
-    """The gateways that this sender has, by the providers' names: those of the file, or of SMS_PROVIDER_URL alone.
+    """New gateways for all providers that this sender serves, by name: those of the file, or of SMS_PROVIDER_URL alone.
 
     SettingsError is one line that names what is wrong with SMS_PROVIDERS_FILE.
     """

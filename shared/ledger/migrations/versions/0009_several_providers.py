@@ -22,6 +22,11 @@ def upgrade() -> None:
     op.add_column("provider_gates", sa.Column("avoid_until_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("avoid_reason", sa.Text))
     op.create_table(
+        "provider_reloads",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("asked", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
         "provider_senders",
         sa.Column("provider", sa.Text, primary_key=True),
         sa.Column("sender", sa.Text, primary_key=True),
