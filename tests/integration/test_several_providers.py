@@ -1,8 +1,5 @@
 """Several providers: who gets which message, and what becomes of it when one of them is stopped."""
 
-import dataclasses
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -12,62 +9,10 @@ import requests
 from tests.conftest import Start
 from tests.integration.test_recovery import plain
 from tests.support.brokers import Vhost
-from tests.support.forking.process import outside_environment, run
 from tests.support.processes import ServiceProcess, eventually
-from tests.support.trio import Trio, settings_for
+from tests.support.several import Several
+from tests.support.trio import settings_for
 from tools.simulator.vendors import TOKEN
-
-MODULE = "tools.simulator"
-
-
-@dataclasses.dataclass
-class Several(Trio):
-    """A trio with providers of one simulator each, by their names."""
-
-    file: Path = Path()
-    simulators: dict[str, ServiceProcess] = dataclasses.field(default_factory=dict)
-
-    def has(self, **providers: str) -> "Several":
-        """Write the file: what each provider's table says beside its type and URL."""
-        tables = []
-        for name, keys in providers.items():
-            if name not in self.simulators:
-                self.simulators[name] = self.start(MODULE)
-            url = f'url = "{self.simulators[name].url}/messages"\nallow_http = true'
-            tables.append(f'[providers.{name}]\ntype = "plain"\n{url}\n{keys}\n')
-        self.file.write_text("\n".join(tables))
-        return self
-
-    def reload(self, word: str = "providers_reloaded") -> None:
-        """Have dispatcher and senders read the file again, and wait until they say so."""
-        services = (self.dispatcher, *self.senders)
-        said = {service.pid: service.log.count(word) for service in services}
-        for service in services:
-            os.kill(service.pid, signal.SIGHUP)
-        eventually(lambda: all(service.log.count(word) > said[service.pid] for service in services))
-
-    def taken(self, batch_id: str) -> dict[str, int]:
-        """How many messages of a batch each provider took; every reference once."""
-        taken: dict[str, int] = {}
-        references: Counter[str] = Counter()
-        for name, simulator in self.simulators.items():
-            found = requests.get(f"{simulator.url}/calls/accepted", params={"batch": batch_id}, timeout=30).json()
-            references.update(found["counts"])
-            if found["counts"]:
-                taken[name] = len(found["counts"])
-        assert set(references.values()) <= {1}
-        return taken
-
-    def behave(self, name: str, mode: str, **fields: object) -> None:
-        """Tell one provider how to answer from now on."""
-        answer = requests.put(f"{self.simulators[name].url}/behaviour", json={"mode": mode, **fields}, timeout=30)
-        assert answer.status_code == 200, answer.text
-
-    def command(self, *words: str) -> str:
-        """Run a command of smsctl; what it says."""
-        ended = run("tools.ctl", *words, environment=outside_environment(**self.settings), timeout_s=60)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
 
 
 @pytest.fixture
@@ -189,6 +134,6 @@ allow_http = true
     trio.reload()
     assert trio.finished(batch_id, 120) == {"sent": 3000}
     found = requests.get(f"{trio.simulator.url}/calls?limit=10000", timeout=30).json()["calls"]
-    accepted = Counter(call["to"] for call in found if call["accepted"])
+    accepted = Counter(call["to"] for call in found if call["message_id"])
     assert len(accepted) == 3000
     assert set(accepted.values()) == {1}
