@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import Start
 from tests.faults.conftest import FaultRun
@@ -39,32 +40,25 @@ def slowly(trio: Several) -> None:
         trio.behave(name, "slow", **SLOWLY)
 
 
-@pytest.mark.parametrize("how", [pytest.param("503", marks=pytest.mark.quick), "killed", "throttle"])
+@pytest.mark.parametrize("how", [pytest.param("503", marks=pytest.mark.quick), "500", "throttle"])
 @pytest.mark.scenario(41, "one of two providers dies in the middle")
 def test_the_other_provider_takes_over_and_the_dead_one_comes_back(several: Several, how: str, fault: FaultRun) -> None:
     several.up()
     slowly(several)
     batch_id = several.post(plain_numbers(NUMBERS))
     eventually(lambda: several.batch(batch_id)["counts"].get("sent", 0) > 200)
-    if how == "killed":
-        several.simulators["one"].kill()
-    else:
-        several.behave("one", how, **({"retry_after_s": 30} if how == "throttle" else {}))
-    died_with = several.provider_accepted(batch_id) if how != "killed" else {}
+    several.behave("one", how, **({"retry_after_s": 30} if how == "throttle" else {}))
     pinned = several.post(plain_numbers(50), provider="one")
     other = several.post(plain_numbers(500))
     assert several.finished(other) == {"sent": 500}
     assert several.batch(pinned)["counts"].get("sent", 0) == 0
-    if how == "killed":
-        several.simulators["one"].start()
-    else:
-        several.behave("one", "accept")
+    several.behave("one", "accept")
     fault.conserved(several, [batch_id, pinned, other])
-    # Of a provider that was killed, calls without an answer are unclear.
-    ends = ends_as(several, batch_id)
-    assert set(ends) <= ({"sent", "unknown"} if how == "killed" else {"sent"})
-    assert len(several.provider_accepted(batch_id)) >= len(died_with)
-    assert ends_as(several, pinned) == {"sent": 50}
+    for each in (batch_id, pinned):
+        ends = ends_as(several, each)
+        # Where every answer is unclear, the calls under way, those until the circuit opens, and the probes.
+        assert ends.pop("unknown", 0) <= (150 if how == "500" else 0)
+        assert set(ends) == {"sent"}
 
 
 @pytest.mark.quick
@@ -116,6 +110,6 @@ def test_a_provider_that_no_sender_serves_for_a_while_holds_up_nobody_else(sever
     both.kill()
     assert several.finished(batch_id, 120).keys() <= {"sent", "unknown"}
     assert several.batch(pinned)["status"] == "running"
-    assert 'provider="two"' not in only_one.metrics()
+    assert 'provider="two"' not in requests.get(f"{only_one.url}/metrics", timeout=30).text
     both.start()
     fault.conserved(several, [batch_id, pinned])
