@@ -60,7 +60,7 @@ async def ended(
 ) -> BatchMessage:
     """A batch whose numbers have each come into these states by a call."""
     batch = a_batch(len(states), **fields)
-    intake, sending = IntakeLedger(database), SendingLedger(database)
+    intake, sending = IntakeLedger(database), SendingLedger(database, batch.provider)
     progress = await intake.begin(batch, Content("for $all", "for $all"), None)
     rows = [NewRow(number, State.PENDING, segments=1) for number in numbers(len(states))]
     rows = [row._replace(text=text, segments=2) for row, text in zip(rows, texts, strict=True)] if texts else rows
