@@ -388,4 +388,37 @@ BREAKAGES = (
         (40,),
         "401",
     ),
+    Breakage(
+        "sender: what waits for a stopped provider is acked, and not fed again",
+        (
+            Edit(
+                "services/sender/handing_back.py",
+                "        if turns := await self._stale.moved_without_call(turns, FEED_AGAIN):\n",
+                "        for delivery in deliveries:\n            delivery.ack()\n        if turns := []:\n",
+            ),
+        ),
+        (41, 42),
+    ),
+    Breakage(
+        "sender: calls under way are cut off when the file is read again",
+        (
+            Edit(
+                "services/sender/__main__.py",
+                "            opened.append(gateway)\n",
+                "            opened.append(gateway)\n            await gateways[name].close()\n",
+            ),
+        ),
+        (43,),
+    ),
+    Breakage(
+        "sender: serves providers that it was not told to",
+        (
+            Edit(
+                "services/sender/settings.py",
+                "if not self.providers or name in self.providers)",
+                "if name)",
+            ),
+        ),
+        (44,),
+    ),
 )
