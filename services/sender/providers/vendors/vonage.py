@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
 from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
@@ -32,7 +32,7 @@ CODES: Mapping[str, AnswerClass] = {
 sent."""
 
 
-class VonageFormat:
+class VonageFormat(AnyTexts):
     """`sender` is a number or an alphanumeric sender."""
 
     def __init__(self, api_key: str, api_secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
