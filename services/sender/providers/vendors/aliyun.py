@@ -24,7 +24,7 @@ from shared.providers import TemplateMapping
 
 ENDPOINT = "https://dysmsapi.aliyuncs.com"
 MOST = 100
-"""Of SendBatchSms; SendSms would take a thousand, but which of them a call becomes is known with its messages."""
+"""Of SendBatchSms. SendSms takes a thousand, but so many numbers make a URL that is too long for most proxies."""
 _VERSION = "2017-05-25"
 _OK = "OK"
 _MAINLAND, _NORTH_AMERICA = "+86", "+1"
@@ -159,14 +159,14 @@ class AliyunFormat:
     def _signed(self, action: str, parameters: Mapping[str, str], body: bytes, now: datetime) -> HttpRequest:
         query = canonical_query(parameters)
         headers = {
+            # Of an empty body too: else the transport says one, and what is said has to be signed.
+            "content-type": "application/x-www-form-urlencoded",
             "x-acs-action": action,
             "x-acs-content-sha256": content_hash(body),
             "x-acs-date": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "x-acs-signature-nonce": self._nonce(),
             "x-acs-version": _VERSION,
         }
-        if body:
-            headers["content-type"] = "application/x-www-form-urlencoded"
         signature = authorization(*self._key, query, {**headers, "host": self._host}, body)
         shown = {"Accept": "application/json", **headers, "Authorization": signature}
         return HttpRequest("POST", f"{self._url}?{query}", tuple(shown.items()), body)
