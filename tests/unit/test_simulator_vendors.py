@@ -182,11 +182,5 @@ async def test_tencent_has_a_status_for_each_number(simulator: Simulator) -> Non
     assert [(call["to"], call["text"]) for call in calls] == [(REFUSED, "1001 Li"), (ONE, "1001 Li")]
 
 
-async def test_tencent_names_the_parameter_that_is_missing(simulator: Simulator) -> None:
-    format_ = TencentFormat(("AKID0", TOKEN), ("1400000001", "某公司"), {}, endpoint=url_of(simulator))
-    request = format_.request([TextMessage("b:0", ONE, "")], now())  # without a template's id
-    assert await code_of(simulator, request) == (200, "InvalidParameter")
-
-
 async def test_nobody_else_is_at_the_vendors_address(simulator: Simulator) -> None:
     assert (await simulator.post("/", json={})).status == 404

@@ -66,7 +66,7 @@ class Format(Protocol):
         """The refusal of a message that no request can be made of; None for any other."""
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
-        """The request that sends these messages."""
+        """The request that sends these messages, of one `share_key`; ValueError for what may not share one."""
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """What the answer to it means."""

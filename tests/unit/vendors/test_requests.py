@@ -241,6 +241,28 @@ def test_what_may_share_a_call() -> None:
     assert tencent().share_key(abroad) != tencent().share_key(filled(1, code="1", minutes="5"))
 
 
+@pytest.mark.parametrize(
+    ("format_", "other"),
+    [
+        (aliyun(), filled(template_id=8)),
+        (tencent(), filled(template_id=8)),
+        (tencent(), filled(code="2", minutes="5")),
+    ],
+)
+def test_what_may_not_share_a_call_has_no_request(format_: Format, other: TextMessage) -> None:
+    with pytest.raises(ValueError, match="too many values"):
+        format_.request([filled(code="1", who="Li", minutes="5"), other], NOW)
+
+
+@pytest.mark.parametrize(
+    ("to", "number"),
+    [("+8613900000001", "13900000001"), ("+862112345678", "862112345678"), ("+85251234567", "85251234567")],
+)
+def test_aliyuns_numbers(to: str, number: str) -> None:
+    ours, _, _ = sent(aliyun(), filled(template_id=8, to=to))
+    assert query_of(ours["target"])["PhoneNumbers"] == number
+
+
 HEARD = Heard("id", None, None, frozenset(), {})
 OF_TEXTS: list[Format] = [
     TwilioFormat(ACCOUNT, ACCOUNT, TOKEN, "Acme"),

@@ -4,6 +4,7 @@ One answer, and one id, is for all of a call. A repeat of what is unclear may be
 looked at (its own words).
 """
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +28,8 @@ MOST = 100
 """Of SendBatchSms. SendSms takes a thousand, but so many numbers make a URL that is too long for most proxies."""
 _VERSION = "2017-05-25"
 _OK = "OK"
-_MAINLAND, _NORTH_AMERICA = "+86", "+1"
+_MAINLAND = re.compile(r"\+86(1\d{10})")
+_NORTH_AMERICA = "+1"
 
 _OF_OUR_TEMPLATE = frozenset(
     {
@@ -125,7 +127,8 @@ class AliyunFormat:
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
-        common = {"TemplateCode": self._templates.code(messages[0]) or "", "OutId": messages[0].reference}
+        (code,) = {self._templates.code(message) for message in messages}
+        common = {"TemplateCode": code or "", "OutId": messages[0].reference}
         values = [self._templates.by_name(message) for message in messages]
         numbers = [_number(message) for message in messages]
         if all(each == values[0] for each in values):
@@ -173,8 +176,9 @@ class AliyunFormat:
 
 
 def _number(message: TextMessage) -> str:
-    """Without its plus, and one of mainland China without its country."""
-    return message.to.removeprefix(_MAINLAND).removeprefix("+")
+    """Without its plus, and a mobile one of mainland China without its country."""
+    mainland = _MAINLAND.fullmatch(message.to)
+    return message.to.removeprefix("+") if mainland is None else mainland[1]
 
 
 def _json(value: object) -> str:

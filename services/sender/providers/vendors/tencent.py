@@ -137,12 +137,14 @@ class TencentFormat:
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
         app_id, sign_name = self._app
+        # One set of values goes to all: with another's among them, somebody would get what is not for him.
+        ((code, values),) = {(self._templates.code(message), self._templates.in_order(message)) for message in messages}
         content = {
             "PhoneNumberSet": [message.to for message in messages],
             "SmsSdkAppId": app_id,
             "SignName": sign_name,
-            "TemplateId": self._templates.code(messages[0]),
-            "TemplateParamSet": self._templates.in_order(messages[0]),
+            "TemplateId": code,
+            "TemplateParamSet": values,
             "SessionContext": messages[0].reference,
         }
         body, timestamp = orjson.dumps(content), int(now.timestamp())
