@@ -55,6 +55,9 @@ class PlayedGateway:
         await asyncio.sleep(0)
         return self._answer(messages)
 
+    def share_key(self, _message: TextMessage) -> None:
+        """Any share a call."""
+
     def may_be_of_one(self, whole: CallResult) -> bool:
         return whole.verdict is Verdict.REFUSED and whole.status != 404
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from services.sender.providers.accounts import (
     Account,
+    AliyunAccount,
     HttpAccount,
     InfobipAccount,
+    TencentAccount,
     TwilioAccount,
     VonageAccount,
 )
@@ -14,35 +16,54 @@ from services.sender.providers.config import read_accounts
 from services.sender.providers.gateway import Format, HttpGateway
 from services.sender.providers.plain.classify import CodeTable
 from services.sender.providers.plain.format import PlainFormat
+from services.sender.providers.vendors import aliyun, tencent
+from services.sender.providers.vendors.aliyun import AliyunFormat
 from services.sender.providers.vendors.configured import ConfiguredFormat, Heard, Sent
 from services.sender.providers.vendors.infobip import InfobipFormat
+from services.sender.providers.vendors.tencent import TencentFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
-from services.sender.providers.vendors.vonage import VonageFormat
+from services.sender.providers.vendors.vonage import Signing, VonageFormat
 from services.sender.settings import SenderSettings
 from services.sender.transports.http1.transport import Http1Transport
 from services.sender.transports.with_aiohttp import AiohttpTransport
 from shared.domain.routing import ANY_PROVIDER
 from shared.errors import SettingsError
-from shared.providers import wrong_providers
+from shared.providers import TemplateMapping, wrong_providers
 
 _MAY_DEDUPLICATE = frozenset({"plain", "http"})
 
+Templates = Mapping[int, TemplateMapping]
 
-def _twilio(account: TwilioAccount) -> Format:
+
+def _twilio(account: TwilioAccount, _templates: Templates) -> Format:
     sender = account.sender or account.messaging_service_sid or ""
     user = account.api_key_sid or account.account_sid
     return TwilioFormat(account.account_sid, user, account.auth_token.get_secret_value(), sender, account.endpoint)
 
 
-def _vonage(account: VonageAccount) -> Format:
-    return VonageFormat(account.api_key, account.api_secret.get_secret_value(), account.sender, account.endpoint)
+def _vonage(account: VonageAccount, _templates: Templates) -> Format:
+    if account.signature_secret is not None:
+        secret: str | Signing = Signing(account.signature_secret.get_secret_value(), account.signature_method)
+    else:
+        secret = account.api_secret.get_secret_value() if account.api_secret is not None else ""
+    return VonageFormat(account.api_key, secret, account.sender, account.endpoint)
 
 
-def _infobip(account: InfobipAccount) -> Format:
+def _infobip(account: InfobipAccount, _templates: Templates) -> Format:
     return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint)
 
 
-def _http(account: HttpAccount) -> Format:
+def _aliyun(account: AliyunAccount, templates: Templates) -> Format:
+    key = account.access_key_id, account.access_key_secret.get_secret_value()
+    return AliyunFormat(key, account.sign_name, templates, account.endpoint)
+
+
+def _tencent(account: TencentAccount, templates: Templates) -> Format:
+    key, app = (account.secret_id, account.secret_key.get_secret_value()), (account.sdk_app_id, account.sign_name)
+    return TencentFormat(key, app, templates, account.region, account.endpoint)
+
+
+def _http(account: HttpAccount, _templates: Templates) -> Format:
     secrets = {name: secret.get_secret_value() for name, secret in account.secrets.items()}
     sent = Sent(account.endpoint, account.method, account.body, account.headers, account.fields, secrets)
     places = account.answer
@@ -50,13 +71,15 @@ def _http(account: HttpAccount) -> Format:
     return ConfiguredFormat(sent, heard)
 
 
-TYPES: Mapping[str, tuple[Callable[[Any], Format], int]] = {
+TYPES: Mapping[str, tuple[Callable[[Any, Templates], Format], int]] = {
     "twilio": (_twilio, 1),
     "vonage": (_vonage, 1),
     "infobip": (_infobip, 100),
+    "aliyun": (_aliyun, aliyun.MOST),
+    "tencent": (_tencent, tencent.MOST),
     "http": (_http, 1),
 }
-"""By type: what makes the format of an account, and how many messages a call takes at the most."""
+"""By type: what makes the format of an account and our templates there; how many messages a call takes at the most."""
 
 
 _PLAIN_MOST = 100
@@ -84,7 +107,7 @@ def _gateway(settings: SenderSettings, name: str, account: Account) -> HttpGatew
         return _plain(settings, name, account.endpoint)
     make, most = TYPES[account.type]
     try:
-        format_ = make(account)
+        format_ = make(account, settings.all_providers.by_name[name].templates)
     except ValueError as error:
         raise wrong_providers(f"providers.{name}: {error}") from None
     transport = AiohttpTransport(settings.call_timeout_s(name))

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.domain.answers import AnswerClass
 
+SignatureMethod = Literal["md5-hash", "md5", "sha1", "sha256", "sha512"]
+
 
 def _secret(value: Any) -> Any:
     """What `env:NAME` or `file:PATH` refers to; a secret itself is never in the file."""
@@ -29,10 +31,20 @@ def _secret(value: Any) -> Any:
 
 
 def _url(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("env:", "file:")):
-        return _secret(value)
-    if isinstance(value, str) and "@" in value:
+    if isinstance(value, str) and "@" in value and not value.startswith(("env:", "file:")):
         raise ValueError('a URL with a password is a secret: "env:NAME" or "file:/path"')
+    return _maybe_secret(value)
+
+
+def _maybe_secret(value: Any) -> Any:
+    return _secret(value) if isinstance(value, str) and value.startswith(("env:", "file:")) else value
+
+
+def _signature(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("a signature has no blanks around it, and no control characters")
+    if "【" in value or "】" in value:
+        raise ValueError("write the signature without its brackets: the vendor puts them")
     return value
 
 
@@ -45,6 +57,10 @@ def _printable(value: SecretStr) -> SecretStr:
 
 Secret = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_printable)]
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+( [!-~]+)*$")]
+KeyId = Annotated[Word, BeforeValidator(_maybe_secret)]
+"""Shown to anybody or not, as one likes: itself, or where it is."""
+SignName = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_signature)]
+"""What a text begins with, as it was approved: of any script."""
 
 
 class _Account(BaseModel):
@@ -72,13 +88,20 @@ class TwilioAccount(_Account):
 
 
 class VonageAccount(_Account):
-    """An account at Vonage's SMS API."""
+    """An account at Vonage's SMS API: `api_secret`, or `signature_secret` for one whose requests are to be signed."""
 
     type: Literal["vonage"]
     api_key: Word
-    api_secret: Secret
+    api_secret: Secret | None = None
+    signature_secret: Secret | None = None
+    signature_method: SignatureMethod = "sha256"
+    """As the account's settings have it: `md5-hash`, or an HMAC."""
     sender: Annotated[Word, Field(alias="from")]
     endpoint: Word = "https://rest.nexmo.com"
+
+    def model_post_init(self, _context: Any) -> None:
+        if (self.api_secret is None) == (self.signature_secret is None):
+            raise ValueError("give api_secret, or signature_secret")
 
 
 class InfobipAccount(_Account):
@@ -88,6 +111,28 @@ class InfobipAccount(_Account):
     api_key: Secret
     sender: Annotated[Word, Field(alias="from")]
     endpoint: Word
+
+
+class AliyunAccount(_Account):
+    """An AccessKey of Alibaba Cloud, and the signature that its texts begin with."""
+
+    type: Literal["aliyun"]
+    access_key_id: KeyId
+    access_key_secret: Secret
+    sign_name: SignName
+    endpoint: Word = "https://dysmsapi.aliyuncs.com"
+
+
+class TencentAccount(_Account):
+    """A key of Tencent Cloud, an SMS application of the account, and the signature that its texts begin with."""
+
+    type: Literal["tencent"]
+    secret_id: KeyId
+    secret_key: Secret
+    sdk_app_id: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+    sign_name: SignName
+    region: Word = "ap-guangzhou"
+    endpoint: Word = "https://sms.tencentcloudapi.com"
 
 
 class HttpAnswerPlaces(BaseModel):
@@ -148,4 +193,4 @@ class PlainAccount(_Account):
         return self.url.get_secret_value()
 
 
-Account = TwilioAccount | VonageAccount | InfobipAccount | HttpAccount | PlainAccount
+Account = TwilioAccount | VonageAccount | InfobipAccount | AliyunAccount | TencentAccount | HttpAccount | PlainAccount

@@ -11,7 +11,7 @@ from services.sender.transports.address import Address
 from shared.providers import ProviderSettings, problem_of, provider_tables, wrong_providers
 
 _ACCOUNT: TypeAdapter[Account] = TypeAdapter(Annotated[Account, Field(discriminator="type")])
-_TAGS = frozenset({"twilio", "vonage", "infobip", "http", "plain"})
+_TAGS = frozenset({"twilio", "vonage", "infobip", "aliyun", "tencent", "http", "plain"})
 _OF_ALL = frozenset(ProviderSettings.model_fields) - {"type"}
 
 
