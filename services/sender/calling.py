@@ -1,7 +1,7 @@
 """From claimed rows to outcomes: which numbers share a call, the call, and what came of it for each of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import orjson
 
@@ -24,10 +24,22 @@ class Calling:
 
     def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
         """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
+        calls = list(
+            in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
+        )
+        reserved = self._provider.calls_for(len(claimed))
         return [
-            self._under_way.begin(self._send(together, position * self._provider.interval_s))
-            for position, together in enumerate(in_calls(claimed, self._provider.max_recipients))
+            self._under_way.begin(
+                self._send(together, position * self._provider.interval_s)
+                if position < reserved
+                else self._send_beyond(together)
+            )
+            for position, together in enumerate(calls)
         ]
+
+    async def _send_beyond(self, claimed: Sequence[Claimed]) -> None:
+        """As `_send`, for a call that was not reserved: what is to be said cannot share one with others."""
+        await self._send(claimed, await self._provider.reserve_calls(1))
 
     async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
         if wait_s:
@@ -84,9 +96,18 @@ class Calling:
         await ended.settled
 
 
-def in_calls(claimed: Sequence[Claimed], most: int) -> Iterator[Sequence[Claimed]]:
-    """As few calls as may be, of at most so many numbers each."""
-    return (claimed[first : first + most] for first in range(0, len(claimed), most))
+def in_calls(
+    claimed: Sequence[Claimed], most: int, share_key: Callable[[Claimed], Hashable]
+) -> Iterator[Sequence[Claimed]]:
+    """As few calls as may be, of at most so many numbers each, and of numbers with one key."""
+    if most == 1:
+        yield from ((one,) for one in claimed)
+        return
+    groups: dict[Hashable, list[Claimed]] = {}
+    for one in claimed:
+        groups.setdefault(share_key(one), []).append(one)
+    for group in groups.values():
+        yield from (group[first : first + most] for first in range(0, len(group), most))
 
 
 def _message(one: Claimed) -> TextMessage:

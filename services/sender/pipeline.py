@@ -68,7 +68,7 @@ class Pipeline:
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
         self._provider = Provider(*calling, self._under_way)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
-        self._most = _MOST if self._provider.max_recipients == 1 else _MOST_IN_CALLS
+        self._most = _MOST if self._provider.max_recipients == 1 else max(_MOST_IN_CALLS, self._provider.max_recipients)
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._closing = False
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import ceil
 
 import structlog
@@ -55,11 +55,21 @@ class Provider:
         """How many numbers to reserve calls for at a time, `most` at the most."""
         if self.circuit.is_doubtful:
             most = min(most, _MOST_IN_DOUBT)
-        return min(most, (self._limiter.most_at_once or most) * self.max_recipients)
+        # Where each may need a call of its own, the last one is to be made before its claim has run out.
+        per_call = 1 if self._gateway.may_need_a_call_each else self.max_recipients
+        return min(most, (self._limiter.most_at_once or most) * per_call)
+
+    def calls_for(self, numbers: int) -> int:
+        """How many calls so many numbers take, if all of them can share calls."""
+        return ceil(numbers / self.max_recipients)
 
     async def reserve(self, numbers: int) -> float:
         """Reserve the calls that so many numbers take; how long to wait for the first."""
-        return await self.reserve_calls(ceil(numbers / self.max_recipients))
+        return await self.reserve_calls(self.calls_for(numbers))
+
+    def share_key(self, message: TextMessage) -> Hashable:
+        """As `Gateway.share_key`."""
+        return self._gateway.share_key(message)
 
     async def reserve_calls(self, calls: int) -> float:
         """Reserve calls; how long to wait for the first."""

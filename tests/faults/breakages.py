@@ -278,7 +278,7 @@ BREAKAGES = (
     ),
     Breakage(
         "dispatcher: no recovery",
-        (Edit("services/dispatcher/__main__.py", '"recovery": recovery.run, ', ""),),
+        (Edit("services/dispatcher/__main__.py", '        "recovery": recovery.run,\n', ""),),
         (28,),
         "queue_deleted_in_the_middle and bulk",
     ),

@@ -55,8 +55,10 @@ class PlayedGateway:
         await asyncio.sleep(0)
         return self._answer(messages)
 
-    def share_key(self, _message: TextMessage) -> None:
-        """Any share a call."""
+    may_need_a_call_each = True
+
+    def share_key(self, message: TextMessage) -> str:
+        return message.text
 
     def may_be_of_one(self, whole: CallResult) -> bool:
         return whole.verdict is Verdict.REFUSED and whole.status != 404
@@ -357,3 +359,25 @@ async def test_outcomes_are_recorded_together_by_whole_calls() -> None:
     ]
     assert [[len(call.done) for call in part] for part in in_parts(calls, 100)] == [[40, 60], [1], [100], [3, 4]]
     assert list(in_parts([], 100)) == []
+
+
+async def test_only_what_may_share_a_call_does_and_every_call_is_reserved() -> None:
+    rows = [row(number, text="same" if number % 2 else f"own {number}") for number in range(6)]
+    stage = await sent(rows, accepting, per_s=1000)
+    assert sorted(len(call) for call in stage.gateway.calls) == [1, 1, 1, 3]
+    assert stage.states == {State.SENT: 6}
+    # The first was reserved before the claim, for all of them.
+    assert stage.gates.reserved == [1, 1, 1]
+
+
+async def test_a_template_and_its_values_go_to_the_gateway() -> None:
+    seen: list[TextMessage] = []
+
+    def look(messages: Sequence[TextMessage]) -> Answer:
+        seen.extend(messages)
+        return accepting(messages)
+
+    await sent([row(0, template_id=7, variables='{"name":"Li"}'), row(1, template_id=7), row(2)], look, most=1)
+    assert [(message.template_id, dict(message.variables)) for message in sorted(seen)] == [
+        (7, {"name": "Li"}), (7, {}), (None, {}),
+    ]  # fmt: skip

@@ -34,6 +34,8 @@ class PlayedGateway:
     async def send(self, _messages: Sequence[TextMessage]) -> CallResult:
         return self._answer
 
+    may_need_a_call_each = False
+
     def share_key(self, _message: TextMessage) -> None:
         """Any share a call."""
 

@@ -94,7 +94,7 @@ def test_an_account_makes_a_gateway(
 
 
 def test_every_type_that_can_be_named_has_a_maker() -> None:
-    assert set(TYPES) == {"twilio", "vonage", "infobip", "http"}
+    assert set(TYPES) == {"twilio", "vonage", "infobip", "aliyun", "tencent", "http"}
 
 
 def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 EXAMPLES = re.findall(r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs/providers.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["twilio", "vonage", "infobip", "http"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["twilio", "vonage", "infobip", "aliyun", "tencent", "http"])
 def test_the_examples_of_the_documentation_are_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str
 ) -> None:

@@ -38,6 +38,8 @@ class Gateway(Protocol):
     name: str
     max_recipients: int
     """How many messages, each to its own number, one call takes."""
+    may_need_a_call_each: bool
+    """Whether messages of one batch may have different keys."""
 
     async def open(self) -> None:
         """Make ready to call."""
@@ -59,6 +61,9 @@ class Gateway(Protocol):
 class Format(Protocol):
     """How providers of one type are spoken to over HTTP; pure."""
 
+    may_need_a_call_each: bool
+    """As `Gateway.may_need_a_call_each`."""
+
     def share_key(self, message: TextMessage) -> Hashable:
         """As `Gateway.share_key`."""
 
@@ -77,6 +82,8 @@ class Format(Protocol):
 
 class AnyTexts:
     """Of formats that send each message's own text: any may share a call, and any can be sent."""
+
+    may_need_a_call_each = False
 
     def share_key(self, _message: TextMessage) -> Hashable:
         """As `Format.share_key`: one for all."""
@@ -104,6 +111,7 @@ class HttpGateway:
         self.name, self.max_recipients = name, max_recipients
         self._format, self._transport, self._longest_pause_s = format_, transport, longest_pause_s
         self.share_key, self.may_be_of_one = format_.share_key, format_.may_be_of_one
+        self.may_need_a_call_each = format_.may_need_a_call_each
 
     async def open(self) -> None:
         """Make ready to call."""

@@ -101,6 +101,8 @@ def _nonce() -> str:
 class AliyunFormat:
     """`key` is an AccessKey's id and secret, `sign_name` an approved one; ValueError for templates without names."""
 
+    may_need_a_call_each = False
+
     def __init__(
         self,
         key: tuple[str, str],

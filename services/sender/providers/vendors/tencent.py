@@ -110,6 +110,9 @@ CODES: Mapping[str, AnswerClass] = {
 class TencentFormat:
     """`sign_name` is the approved signature, without its brackets; ValueError for templates without an order."""
 
+    may_need_a_call_each = True
+    """A call has one set of values, for all of its numbers."""
+
     def __init__(
         self,
         key: tuple[str, str],
