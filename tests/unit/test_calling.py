@@ -55,7 +55,7 @@ class PlayedGateway:
         await asyncio.sleep(0)
         return self._answer(messages)
 
-    may_need_a_call_each = True
+    may_need_a_call_each = False
 
     def share_key(self, message: TextMessage) -> str:
         return message.text
