@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack, HandingBackAll
+from services.sender.heartbeat import Heartbeat
 from services.sender.pipeline import Pipeline
 from services.sender.providers import gateways_of
 from services.sender.providers.gateway import HttpGateway
@@ -18,6 +19,7 @@ from shared.domain.routing import ANY_PROVIDER
 from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
 from shared.ledger.provider_gates import ProviderGates
+from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.sending import SendingLedger
 from shared.providers import Providers
 from shared.reloading import Reloading
@@ -66,14 +68,19 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
             pipelines[name].use(gateway, limiter)
             await limiter.end_refusal()
 
+    heartbeat = Heartbeat(
+        ProviderSenders(worker.database),
+        worker.name,
+        lambda: {name: pipeline.activity for name, pipeline in pipelines.items()},
+    )
     await worker.run(
         stop,
         {f"pipeline {number}": taker.run for number, taker in enumerate(takers_once, 1)}
-        | {"reloading": Reloading(settings, worker.database, reload).run},
+        | {"reloading": Reloading(settings, worker.database, reload).run, "heartbeat": heartbeat.run},
         prepare=lambda: _all(gateway.open for gateway in gateways.values()),
         drain=lambda: _all(taker.drain for taker in takers_once),
         cut_off=lambda: _all(taker.cancel for taker in takers_once),
-        close=lambda: _all(gateway.close for gateway in opened),
+        close=lambda: _all([heartbeat.leave, *(gateway.close for gateway in opened)]),
     )
 
 

@@ -13,6 +13,7 @@ from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack
+from services.sender.heartbeat import LastMinute
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
@@ -29,6 +30,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.error_log import ENDED_BADLY, ErrorLog
 from shared.ledger.clock import LedgerClock
+from shared.ledger.provider_senders import Activity
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.micro_batch import next_batch
@@ -70,11 +72,17 @@ class Pipeline:
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
         self._most = _MOST if self._provider.max_recipients == 1 else max(_MOST_IN_CALLS, self._provider.max_recipients)
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
+        self._last_minute = LastMinute()
         self._closing = False
 
     def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
         """As `Provider.use`."""
         self._provider.use(gateway, limiter)
+
+    @property
+    def activity(self) -> Activity:
+        """What it does just now."""
+        return Activity(self._provider.calls_under_way, *self._last_minute.sums())
 
     def take(self, delivery: Delivery) -> None:
         """Queue a delivery; how many may wait is bounded by the prefetch."""
@@ -221,8 +229,10 @@ class Pipeline:
         for each in blown:
             metrics.FUSES_BLOWN.inc()
             log.error("batch_paused", batch_id=each.batch_id, paused_by="fuse", code=each.code, refused=each.refused)
-        for state, number in Counter(one.outcome.state for one in done).items():
+        states = Counter(one.outcome.state for one in done)
+        for state, number in states.items():
             metrics.OUTCOMES.labels(state).inc(number)
+        self._last_minute.add(states[State.SENT], states[State.FAILED])
         for one in done:
             if one.outcome.state in ENDED_BADLY:
                 self._error_log.note(one.claimed.row.ended, one.outcome)

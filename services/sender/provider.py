@@ -51,6 +51,11 @@ class Provider:
         self._gateway, self._limiter = gateway, limiter
         self.max_recipients, self.interval_s = gateway.max_recipients, limiter.interval_s
 
+    @property
+    def calls_under_way(self) -> int:
+        """Calls that have no answer yet."""
+        return self._in_flight
+
     def most_numbers(self, most: int) -> int:
         """How many numbers to reserve calls for at a time, `most` at the most."""
         if self.circuit.is_doubtful:

@@ -137,3 +137,49 @@ allow_http = true
     accepted = Counter(call["to"] for call in found if call["message_id"])
     assert len(accepted) == 3000
     assert set(accepted.values()) == {1}
+
+
+def test_a_paused_provider_is_called_for_nobody_and_goes_on_when_it_is_resumed(trio: Several) -> None:
+    trio.has(one="", two="").up(senders=2)
+    assert "one is paused" in trio.command("providers", "pause", "one")
+    eventually(lambda: [held["cause"] for held in trio.held()] == ["paused"])
+    pinned, free = trio.post(plain(30), provider="one"), trio.post(plain(200))
+    assert trio.finished(free) == {"sent": 200}
+    assert trio.taken(free) == {"two": 200}
+    assert trio.taken(pinned) == {}
+    answer = requests.post(f"{trio.api.url}/v1/providers/one/resume", timeout=30)
+    assert (answer.status_code, answer.json()["state"]) == (200, "open")
+    assert trio.finished(pinned) == {"sent": 30}
+    assert requests.post(f"{trio.api.url}/v1/providers/three/pause", timeout=30).status_code == 404
+
+
+def test_the_list_shows_who_serves_a_provider_and_what_becomes_of_its_messages(trio: Several) -> None:
+    trio.has(one='weight = 3\nrate = 500\nprefixes = ["+86"]', two="").up(senders=2)
+    trio.settings["SMS_API_URL"] = trio.api.url
+    assert trio.finished(trio.post(plain(60))) == {"sent": 60}
+
+    def shown() -> dict[str, dict[str, object]]:
+        found = requests.get(f"{trio.api.url}/v1/providers", timeout=30).json()["providers"]
+        return {each["name"]: each for each in found}
+
+    eventually(lambda: shown()["one"]["sent_last_minute"] == 60, 30)
+    one = shown()["one"]
+    assert (one["senders"], one["state"], one["weight"], one["rate"], one["prefixes"]) == (2, "open", 3, 500, ["+86"])
+    assert requests.post(f"{trio.api.url}/v1/providers/two/pause", timeout=30).json()["state"] == "paused"
+    said = trio.command("providers", "list")
+    assert "An operator paused it" in said
+    assert "1 recipients" in trio.command("providers", "test", "one", "--to", "+8613800138000")
+    assert "one (weight 3)" in trio.command("providers", "check", "--to", "13800138000")
+    for sender in trio.senders:
+        assert sender.stop() == 0
+    assert shown()["one"]["senders"] == 0
+
+
+def test_all_services_take_a_changed_file_when_an_operator_says_so(trio: Several) -> None:
+    trio.has(one="weight = 1", two="weight = 1").up(senders=1)
+    trio.has(one="weight = 1", two="weight = 7")
+    trio.command("providers", "reload")
+    services = (trio.api, trio.dispatcher, *trio.senders)
+    eventually(lambda: all("providers_reloaded" in service.log for service in services))
+    weights = [each["weight"] for each in requests.get(f"{trio.api.url}/v1/providers", timeout=30).json()["providers"]]
+    assert weights == [1, 7]

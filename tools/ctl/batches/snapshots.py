@@ -65,6 +65,34 @@ class MessageRow(BaseModel):
     error_reason: str | None = None
 
 
+class ProviderState(BaseModel):
+    """How a provider stands."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    type: str
+    state: str
+    cause: str | None = None
+    error_reason: str | None = None
+    rate: float | None = None
+    weight: int
+    lanes: list[str]
+    prefixes: list[str]
+    senders: int
+    in_flight: int
+    sent_last_minute: int
+    failed_last_minute: int
+
+
+class ProviderList(BaseModel):
+    """All providers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    providers: list[ProviderState]
+
+
 class Messages(BaseModel):
     """A page of a batch's numbers."""
 

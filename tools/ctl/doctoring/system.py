@@ -26,6 +26,7 @@ class System:
     redis_url: str | None
     api_url: str
     recover_after_s: float
+    providers: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: DoctorSettings, api_url: str) -> "System":
@@ -39,6 +40,7 @@ class System:
             redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
             api_url=api_url,
             recover_after_s=settings.recover_after_s,
+            providers=settings.all_providers.names,
         )
 
     @property
