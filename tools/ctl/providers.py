@@ -88,7 +88,7 @@ def check(
     template: Annotated[int | None, typer.Option(min=1, help="The batch's template.")] = None,
     provider: Annotated[str, typer.Option(help="The provider that the batch names.")] = ANY_PROVIDER,
 ) -> None:
-    """Read a providers file, and show what goes where. Its accounts and secrets are a sender's to check, at its start."""
+    """Read a providers file, and show what goes where. Accounts and secrets are a sender's to check, at its start."""
     providers = load(Settings).all_providers if file is None else read_providers(file)
     console = terminal()
     table = Table("name", "type", "weight", "lanes", "prefixes", "templates")
