@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
-from pydantic import Field, FiniteFloat, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.amqp.nodes import split_urls
 from shared.errors import SettingsError
 from shared.ledger.address import NO_URL, SCHEMES, PostgresAddress
+from shared.providers import Providers, read_providers
 from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
@@ -49,9 +50,23 @@ class Settings(BaseSettings):
     Unset, it is the broker's host and the plugin's port; empty, there is none."""
     policy_look_s: Annotated[FiniteFloat, Field(gt=0)] = 15
     """How often the broker's policies are looked at: one that may lose messages is found so soon."""
+    providers_file: Path | None = None
+    """A TOML file with the providers, the same for all services; without it there is one, `default`."""
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
     drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    _providers: Providers = PrivateAttr(default_factory=Providers)
+
+    def model_post_init(self, _context: Any) -> None:
+        """Read the file once; SettingsError names what is wrong with it."""
+        if self.providers_file is not None:
+            self._providers = read_providers(self.providers_file)
+
+    @property
+    def all_providers(self) -> Providers:
+        """The providers of the system."""
+        return self._providers
 
     @property
     def redis_address(self) -> str | None:
@@ -73,7 +88,7 @@ class Settings(BaseSettings):
     @property
     def topology(self) -> Topology:
         """What has to exist on the broker under these settings."""
-        return build_topology(self.retry_tiers_s)
+        return build_topology(self.retry_tiers_s, self.all_providers.names)
 
     @field_validator("retry_tiers_s", mode="before")
     @classmethod
@@ -110,7 +125,7 @@ class Settings(BaseSettings):
     def _is_http_or_empty(cls, url: SecretStr | None) -> SecretStr | None:
         return check_url(url, ("http://", "https://")) if url and url.get_secret_value() else url
 
-    @field_validator("redis_url", "redis_password", "cache_key", mode="before")
+    @field_validator("redis_url", "redis_password", "cache_key", "providers_file", mode="before")
     @classmethod
     def _empty_is_unset(cls, url: Any) -> Any:
         return url or None
@@ -149,12 +164,23 @@ class WorkerSettings(Settings):
 
     @property
     def lease_ms(self) -> int:
-        """How long a claim keeps others from judging its row: the provider call, and a margin.
+        """How long a claim keeps others from judging its row: the longest provider call, and a margin.
 
         A call with several numbers may be refused as a whole; then there has to be time for its parts.
         """
-        calls = 1 if self.provider_max_recipients == 1 else 2
-        return round(1000 * (calls * self.provider_timeout_s + self.lease_margin_s))
+        longest_s = max(
+            (1 if self.numbers_per_call(name) == 1 else 2) * self.call_timeout_s(name)
+            for name in self.all_providers.names
+        )
+        return round(1000 * (longest_s + self.lease_margin_s))
+
+    def numbers_per_call(self, provider: str) -> int:
+        """How many numbers a call of this provider may have."""
+        return self.all_providers.by_name[provider].numbers_per_call or self.provider_max_recipients
+
+    def call_timeout_s(self, provider: str) -> float:
+        """How long a call of this provider may take."""
+        return self.all_providers.by_name[provider].timeout_s or self.provider_timeout_s
 
 
 def load(settings: type[AnySettings]) -> AnySettings:

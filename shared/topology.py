@@ -9,6 +9,9 @@ OUTBOUND = "sms.outbound"
 RETRY = "sms.retry"
 DEAD_LETTER = "sms.dead-letter"
 
+DEFAULT_PROVIDER = "default"
+"""The provider that there is where none is named."""
+
 DEAD_LETTER_BATCHES_QUEUE = "sms.dead-letter.batches"
 UNKNOWN_QUEUE = "sms.unknown"
 
@@ -22,7 +25,7 @@ OUTBOUND_MAX_LENGTH = 200_000
 
 
 class Lane(StrEnum):
-    """The two outbound queues; the lane's name is the routing key."""
+    """The two outbound queues of each provider."""
 
     PRIORITY = "priority"
     BULK = "bulk"
@@ -73,9 +76,15 @@ class Topology:
         return {queue.name: queue for queue in self.queues}[name]
 
 
-def outbound_queue(lane: str) -> str:
-    """The work queue of a lane."""
-    return f"{OUTBOUND}.{lane}"
+def outbound_queue(lane: str, provider: str = DEFAULT_PROVIDER) -> str:
+    """The work queue of a provider's lane."""
+    return f"{OUTBOUND}.{outbound_key(lane, provider)}"
+
+
+def outbound_key(lane: str, provider: str = DEFAULT_PROVIDER) -> str:
+    """The routing key that leads there; the default provider's is the lane's name alone, as it was when there was no
+    other."""
+    return lane if provider == DEFAULT_PROVIDER else f"{provider}.{lane}"
 
 
 def tier_name(delay_s: float) -> str:
@@ -92,24 +101,28 @@ def retry_queue(delay_s: float) -> str:
     return f"{RETRY}.{tier_name(delay_s)}"
 
 
-def retry_key(delay_s: float, lane: str) -> str:
-    """The routing key that leads into a tier, and after its TTL to the lane's outbound queue."""
-    return f"{tier_name(delay_s)}.{lane}"
+def retry_key(delay_s: float, lane: str, provider: str = DEFAULT_PROVIDER) -> str:
+    """The routing key that leads into a tier, and after its TTL to the outbound queue of the provider's lane."""
+    return f"{tier_name(delay_s)}.{outbound_key(lane, provider)}"
 
 
-def build_topology(retry_tiers_s: Sequence[float]) -> Topology:
-    """Everything that the services need, for these retry delays in seconds."""
-    lanes = [lane.value for lane in Lane]
+def build_topology(retry_tiers_s: Sequence[float], providers: Sequence[str] = (DEFAULT_PROVIDER,)) -> Topology:
+    """Everything that the services need, for these retry delays in seconds and these providers.
+
+    The default provider's queues are always there: what waits in them from a time when there was no other is fed anew.
+    """
+    names = dict.fromkeys((DEFAULT_PROVIDER, *providers))
+    lanes = [(lane.value, provider) for provider in names for lane in Lane]
     queues = (
         Queue(BATCHES, _work(DeadLetterKey.BATCHES)),
-        *(Queue(outbound_queue(lane), _outbound()) for lane in lanes),
+        *(Queue(outbound_queue(*lane), _outbound()) for lane in lanes),
         *(Queue(retry_queue(delay_s), _tier(delay_s)) for delay_s in retry_tiers_s),
         *(Queue(name, _final()) for name in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)),
     )
     bindings = (
         Binding(BATCHES, BATCHES, BATCHES),
-        *(Binding(OUTBOUND, outbound_queue(lane), lane) for lane in lanes),
-        *(binding for delay_s in retry_tiers_s for lane in lanes for binding in _tier_bindings(delay_s, lane)),
+        *(Binding(OUTBOUND, outbound_queue(*lane), outbound_key(*lane)) for lane in lanes),
+        *(binding for delay_s in retry_tiers_s for lane in lanes for binding in _tier_bindings(delay_s, *lane)),
         Binding(DEAD_LETTER, DEAD_LETTER, DeadLetterKey.OUTBOUND.value),
         Binding(DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, DeadLetterKey.BATCHES.value),
         Binding(DEAD_LETTER, UNKNOWN_QUEUE, DeadLetterKey.UNKNOWN.value),
@@ -117,11 +130,11 @@ def build_topology(retry_tiers_s: Sequence[float]) -> Topology:
     return Topology(tuple(Exchange(name) for name in (BATCHES, OUTBOUND, RETRY, DEAD_LETTER)), queues, bindings)
 
 
-def _tier_bindings(delay_s: float, lane: str) -> tuple[Binding, Binding]:
-    # A tier serves both lanes, so it names no x-dead-letter-routing-key: an expired message keeps its routing key,
+def _tier_bindings(delay_s: float, lane: str, provider: str) -> tuple[Binding, Binding]:
+    # A tier serves all lanes, so it names no x-dead-letter-routing-key: an expired message keeps its routing key,
     # and that key is bound on the outbound exchange to the lane's queue.
-    key = retry_key(delay_s, lane)
-    return Binding(RETRY, retry_queue(delay_s), key), Binding(OUTBOUND, outbound_queue(lane), key)
+    key = retry_key(delay_s, lane, provider)
+    return Binding(RETRY, retry_queue(delay_s), key), Binding(OUTBOUND, outbound_queue(lane, provider), key)
 
 
 def _work(dead_letter_key: DeadLetterKey) -> dict[str, str | int]:

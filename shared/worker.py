@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,14 +27,16 @@ async def _nothing() -> None:
 
 
 class Worker:
-    """A consumer, a publisher and the ledger, under one name that tells this process from all others."""
+    """A consumer, a publisher and the ledger, under one name that tells this process from all others.
+
+    `queues` are those that it consumes, with the deliveries of each that it has unsettled at the most.
+    """
 
     def __init__(
         self,
         kind: str,
         settings: WorkerSettings,
-        queues: Sequence[str],
-        prefetch: int,
+        queues: Mapping[str, int],
         take: Callable[[Delivery], None],
         lost: Callable[[], None],
     ) -> None:
@@ -48,7 +50,6 @@ class Worker:
         self.consumer = Consumer(
             (amqp_url, f"{self.name} consumes"),
             queues,
-            prefetch,
             take,
             prepare=self.clock.before(self.declare),
             lost=lost,

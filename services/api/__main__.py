@@ -37,7 +37,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
             tasks.begin(parts.publisher.run(), "publisher")
             tasks.begin(parts.declaring.run(), "declaring")
             tasks.begin(parts.policies.run(), "policies")
-            tasks.begin(parts.ledger.prepare(), "migration")
+            tasks.begin(_prepared(parts), "migration")
             tasks.begin(parts.clock.run(), "clock")
             await lifecycle.until_stopped(stop, tasks)
     finally:
@@ -46,6 +46,11 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         await tasks.cancel()
         await _close(parts)
     log.info("stopped")
+
+
+async def _prepared(parts: Parts) -> None:
+    await parts.ledger.prepare()
+    await parts.reloading.run()
 
 
 async def _listen(runner: web.AppRunner, settings: ApiSettings) -> asyncio.Server:

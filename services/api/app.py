@@ -30,6 +30,7 @@ from shared.health import add_health_routes
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.policy_watch import PolicyWatch
+from shared.reloading import Reloading
 from shared.statuses import Statuses
 
 _NAME = "sms-api"
@@ -49,24 +50,30 @@ class Parts:
     letters: DeadLetterHandler
     policies: PolicyWatch
     clock: LedgerClock
+    providers: Providers
+    reloading: Reloading
 
 
 def build_parts(settings: ApiSettings) -> Parts:
     """Every connection of the service; none is opened yet."""
     declaring = Declaring(settings.amqp_url.get_secret_value(), settings.topology)
     database = Database(settings.database_url.get_secret_value())
+    ledger = Ledger(database)
+    providers = Providers(ledger, settings.all_providers)
     return Parts(
         publisher=ConfirmingPublisher(
             settings.amqp_url.get_secret_value(), _NAME, app_id=_NAME, on_connected=declaring.declare_again
         ),
         declaring=declaring,
-        ledger=Ledger(database),
+        ledger=ledger,
         database=database,
         cache=Cache(settings.redis_address, settings.cache_secret),
         in_flight=InFlight(),
         letters=DeadLetterHandler(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
         policies=PolicyWatch(settings),
         clock=LedgerClock(database),
+        providers=providers,
+        reloading=Reloading(settings, database, providers.use),
     )
 
 
@@ -108,7 +115,7 @@ async def _name_no_versions(_request: web.Request, response: web.StreamResponse)
 def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[web.RouteDef]:
     under_way_ttl_s = settings.publish_timeout_s + _UNDER_WAY_MARGIN_S
     acceptances = Idempotency(parts.cache, parts.ledger, settings.idempotency_ttl_s, under_way_ttl_s)
-    limits = Limits(settings.max_recipients, settings.publish_timeout_s)
+    limits = Limits(settings.max_recipients, settings.all_providers.names, settings.publish_timeout_s)
     keyed_ids = KeyedIds(settings.api_keys)
     broker = Broker(parts.publisher, parts.declaring, parts.policies)
     intake = Intake(BodyReader(settings.max_body_bytes), acceptances, keyed_ids, broker, limits)
@@ -127,7 +134,10 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get(f"{one}/messages", batches.list_messages),
         web.get(f"{one}/events", events.stream, allow_head=False),
         web.get(f"{one}/messages/{{row}}/attempts", dead_letters.list_attempts),
-        web.get("/v1/provider", Providers(parts.ledger).show),
+        web.get("/v1/provider", parts.providers.held),
+        web.get("/v1/providers", parts.providers.list_all),
+        web.post("/v1/providers/{name}/pause", parts.providers.pause),
+        web.post("/v1/providers/{name}/resume", parts.providers.resume),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),
         web.post("/v1/dead-letters/replay", dead_letters.replay),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from shared.domain.message import Key
@@ -13,7 +13,8 @@ from shared.ledger.attempts import Attempt, AttemptsLedger
 from shared.ledger.control import ControlLedger
 from shared.ledger.database import Database
 from shared.ledger.dead_letters import DeadLettersLedger, FailedFilter, FailedGroup, FailedNumber
-from shared.ledger.provider_gates import Held, ProviderGates
+from shared.ledger.provider_gates import Held, ProviderGates, Standing
+from shared.ledger.provider_senders import ProviderSenders, Served
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
 
@@ -35,7 +36,7 @@ class Ledger:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
         self._attempts, self._letters = AttemptsLedger(database), DeadLettersLedger(database)
-        self._gates = ProviderGates(database)
+        self._gates, self._senders = ProviderGates(database), ProviderSenders(database)
         self._not_before = 0.0
         self._is_ready = False
 
@@ -98,6 +99,22 @@ class Ledger:
     async def held(self) -> Sequence[Held]:
         """The providers that nobody calls for now."""
         return await self._within(_TIMEOUT_S, self._gates.held)
+
+    async def standings(self) -> Mapping[str, Standing]:
+        """How the providers stand that anything is known of."""
+        return await self._within(_TIMEOUT_S, self._gates.standings)
+
+    async def served(self) -> Mapping[str, Served]:
+        """What the senders do for each provider."""
+        return await self._within(_TIMEOUT_S, self._senders.served)
+
+    async def pause_provider(self, name: str) -> None:
+        """Let nobody call it."""
+        await self._within(_TIMEOUT_S, lambda: self._gates.pause(name))
+
+    async def resume_provider(self, name: str) -> None:
+        """End its pauses."""
+        await self._within(_TIMEOUT_S, lambda: self._gates.resume(name))
 
     async def _within(self, timeout_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if not self._is_ready or time.monotonic() < self._not_before:

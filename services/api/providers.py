@@ -1,18 +1,92 @@
-"""The handler of `GET /v1/provider`: whether a provider is called, and if not, why."""
+"""The handlers of `/v1/providers` and `/v1/provider`: who can be called, who is, and if not, why."""
+
+from http import HTTPStatus
 
 from aiohttp import web
 
-from services.api.batches.views import held_shown
+from services.api.batches.views import Shown, held_shown
 from services.api.ledger import Ledger
 from services.api.serving.pages import document
+from services.api.serving.problems import Problem
+from shared.domain.times import rfc3339
+from shared.ledger.provider_gates import Cause, Standing
+from shared.ledger.provider_senders import Activity, Served
+from shared.providers import Providers as Known
+from shared.providers import ProviderSettings
+
+_UNREACHABLE = "unreachable"
 
 
 class Providers:
-    """What all senders know of the providers."""
+    """The providers of the settings, as senders deal with them; `known` says which there are."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, known: Known) -> None:
+        self._ledger, self._known = ledger, known
 
-    async def show(self, _request: web.Request) -> web.Response:
+    async def use(self, known: Known) -> None:
+        """Show these from now on."""
+        self._known = known
+
+    async def held(self, _request: web.Request) -> web.Response:
         """The pauses that hold now; none where every provider is called."""
         return document({"held": [held_shown(held) for held in await self._ledger.held()]})
+
+    async def list_all(self, _request: web.Request) -> web.Response:
+        """Each provider with its state, its routes, and what its senders do."""
+        standings, served = await self._ledger.standings(), await self._ledger.served()
+        shown = [
+            provider_shown(name, settings, standings.get(name), served.get(name))
+            for name, settings in self._known.by_name.items()
+        ]
+        return document({"providers": shown})
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Let nobody call a provider until it is resumed."""
+        name = self._name(request)
+        await self._ledger.pause_provider(name)
+        return await self._show(name)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """End every pause of a provider."""
+        name = self._name(request)
+        await self._ledger.resume_provider(name)
+        return await self._show(name)
+
+    async def _show(self, name: str) -> web.Response:
+        standings, served = await self._ledger.standings(), await self._ledger.served()
+        return document(provider_shown(name, self._known.by_name[name], standings.get(name), served.get(name)))
+
+    def _name(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if name not in self._known.by_name:
+            raise Problem(HTTPStatus.NOT_FOUND, f"There is no such provider; there is {', '.join(self._known.names)}.")
+        return name
+
+
+def provider_shown(name: str, settings: ProviderSettings, standing: Standing | None, served: Served | None) -> Shown:
+    """One provider."""
+    held = standing and standing.held
+    state, cause, code, reason, until_ms = "open", None, None, None, None
+    if held is not None:
+        state = "paused" if held.cause is Cause.PAUSED else "held"
+        cause, code, reason, until_ms = held.cause.value, held.code, held.reason, held.until_ms
+    elif standing is not None and standing.is_stopped:
+        state, cause, reason = "held", _UNREACHABLE, standing.reason
+    activity = served.activity if served else Activity()
+    return {
+        "name": name,
+        "type": settings.type,
+        "state": state,
+        "cause": cause,
+        "error_code": code,
+        "error_reason": reason,
+        "until": None if until_ms is None else rfc3339(until_ms),
+        "rate": settings.rate,
+        "weight": settings.weight,
+        "lanes": list(settings.lanes),
+        "prefixes": list(settings.prefixes),
+        "senders": served.senders if served else 0,
+        "in_flight": activity.in_flight,
+        "sent_last_minute": activity.sent,
+        "failed_last_minute": activity.failed,
+    }

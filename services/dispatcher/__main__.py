@@ -7,6 +7,7 @@ from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, BatchTasks, Ledgers, Rules
 from services.dispatcher.queued_marker import QueuedMarker
 from services.dispatcher.recovery import QueueWatch, Recovery
+from services.dispatcher.router import Router
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
@@ -14,9 +15,12 @@ from shared.cache import Cache
 from shared.domain.recovery import RecoveryTimeouts
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
+from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
+from shared.providers import Providers
+from shared.reloading import Reloading
 from shared.settings import load_or_exit
 from shared.topology import BATCHES
 from shared.worker import Worker
@@ -40,8 +44,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     worker = Worker(
         "dispatcher",
         settings,
-        [BATCHES],
-        _BATCHES_AT_ONCE,
+        {BATCHES: _BATCHES_AT_ONCE},
         take=lambda delivery: in_work.take(delivery),
         lost=lambda: in_work.drop(),
     )
@@ -49,7 +52,8 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     watch = QueueWatch(worker.consumer.depth)
     feeding, intake = FeedingLedger(database), IntakeLedger(database)
     marker = QueuedMarker(feeding)
-    feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, worker.name)
+    router = Router(settings.all_providers.routes, ProviderGates(database))
+    feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, worker.name, router)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)),
         publisher,
@@ -60,12 +64,22 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     in_work = BatchTasks(handler, worker.tasks)
     timeouts = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     ledgers = RecoveryLedger(database), intake, clock
-    recovery = Recovery(ledgers, publisher, watch, worker.declare, timeouts, worker.name)
+    recovery = Recovery(ledgers, publisher, watch, worker.declare, timeouts, worker.name, router.providers)
     queues = [queue.name for queue in settings.topology.queues]
     backlog = Backlog(worker.consumer.depth, queues, feeding, settings.backlog_look_s)
     cache = Cache(settings.redis_address, settings.cache_secret)
     statuses = StatusWriter(cache, ReadingLedger(database), worker.name)
-    work = {"feeder": feeder.run, "marker": marker.run, "recovery": recovery.run, "backlog": backlog.run}
+
+    async def reload(providers: Providers) -> None:
+        router.use(providers.routes)
+
+    work = {
+        "feeder": feeder.run,
+        "marker": marker.run,
+        "recovery": recovery.run,
+        "backlog": backlog.run,
+        "reloading": Reloading(settings, database, reload).run,
+    }
     if settings.redis_address:
         work["statuses"] = statuses.run
     await worker.run(stop, work, drain=feeder.drain, close=cache.close)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import orjson
+
 from shared.domain.phone import InvalidNumber, normalise
 from shared.domain.placeholders import FilledText, MissingVariable
 from shared.domain.segments import count_segments, is_blank
@@ -79,6 +81,7 @@ class _Composer:
 
     def __init__(self, batch: BatchMessage, content: Content) -> None:
         self._text, self._variables, self._shared = FilledText(content.unfilled), batch.variables, content.sent
+        self._has_template = batch.template_id is not None
         # Variables that are there and empty say as well that the text is one to be filled.
         personal = any(not isinstance(recipient, str) and "variables" in recipient for recipient in batch.recipients)
         has_variables = personal or bool(batch.variables) or batch.template_id is not None
@@ -87,8 +90,12 @@ class _Composer:
         self._for_all = self._filled(batch.variables) if has_variables else self._row(literal)
 
     def __call__(self, number: str, own: Mapping[str, str] | None) -> NewRow:
-        row = self._filled({**self._variables, **own}) if own else self._for_all
-        return NewRow(number, *row[1:])
+        if not own:
+            return NewRow(number, *self._for_all[1:])
+        variables = {**self._variables, **own}
+        row = self._filled(variables)
+        kept = orjson.dumps(variables).decode() if self._has_template and row.state is State.PENDING else None
+        return row._replace(recipient=number, variables=kept)
 
     def _filled(self, variables: Mapping[str, str]) -> NewRow:
         text = self._text.with_variables(variables, _LONGEST_TEXT)

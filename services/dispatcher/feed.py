@@ -2,25 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from services.dispatcher import metrics
-from services.dispatcher.queued_marker import QueuedMarker
+from services.dispatcher.queued_marker import FedKey, QueuedMarker
+from services.dispatcher.router import Router
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
-from shared.domain.message import message_id
+from shared.domain.follow_ups import Source, letter_of
+from shared.domain.message import EndedMessage, message_id
+from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.outgoing import Outgoing
 from shared.domain.phone import mask
+from shared.domain.routing import Stream
+from shared.domain.states import State
+from shared.error_log import ErrorLog
 from shared.errors import LedgerUnavailable
 from shared.ledger.clock import LedgerClock
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import OUTBOUND_TYPE, outbound_body
-from shared.topology import OUTBOUND, Lane, outbound_queue
+from shared.topology import OUTBOUND, Lane, outbound_key, outbound_queue
 
 _CHUNK = 1000
 _CHUNKS_IN_FLIGHT = 4
@@ -33,27 +40,34 @@ _FULL_PAUSE_S = 0.05
 _SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
 
 Depth = Callable[[str], Awaitable[int | None]]
+_Routed = tuple[PendingRow, str]
+"""A row, and the provider that it goes to."""
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class _Fed:
-    """How far a batch is fed: rows up to `after_row` are published, `in_flight` of them not yet confirmed."""
+    """How far a stream of a batch is fed: rows up to `after_row` are published, of them `in_flight` not confirmed."""
 
     batch: RunningBatch
+    stream: Stream
     after_row: int = -1
     in_flight: int = 0
+
+    @property
+    def key(self) -> FedKey:
+        return self.batch.batch_id, self.stream.prefix
 
 
 @dataclass(slots=True)
 class _Hold:
-    """How long a lane waits after the broker took no messages: twice as long each time, until it takes some."""
+    """How long a queue is left alone after it took no messages: twice as long each time, until it takes some."""
 
     until_s: float = 0.0
     next_s: float = _SHORTEST_HOLD_S
 
     def failed(self, now_s: float) -> None:
-        """Chunks fly together: what fails while the lane waits already counts once."""
+        """Chunks fly together: what fails while the queue is left alone already counts once."""
         if now_s >= self.until_s:
             self.until_s, self.next_s = now_s + self.next_s, min(2 * self.next_s, _LONGEST_HOLD_S)
 
@@ -76,13 +90,17 @@ class Feeder:
         depth: Depth,
         bound: int,
         dispatcher: str,
+        router: Router | None = None,
     ) -> None:
         self._ledger, self._clock = ledger
         self._publisher, self._marker, self._depth = publisher, marker, depth
-        self._bound, self._dispatcher = bound, dispatcher
+        self._bound, self._dispatcher, self._router = bound, dispatcher, router or Router()
+        self._error_log = ErrorLog()
         marker.marked = self._look_again
-        self._fed: dict[str, _Fed] = {}
-        self._holds = {lane: _Hold() for lane in Lane}
+        self._batches: dict[str, RunningBatch] = {}
+        self._fed: dict[FedKey, _Fed] = {}
+        self._holds: defaultdict[str, _Hold] = defaultdict(_Hold)
+        self._in_flight: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
         self._chunks: set[asyncio.Task[None]] = set()
         self._work = asyncio.Event()
@@ -92,7 +110,7 @@ class Feeder:
 
     def wake(self, batch_id: str) -> None:
         """Look at a batch's new rows now, not at the next turn."""
-        if batch_id not in self._fed:
+        if batch_id not in self._batches:
             self._lease_due_at_s = 0.0
         self._work.set()
 
@@ -103,6 +121,7 @@ class Feeder:
                 raise self._failure
             self._work.clear()
             await self._renew_leases()
+            await self._router.look()
             soon = [await self._feed_lane(lane) for lane in Lane]
             await self._pause(_FULL_PAUSE_S if any(soon) or self._chunks else _LEASE_EVERY_S)
 
@@ -138,71 +157,133 @@ class Feeder:
         leased: list[RunningBatch] = []
         if self._clock.is_right:
             leased = await when_ledger_answers(lambda: self._ledger.lease(self._dispatcher, now_ms(), _LEASE_MS))
-        now, running = now_ms(), {batch.batch_id: batch for batch in leased}
+        self._batches = {batch.batch_id: batch for batch in leased}
+        streams = {
+            (batch.batch_id, stream.prefix): (batch, stream)
+            for batch in leased
+            for stream in self._router.streams(batch)
+        }
         # Those that wait for their turn keep their places.
         fed_before = self._fed.keys()
-        kept = {batch_id: fed for batch_id, fed in self._fed.items() if batch_id in running}
-        self._fed = {**kept, **{batch_id: _Fed(batch) for batch_id, batch in running.items() if batch_id not in kept}}
-        for batch_id in fed_before - self._fed.keys():
-            self._marker.hurry(batch_id)
-        metrics.RUNNING.set(len(self._fed))
-        for fed in self._fed.values():
-            if fed.batch.expires_at_ms is not None and fed.batch.expires_at_ms <= now:
-                await self._expire(fed.batch.batch_id, now)
+        kept = {key: fed for key, fed in self._fed.items() if key in streams}
+        for key, fed in kept.items():
+            fed.stream = streams[key][1]  # the routes may be others since
+        self._fed = {**kept, **{key: _Fed(*streams[key]) for key in streams if key not in kept}}
+        for key in fed_before - self._fed.keys():
+            self._marker.hurry(key)
+        metrics.RUNNING.set(len(self._batches))
+        now = now_ms()
+        for batch in leased:
+            if batch.expires_at_ms is not None and batch.expires_at_ms <= now:
+                await self._expire(batch.batch_id, now)
 
     async def _expire(self, batch_id: str, now: int) -> None:
         if expired := await when_ledger_answers(lambda: self._ledger.expire(batch_id, now)):
             log.warning("messages_expired", batch_id=batch_id, expired=expired)
 
     async def _feed_lane(self, lane: Lane) -> bool:
-        """One turn of every batch of the lane, as far as there is room; whether to come again soon: something was
+        """One turn of every stream of the lane, as far as there is room; whether to come again soon: something was
         published, or there will be room once senders have taken some."""
-        batches = [fed for fed in self._fed.values() if fed.batch.lane == lane]
-        if not batches or not self._publisher.is_ready or self._stopping or self._marker.is_full:
+        feds = [fed for fed in self._fed.values() if fed.batch.lane == lane]
+        if not feds or not self._publisher.is_ready or self._stopping or self._marker.is_full:
             return False
-        if time.monotonic() < self._holds[lane].until_s:
-            return False
-        # Counted before the queue is asked: what is confirmed meanwhile is then counted twice, never missed.
-        in_flight = sum(fed.in_flight for fed in batches)
-        depth = await self._depth(outbound_queue(lane))
-        if depth is None:
-            return False
-        room = self._bound - depth - in_flight
-        if room < max(1, min(_CHUNK, int(self._bound * _LEAST_ROOM))):
-            return True
-        soon = False
-        for position, fed in enumerate(batches):
-            share = max(1, room // (len(batches) - position))
+        rooms, soon = await self._rooms(lane, {route.provider for fed in feds for route in fed.stream.routes})
+        for position, fed in enumerate(feds):
+            if not fed.stream.routes:
+                soon = await self._refuse(fed) or soon
+                continue
+            room = sum(rooms.get(route.provider, 0) for route in fed.stream.routes)
             if room <= 0:
-                break
+                continue
             # What had a turn goes last, so that small room is not always the same batches'.
-            self._fed[fed.batch.batch_id] = self._fed.pop(fed.batch.batch_id)
-            taken = await self._feed(fed, min(_CHUNK, share))
-            room -= taken
+            self._fed[fed.key] = self._fed.pop(fed.key)
+            taken = await self._feed(fed, min(_CHUNK, max(1, room // (len(feds) - position))), rooms)
             soon = soon or taken > 0
         return soon
 
-    async def _feed(self, fed: _Fed, limit: int) -> int:
-        """Begin to publish a batch's next rows; how many."""
-        if fed.after_row < 0 and self._marker.has_any(fed.batch.batch_id):
+    async def _rooms(self, lane: Lane, providers: Iterable[str]) -> tuple[dict[str, int], bool]:
+        """For how many messages there is room in the lane's queue of each provider, none where a turn is not worth its
+        while; and whether there will be more soon."""
+        rooms: dict[str, int] = {}
+        soon = False
+        for provider in sorted(providers):
+            queue, bound = outbound_queue(lane, provider), self._router.bound(provider, self._bound)
+            if not bound or time.monotonic() < self._holds[queue].until_s:
+                continue
+            # Counted before the queue is asked: what is confirmed meanwhile is then counted twice, never missed.
+            in_flight = self._in_flight[queue]
+            depth = await self._depth(queue)
+            if depth is None:
+                continue
+            room = bound - depth - in_flight
+            if room >= max(1, min(_CHUNK, int(bound * _LEAST_ROOM))):
+                rooms[provider] = room
+            else:
+                soon = True
+        return rooms, soon
+
+    async def _feed(self, fed: _Fed, limit: int, rooms: dict[str, int]) -> int:
+        """Begin to publish a stream's next rows; how many. What they take is taken from `rooms`."""
+        if fed.after_row < 0 and self._marker.has_any(fed.key):
             # Leased again before its rows were marked: read now, they would be published once more.
-            self._marker.hurry(fed.batch.batch_id)
+            self._marker.hurry(fed.key)
             return 0
-        rows = await when_ledger_answers(lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit))
+        rows = await when_ledger_answers(
+            lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit, fed.stream)
+        )
         if not rows:
-            if self._marker.has_any(fed.batch.batch_id):
-                self._marker.hurry(fed.batch.batch_id)
+            if self._marker.has_any(fed.key):
+                self._marker.hurry(fed.key)
             elif not fed.in_flight:
                 # What is pending now lies behind: rows that came back, or whose publish was not confirmed.
                 fed.after_row = -1
             return 0
+        routed = self._routed(fed, rows, rooms)
         fed.after_row = rows[-1].row
-        fed.in_flight += len(rows)
+        if not routed:
+            return 0
+        fed.in_flight += len(routed)
         await self._slots.acquire()
-        task = asyncio.create_task(self._publish(fed, rows))
+        task = asyncio.create_task(self._publish(fed, routed))
         self._chunks.add(task)
         task.add_done_callback(self._chunk_done)
-        return len(rows)
+        return len(routed)
+
+    def _routed(self, fed: _Fed, rows: Sequence[PendingRow], rooms: dict[str, int]) -> Sequence[_Routed]:
+        """The rows with their providers. What may have been sent already stays with the one that may have it, and waits
+        for that: it has its turn when the batch is gone through again."""
+        tied = {row.row for row in rows if row.may_be_at and self._router.is_known(row.may_be_at)}
+        providers = iter(self._router.share(len(rows) - len(tied), fed.stream, rooms))
+        routed: list[_Routed] = []
+        for row in rows:
+            provider = row.may_be_at if row.row in tied else next(providers, None)
+            if provider is not None and rooms.get(provider, 0) > 0:
+                rooms[provider] -= 1
+                routed.append((row, provider))
+        self._in_flight.update(_by_queue(fed, routed))
+        return routed
+
+    async def _refuse(self, fed: _Fed) -> bool:
+        """End the stream's next rows, which no provider serves; whether there were any."""
+        batch, now = fed.batch, now_ms()
+        rows = await when_ledger_answers(lambda: self._ledger.pending(batch.batch_id, -1, _CHUNK, fed.stream))
+        if not rows:
+            return False
+        no_route = Outcome(State.FAILED, "no_route", self._router.why_not(batch))
+        refused = [(row, keep_if_maybe_sent(no_route, was_unclear=row.may_be_at is not None)) for row in rows]
+        ended = [
+            (EndedMessage(batch.batch_id, row.row, row.recipient, batch.pin, row.attempt), outcome)
+            for row, outcome in refused
+        ]
+        source = Source(self._dispatcher, outbound_queue(batch.lane))
+        letters = [letter_of(message, batch.lane, outcome, source, None, now) for message, outcome in ended]
+        # Before the rows end: a crash in between leaves a letter twice, never none.
+        if await self._publisher.publish_all([letter for letter in letters if letter], _CONFIRM_TIMEOUT_S):
+            return False
+        await when_ledger_answers(lambda: self._ledger.refuse(batch.batch_id, refused, now))
+        for message, outcome in ended:
+            self._error_log.note(message, outcome)
+        return True
 
     def _chunk_done(self, task: asyncio.Task[None]) -> None:
         self._slots.release()
@@ -214,34 +295,46 @@ class Feeder:
     def _look_again(self) -> None:
         self._work.set()
 
-    async def _publish(self, fed: _Fed, rows: Sequence[PendingRow]) -> None:
+    async def _publish(self, fed: _Fed, routed: Sequence[_Routed]) -> None:
         try:
             timestamp_s = now_ms() // 1000
             with metrics.CHUNK_SECONDS.time():
                 failed = await self._publisher.publish_all(
-                    [_outgoing(fed.batch, row, timestamp_s) for row in rows], _CONFIRM_TIMEOUT_S
+                    [_outgoing(fed.batch, row, provider, timestamp_s) for row, provider in routed], _CONFIRM_TIMEOUT_S
                 )
-            confirmed = [row for position, row in enumerate(rows) if position not in failed]
-            hold = self._holds[Lane(fed.batch.lane)]
+            confirmed = [row for position, (row, _provider) in enumerate(routed) if position not in failed]
             if failed:
                 metrics.UNFED.inc(len(failed))
                 log.warning("publish_not_confirmed", messages=len(failed), reason=str(next(iter(failed.values()))))
-                hold.failed(time.monotonic())
-            else:
-                hold.succeeded()
+            self._note_holds(fed, routed, failed)
             if confirmed:
                 crash_at("dispatcher.confirmed")
                 metrics.FED.labels(fed.batch.lane).inc(len(confirmed))
-                self._marker.add(fed.batch.batch_id, confirmed)
+                self._marker.add(fed.key, confirmed)
         finally:
-            fed.in_flight -= len(rows)
+            fed.in_flight -= len(routed)
+            self._in_flight.subtract(_by_queue(fed, routed))
+
+    def _note_holds(self, fed: _Fed, routed: Sequence[_Routed], failed: Collection[int]) -> None:
+        refusing = {routed[position][1] for position in failed}
+        for provider in {provider for _row, provider in routed}:
+            hold = self._holds[outbound_queue(fed.batch.lane, provider)]
+            if provider in refusing:
+                hold.failed(time.monotonic())
+            else:
+                hold.succeeded()
 
 
-def _outgoing(batch: RunningBatch, row: PendingRow, timestamp_s: int) -> Outgoing:
+def _by_queue(fed: _Fed, routed: Sequence[_Routed]) -> Counter[str]:
+    providers = Counter(provider for _row, provider in routed)
+    return Counter({outbound_queue(fed.batch.lane, provider): number for provider, number in providers.items()})
+
+
+def _outgoing(batch: RunningBatch, row: PendingRow, provider: str, timestamp_s: int) -> Outgoing:
     # By position: by name it takes twice as long, and this is done for each number.
     return Outgoing(
         OUTBOUND,
-        batch.lane,
+        outbound_key(batch.lane, provider),
         outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
         OUTBOUND_TYPE,
         message_id(batch.batch_id, row.row),

@@ -16,9 +16,13 @@ _MOST_AT_ONCE = 2_000
 _MOST_KEPT = 50_000
 
 
+FedKey = tuple[str, str]
+"""What is fed by itself: a batch's id, and the prefix of one of its streams."""
+
+
 @dataclass(slots=True)
 class _Unmarked:
-    """A batch's confirmed rows, chunk by chunk, with the time to mark them; `rows` counts those being marked, too."""
+    """A stream's confirmed rows, chunk by chunk, with the time to mark them; `rows` counts those being marked, too."""
 
     chunks: deque[tuple[float, Sequence[PendingRow]]] = field(default_factory=deque)
     rows: int = 0
@@ -40,31 +44,31 @@ class QueuedMarker:
 
     def __init__(self, ledger: FeedingLedger, after_s: float = _AFTER_S) -> None:
         self._ledger, self._after_s = ledger, after_s
-        self._unmarked: dict[str, _Unmarked] = {}
+        self._unmarked: dict[FedKey, _Unmarked] = {}
         self._sooner = asyncio.Event()
         self._turn = asyncio.Lock()
         self.marked: Callable[[], None] = lambda: None
-        """Called when a batch has no unmarked rows left, or there is room for more."""
+        """Called when a stream has no unmarked rows left, or there is room for more."""
 
     @property
     def is_full(self) -> bool:
         """Whether no more should be published before some are marked: the ledger does not keep up."""
         return sum(unmarked.rows for unmarked in self._unmarked.values()) >= _MOST_KEPT
 
-    def has_any(self, batch_id: str) -> bool:
-        """Whether a batch has rows that are not marked yet."""
-        return batch_id in self._unmarked
+    def has_any(self, key: FedKey) -> bool:
+        """Whether a stream has rows that are not marked yet."""
+        return key in self._unmarked
 
-    def add(self, batch_id: str, rows: Sequence[PendingRow]) -> None:
+    def add(self, key: FedKey, rows: Sequence[PendingRow]) -> None:
         """Mark these rows when their time has come."""
-        unmarked = self._unmarked.setdefault(batch_id, _Unmarked())
+        unmarked = self._unmarked.setdefault(key, _Unmarked())
         unmarked.chunks.append((time.monotonic() + self._after_s, rows))
         unmarked.rows += len(rows)
         self._sooner.set()
 
-    def hurry(self, batch_id: str) -> None:
-        """Mark a batch's rows now: no more of it are published for the time being."""
-        if unmarked := self._unmarked.get(batch_id):
+    def hurry(self, key: FedKey) -> None:
+        """Mark a stream's rows now: no more of it are published for the time being."""
+        if unmarked := self._unmarked.get(key):
             unmarked.chunks = deque((0.0, rows) for _at_s, rows in unmarked.chunks)
             self._sooner.set()
 
@@ -81,16 +85,16 @@ class QueuedMarker:
 
     async def _mark_due(self, now_s: float) -> None:
         async with self._turn:
-            for batch_id, unmarked in list(self._unmarked.items()):
+            for key, unmarked in list(self._unmarked.items()):
                 while rows := unmarked.due(now_s):
-                    await self._mark(batch_id, unmarked, rows)
+                    await self._mark(key, unmarked, rows)
 
-    async def _mark(self, batch_id: str, unmarked: _Unmarked, rows: Sequence[PendingRow]) -> None:
-        await when_ledger_answers(lambda: self._ledger.mark_queued(batch_id, rows, now_ms()))
+    async def _mark(self, key: FedKey, unmarked: _Unmarked, rows: Sequence[PendingRow]) -> None:
+        await when_ledger_answers(lambda: self._ledger.mark_queued(key[0], rows, now_ms()))
         was_full = self.is_full
         unmarked.rows -= len(rows)
         if not unmarked.rows:
-            del self._unmarked[batch_id]
+            del self._unmarked[key]
         if was_full or not unmarked.rows:
             self.marked()
 

@@ -19,7 +19,7 @@ from shared.ledger.clock import LedgerClock
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.topology import BATCHES, Lane, outbound_queue
+from shared.topology import BATCHES, DEFAULT_PROVIDER, Lane, outbound_queue
 
 _PAGE = 1000
 _CONFIRM_TIMEOUT_S = 15
@@ -64,10 +64,12 @@ class Recovery:
         declare: Callable[[], Awaitable[None]],
         timeouts: RecoveryTimeouts,
         dispatcher: str,
+        providers: Sequence[str],
     ) -> None:
         self._ledger, self._intake, self._clock = ledgers
         self._publisher, self._watch, self._declare = publisher, watch, declare
         self._timeouts, self._dispatcher = timeouts, dispatcher
+        self._providers = dict.fromkeys((DEFAULT_PROVIDER, *providers))
         self._error_log = ErrorLog()
 
     async def run(self) -> None:
@@ -77,7 +79,8 @@ class Recovery:
             await self._clock.right()
             waiting = await self._watch.depth(BATCHES)
             for lane in Lane:
-                await self._watch.depth(outbound_queue(lane))
+                for provider in self._providers:
+                    await self._watch.depth(outbound_queue(lane, provider))
             moved = 0
             for batch in await when_ledger_answers(self._ledger.unsettled):
                 moved += await self._recover(batch)
@@ -91,7 +94,9 @@ class Recovery:
         """Move on what stands still in a batch; how many numbers."""
         now, after_row, moved = now_ms(), -1, 0
         is_cancelled = batch.state is BatchState.CANCELLED
-        emptied_at_ms = self._watch.emptied_at_ms(outbound_queue(batch.lane))
+        emptied_at_ms = min(
+            self._watch.emptied_at_ms(outbound_queue(batch.lane, provider)) for provider in self._providers
+        )
         before_ms = self._timeouts.before_ms(now)
         before_ms = before_ms if is_cancelled else min(before_ms, emptied_at_ms)
         while rows := await self._still(batch, now if is_cancelled else before_ms, after_row):
@@ -132,7 +137,7 @@ class Recovery:
         return moved
 
     def _letter(self, batch: UnsettledBatch, row: StillRow, outcome: Outcome, now: int) -> Outgoing | None:
-        source = Source(self._dispatcher, outbound_queue(batch.lane))
+        source = Source(self._dispatcher, outbound_queue(batch.lane, row.provider or batch.provider))
         return letter_of(_ended(batch, row), batch.lane, outcome, source, row.first_at_ms, now)
 
     async def _give_up_unwritten(self, batch: UnsettledBatch) -> None:
@@ -147,4 +152,4 @@ class Recovery:
 
 
 def _ended(batch: UnsettledBatch, row: StillRow) -> EndedMessage:
-    return EndedMessage(batch.batch_id, row.row, row.recipient, batch.provider, row.attempt)
+    return EndedMessage(batch.batch_id, row.row, row.recipient, row.provider or batch.provider, row.attempt)

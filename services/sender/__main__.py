@@ -1,17 +1,30 @@
 """The sender: takes numbers from the outbound queues and calls the provider."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from services.sender.follow_ups import FollowUps
+from services.sender.handing_back import HandingBack, HandingBackAll
+from services.sender.heartbeat import Heartbeat
 from services.sender.pipeline import Pipeline
-from services.sender.providers import gateway_of
+from services.sender.providers import gateways_of
+from services.sender.providers.gateway import HttpGateway
 from services.sender.rate_limiter import RateLimiter
 from services.sender.settings import SenderSettings
 from services.sender.stages import Rules
+from services.sender.stale_settler import StaleSettler
+from services.sender.turn_reader import TurnReader
 from shared import lifecycle, logs
+from shared.domain.routing import ANY_PROVIDER
+from shared.error_log import ErrorLog
+from shared.ledger.fuse import Fuse
 from shared.ledger.provider_gates import ProviderGates
+from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.sending import SendingLedger
-from shared.settings import load_or_exit
+from shared.providers import Providers
+from shared.reloading import Reloading
+from shared.running_tasks import RunningTasks
+from shared.settings import load, load_or_exit
 from shared.topology import Lane, outbound_queue
 from shared.worker import Worker
 
@@ -27,39 +40,104 @@ def main() -> None:
 
 
 async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
-    """Wire the sender, and let it work until the stop."""
-    gateway = gateway_of(settings)
+    """Wire the sender, and let it work until the stop: a pipeline for each provider that it serves."""
+    gateways = dict(gateways_of(settings))
+    opened = list(gateways.values())
+    takers: dict[str, Pipeline | HandingBackAll] = {}
     worker = Worker(
         "sender",
         settings,
-        [outbound_queue(lane) for lane in Lane],
-        settings.deliveries_at_once,
-        take=lambda delivery: pipeline.take(delivery),
-        lost=lambda: pipeline.forget(),
+        {queue: settings.deliveries_at_once(provider) for provider in gateways for queue in queues_of(provider)}
+        | {queue: settings.prefetch for queue in left_over(settings.all_providers.names)},
+        take=lambda delivery: takers[delivery.queue].take(delivery),
+        lost=lambda: _each(taker.forget for taker in takers_once),
     )
-    rules = Rules(
-        settings.retry_policy,
-        settings.lease_ms,
-        settings.call_within_ms,
-        settings.provider_deduplicates,
-        settings.longest_hold_s,
-    )
-    gates, longest_pause_s = ProviderGates(worker.database), settings.provider_longest_pause_s
-    pipeline = Pipeline(
-        (SendingLedger(worker.database), worker.clock),
-        (gateway, RateLimiter(gates, gateway.name, settings.provider_rate, longest_pause_s)),
-        worker.publisher,
-        FollowUps(settings.retry_tiers_s, worker.name),
-        rules,
+    pipelines = {name: pipeline_of(settings, worker, gateway) for name, gateway in gateways.items()}
+    for name, pipeline in pipelines.items():
+        takers |= dict.fromkeys(queues_of(name), pipeline)
+    if queues := left_over(settings.all_providers.names):
+        takers |= dict.fromkeys(queues, handing_back_all(settings, worker))
+    takers_once = list(dict.fromkeys(takers.values()))
+
+    async def reload(_providers: Providers) -> None:
+        anew = load(SenderSettings)
+        for name, gateway in gateways_of(anew).items():
+            opened.append(gateway)
+            await gateway.open()
+            limiter = limiter_of(anew, worker, name)
+            pipelines[name].use(gateway, limiter)
+            await limiter.end_refusal()
+
+    heartbeat = Heartbeat(
+        ProviderSenders(worker.database),
+        worker.name,
+        lambda: {name: pipeline.activity for name, pipeline in pipelines.items()},
     )
     await worker.run(
         stop,
-        {"pipeline": pipeline.run},
-        prepare=gateway.open,
-        drain=pipeline.drain,
-        cut_off=pipeline.cancel,
-        close=gateway.close,
+        {f"pipeline {number}": taker.run for number, taker in enumerate(takers_once, 1)}
+        | {"reloading": Reloading(settings, worker.database, reload).run, "heartbeat": heartbeat.run},
+        prepare=lambda: _all(gateway.open for gateway in gateways.values()),
+        drain=lambda: _all(taker.drain for taker in takers_once),
+        cut_off=lambda: _all(taker.cancel for taker in takers_once),
+        close=lambda: _all([heartbeat.leave, *(gateway.close for gateway in opened)]),
     )
+
+
+def queues_of(provider: str) -> list[str]:
+    """A provider's queues."""
+    return [outbound_queue(lane, provider) for lane in Lane]
+
+
+def left_over(providers: Collection[str]) -> list[str]:
+    """The queues that have no provider any more, and may have messages of a time when they had."""
+    return [] if ANY_PROVIDER in providers else queues_of(ANY_PROVIDER)
+
+
+def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
+    """The way of a provider's messages through this sender."""
+    name = gateway.name
+    return Pipeline(
+        (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
+        (gateway, limiter_of(settings, worker, name)),
+        worker.publisher,
+        FollowUps(settings.retry_tiers_s, worker.name, name),
+        _rules(settings, name),
+    )
+
+
+def limiter_of(settings: SenderSettings, worker: Worker, provider: str) -> RateLimiter:
+    """The pace of a provider's calls."""
+    gates = ProviderGates(worker.database)
+    return RateLimiter(gates, provider, settings.rate(provider), settings.provider_longest_pause_s)
+
+
+def handing_back_all(settings: SenderSettings, worker: Worker) -> HandingBackAll:
+    """What takes the messages that no provider is there for."""
+    follow_ups, under_way = FollowUps(settings.retry_tiers_s, worker.name), RunningTasks()
+    ledger, rules = SendingLedger(worker.database), _rules(settings, settings.all_providers.names[0])
+    stale = StaleSettler(ledger, worker.publisher, follow_ups, rules, ErrorLog())
+    return HandingBackAll(HandingBack(TurnReader(worker.publisher, follow_ups, under_way), stale), under_way)
+
+
+def _rules(settings: SenderSettings, provider: str) -> Rules:
+    return Rules(
+        settings.retry_policy,
+        settings.lease_ms,
+        settings.call_within_ms(provider),
+        settings.provider_deduplicates,
+        settings.longest_hold_s,
+        hands_back=len(settings.all_providers.names) > 1,
+    )
+
+
+def _each(calls: Iterable[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
+async def _all(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    await asyncio.gather(*(call() for call in calls))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """From claimed rows to outcomes: which numbers share a call, the call, and what came of it for each of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
-import structlog
+import orjson
 
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
@@ -13,8 +13,6 @@ from shared.crash_points import crash_at
 from shared.domain.message import message_id
 from shared.domain.outcome import CallResult, Outcome, Verdict, decide_after_call, expired, keep_if_maybe_sent
 from shared.running_tasks import RunningTasks
-
-log = structlog.get_logger()
 
 
 class Calling:
@@ -26,22 +24,22 @@ class Calling:
 
     def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
         """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
-        ours = [one for one in claimed if one.row.provider == self._provider.name]
-        calls = [
-            self._under_way.begin(self._send(together, position * self._provider.interval_s))
-            for position, together in enumerate(in_calls(ours, self._provider.max_recipients))
+        calls = list(
+            in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
+        )
+        reserved = self._provider.calls_for(len(claimed))
+        return [
+            self._under_way.begin(
+                self._send(together, position * self._provider.interval_s)
+                if position < reserved
+                else self._send_beyond(together)
+            )
+            for position, together in enumerate(calls)
         ]
-        if len(ours) < len(claimed):
-            others = [one for one in claimed if one.row.provider != self._provider.name]
-            calls.append(self._under_way.begin(self._pass_by(others)))
-        return calls
 
-    async def _pass_by(self, others: Sequence[Claimed]) -> None:
-        """Hold the messages that are for another provider: one that this sender does not have is never replaced by its
-        own."""
-        names = sorted({one.row.provider for one in others})
-        log.error("provider_not_here", providers=names, messages=len(others), own=self._provider.name)
-        await self._settled([Done(one, self._outcome(one, _NOT_HERE)) for one in others])
+    async def _send_beyond(self, claimed: Sequence[Claimed]) -> None:
+        """As `_send`, for a call that was not reserved: what is to be said cannot share one with others."""
+        await self._send(claimed, await self._provider.reserve_calls(1))
 
     async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
         if wait_s:
@@ -98,19 +96,29 @@ class Calling:
         await ended.settled
 
 
-def in_calls(claimed: Sequence[Claimed], most: int) -> Iterator[Sequence[Claimed]]:
-    """As few calls as may be, of at most so many numbers each."""
-    return (claimed[first : first + most] for first in range(0, len(claimed), most))
+def in_calls(
+    claimed: Sequence[Claimed], most: int, share_key: Callable[[Claimed], Hashable]
+) -> Iterator[Sequence[Claimed]]:
+    """As few calls as may be, of at most so many numbers each, and of numbers with one key."""
+    if most == 1:
+        yield from ((one,) for one in claimed)
+        return
+    groups: dict[Hashable, list[Claimed]] = {}
+    for one in claimed:
+        groups.setdefault(share_key(one), []).append(one)
+    for group in groups.values():
+        yield from (group[first : first + most] for first in range(0, len(group), most))
 
 
 def _message(one: Claimed) -> TextMessage:
     row = one.row
-    return TextMessage(message_id(row.batch_id, row.row), row.recipient, row.text, row.attempt)
+    reference = message_id(row.batch_id, row.row)
+    if row.template_id is None:
+        return TextMessage(reference, row.recipient, row.text, row.attempt)
+    variables = orjson.loads(row.variables) if row.variables else {}
+    return TextMessage(reference, row.recipient, row.text, row.attempt, row.template_id, variables)
 
 
-_NOT_HERE = CallResult(
-    Verdict.ACCOUNT, "provider_not_here", "No sender that saw it has the provider that it is for", retry_after_s=300
-)
 _STALLED = CallResult(
     Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
 )

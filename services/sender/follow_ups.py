@@ -4,14 +4,14 @@ import random
 from dataclasses import dataclass
 
 from shared.amqp.messages import Delivery
-from shared.domain.follow_ups import Failure, Source, dead_letter, letter_of, next_turn
+from shared.domain.follow_ups import Failure, Source, Tiers, dead_letter, letter_of, next_turn
 from shared.domain.message import MessageRow
 from shared.domain.outcome import Outcome
 from shared.domain.outgoing import Outgoing
 from shared.domain.stale import StaleDecision, Step
 from shared.domain.states import State
 from shared.messages import OUTBOUND_TYPE, OutboundMessage
-from shared.topology import OUTBOUND, DeadLetterKey
+from shared.topology import DEFAULT_PROVIDER, OUTBOUND, DeadLetterKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class FollowUps:
 
     tiers_s: tuple[float, ...]
     sender: str
+    provider: str = DEFAULT_PROVIDER
+    """To whose queues a retry comes back."""
 
     def after(
         self, message: OutboundMessage, delivery: Delivery, row: MessageRow, outcome: Outcome, now_ms: int
@@ -45,7 +47,7 @@ class FollowUps:
 
     def later(self, message: OutboundMessage, attempt: int, at_ms: int, now_ms: int) -> Outgoing:
         """The message's next turn; chance spreads those that failed together."""
-        return next_turn(message, attempt, at_ms, now_ms, self.tiers_s, random.random())  # noqa: S311
+        return next_turn(message, attempt, at_ms, now_ms, Tiers(self.tiers_s, self.provider), random.random())  # noqa: S311
 
     def _rejected(self, message: OutboundMessage, delivery: Delivery, decision: StaleDecision, now_ms: int) -> Outgoing:
         """The dead letter of a message that no row of the ledger explains."""

@@ -4,7 +4,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.domain.outcome import Verdict
 from shared.domain.states import State
-from shared.ledger.provider_gates import Cause
 
 OUTCOMES = Counter("sms_sender_outcomes_total", "Outcomes of attempts, by the number's new state", ["state"])
 UNCLAIMED = Counter(
@@ -13,10 +12,10 @@ UNCLAIMED = Counter(
 UNREADABLE = Counter("sms_sender_unreadable_total", "Messages that nobody can read")
 _PROVIDER_SECONDS = Histogram("sms_sender_provider_seconds", "Duration of one provider call", ["verdict"])
 PROVIDER_SECONDS = {verdict: _PROVIDER_SECONDS.labels(verdict) for verdict in Verdict}
-CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way")
-CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down")
-_PROVIDER_HELD = Gauge("sms_sender_provider_held", "1 while all senders pause, by cause", ["cause"])
-PROVIDER_HELD = {cause: _PROVIDER_HELD.labels(cause) for cause in Cause}
+FUSES_BLOWN = Counter("sms_sender_fuses_blown_total", "Batches that paused themselves because of their content")
+CALLS_IN_FLIGHT = Gauge("sms_sender_calls_in_flight", "Provider calls under way", ["provider"])
+CIRCUIT_OPEN = Gauge("sms_sender_circuit_open", "1 while the provider as a whole is held to be down", ["provider"])
+PROVIDER_HELD = Gauge("sms_sender_provider_held", "1 while all senders pause, by cause", ["provider", "cause"])
 
 # A counter that begins at 0 shows its first increase; one that appears with its first event does not.
 for _state in (State.SENT, State.RETRYING, State.FAILED, State.UNKNOWN, State.EXPIRED):

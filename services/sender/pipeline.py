@@ -7,15 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+import structlog
+
 from services.sender import metrics
 from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
+from services.sender.handing_back import HandingBack
+from services.sender.heartbeat import LastMinute
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
-from services.sender.stages import Claimed, Ended, Rules, Turn, first_of_each, in_parts
+from services.sender.stages import Claimed, Ended, Rules, first_of_each, in_parts
 from services.sender.stale_settler import StaleSettler
 from services.sender.suspects import partition_suspects, poisoned
+from services.sender.turn_reader import TurnReader
 from shared.amqp.messages import Delivery
 from shared.amqp.publisher import Publisher
 from shared.amqp.settle import Settlement, settle
@@ -24,19 +29,21 @@ from shared.crash_points import crash_at
 from shared.domain.outcome import Outcome
 from shared.domain.states import State
 from shared.error_log import ENDED_BADLY, ErrorLog
-from shared.errors import UnreadableMessage
 from shared.ledger.clock import LedgerClock
+from shared.ledger.provider_senders import Activity
 from shared.ledger.sending import Recorded, SendingLedger
 from shared.ledger.waiting import when_ledger_answers
-from shared.messages import read_outbound
 from shared.micro_batch import next_batch
 from shared.running_tasks import RunningTasks
+
+log = structlog.get_logger()
 
 _MOST, _LINGER_S = 200, 0.003
 _MOST_IN_CALLS = 100
 """Where several numbers share a call: what is left over from full calls then fills up the next one."""
 _GATHERING_S = 0.05
 _LOOK_AT_CIRCUIT_EVERY_S = 0.25
+_WORTH_HANDING_BACK_S = 1.0
 
 
 class Pipeline:
@@ -54,16 +61,28 @@ class Pipeline:
         self._publisher, self._follow_ups, self._rules = publisher, follow_ups, rules
         self._error_log = ErrorLog()
         self._stale = StaleSettler(self._ledger, publisher, follow_ups, rules, self._error_log)
+        self._under_way = RunningTasks()
+        self._reader = TurnReader(publisher, follow_ups, self._under_way)
+        self._handing_back = HandingBack(self._reader, self._stale)
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
-        self._under_way = RunningTasks()
         self._provider = Provider(*calling, self._under_way)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
-        self._most = _MOST if self._provider.max_recipients == 1 else _MOST_IN_CALLS
+        self._most = _MOST if self._provider.max_recipients == 1 else max(_MOST_IN_CALLS, self._provider.max_recipients)
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
+        self._last_minute = LastMinute()
         self._closing = False
+
+    def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
+        """As `Provider.use`."""
+        self._provider.use(gateway, limiter)
+
+    @property
+    def activity(self) -> Activity:
+        """What it does just now."""
+        return Activity(self._provider.calls_under_way, *self._last_minute.sums())
 
     def take(self, delivery: Delivery) -> None:
         """Queue a delivery; how many may wait is bounded by the prefetch."""
@@ -121,7 +140,7 @@ class Pipeline:
                 continue
             delivery = self._suspects.pop(random.randrange(len(self._suspects)))  # noqa: S311 - no secret
             if delivery.is_poison:
-                await self._stale.record_without_call(await self._ready([delivery]), poisoned(delivery))
+                await self._stale.record_without_call(self._reader.ready([delivery]), poisoned(delivery))
             elif calls := await self._send_when_possible([delivery]):
                 await asyncio.wait(calls)
 
@@ -146,7 +165,11 @@ class Pipeline:
             if now_s >= held_until_s:
                 self._under_way.begin(self._put_off([*deliveries, *self._take_arrivals()]))
                 return []
-            if wait_s := self._provider.circuit.wait_s(now_s):
+            wait_s = self._provider.circuit.wait_s(now_s)
+            if self._rules.hands_back and wait_s > _WORTH_HANDING_BACK_S:
+                self._under_way.begin(self._handing_back.hand_back([*deliveries, *self._take_arrivals()]))
+                return []
+            if wait_s:
                 # Not all of it at once: the pause may be lifted meanwhile.
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
@@ -166,7 +189,7 @@ class Pipeline:
         """Let the broker keep what was held for long: it takes a delivery back that stays unacked for half an hour."""
         retry_at_ms = now_ms() + round(1000 * self._rules.longest_hold_s)
         outcome = Outcome(State.RETRYING, "provider_busy", _BUSY, retry_at_ms=retry_at_ms)
-        await self._stale.record_without_call(await self._ready(deliveries), outcome)
+        await self._stale.record_without_call(self._reader.ready(deliveries), outcome)
 
     async def _recording(self) -> None:
         """One record at a time: what ends meanwhile goes with the next, so that the busier a sender is, the fewer
@@ -181,7 +204,7 @@ class Pipeline:
             return []  # the broker has been given them back
         for delivery in deliveries:
             crash_at("sender.received", delivery.message_id)
-        turns = await self._ready(deliveries)
+        turns = self._reader.ready(deliveries)
         first, copies = first_of_each(turns)
         if not first:
             return []
@@ -195,35 +218,21 @@ class Pipeline:
             self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))
         return calls
 
-    async def _ready(self, deliveries: Sequence[Delivery]) -> list[Turn]:
-        """The readable messages whose time has come; the others are on their way elsewhere."""
-        turns, elsewhere, now = [], [], now_ms()
-        for delivery in deliveries:
-            try:
-                message = read_outbound(delivery.type, delivery.body)
-            except UnreadableMessage as error:
-                metrics.UNREADABLE.inc()
-                elsewhere.append(Settlement(delivery, self._follow_ups.unreadable(delivery, str(error), now)))
-                continue
-            if (message.not_before_ms or 0) > now:
-                later = self._follow_ups.later(message, message.attempt, message.not_before_ms or now, now)
-                elsewhere.append(Settlement(delivery, later))
-            else:
-                turns.append(Turn(delivery, message))
-        if elsewhere:
-            self._under_way.begin(settle(elsewhere, self._publisher))
-        return turns
-
     async def _record(self, calls: Sequence[Ended]) -> None:
         now = now_ms()
         done = [one for call in calls for one in call.done]
         records = [
             Recorded(row.batch_id, row.row, row.attempt, one.outcome) for one in done for row in (one.claimed.row,)
         ]
-        await when_ledger_answers(lambda: self._ledger.record(records, now))
+        blown = await when_ledger_answers(lambda: self._ledger.record(records, now))
         crash_at("sender.recorded")
-        for state, number in Counter(one.outcome.state for one in done).items():
+        for each in blown:
+            metrics.FUSES_BLOWN.inc()
+            log.error("batch_paused", batch_id=each.batch_id, paused_by="fuse", code=each.code, refused=each.refused)
+        states = Counter(one.outcome.state for one in done)
+        for state, number in states.items():
             metrics.OUTCOMES.labels(state).inc(number)
+        self._last_minute.add(states[State.SENT], states[State.FAILED])
         for one in done:
             if one.outcome.state in ENDED_BADLY:
                 self._error_log.note(one.claimed.row.ended, one.outcome)

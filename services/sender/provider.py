@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import ceil
 
 import structlog
@@ -39,21 +39,42 @@ class Provider:
         self._gate_until_s: float | None = None
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
-        metrics.CALLS_IN_FLIGHT.set_function(lambda: self._in_flight)
+        metrics.CALLS_IN_FLIGHT.labels(gateway.name).set_function(lambda: self._in_flight)
+        metrics.CIRCUIT_OPEN.labels(gateway.name).set(0)
         self.name = gateway.name
         self.max_recipients = gateway.max_recipients
         self.interval_s = limiter.interval_s
         """From one call to the next, where there is a rate."""
 
+    def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
+        """Make calls by these from now on; those under way end as they began."""
+        self._gateway, self._limiter = gateway, limiter
+        self.max_recipients, self.interval_s = gateway.max_recipients, limiter.interval_s
+
+    @property
+    def calls_under_way(self) -> int:
+        """Calls that have no answer yet."""
+        return self._in_flight
+
     def most_numbers(self, most: int) -> int:
         """How many numbers to reserve calls for at a time, `most` at the most."""
         if self.circuit.is_doubtful:
             most = min(most, _MOST_IN_DOUBT)
-        return min(most, (self._limiter.most_at_once or most) * self.max_recipients)
+        # Where each may need a call of its own, the last one is to be made before its claim has run out.
+        per_call = 1 if self._gateway.may_need_a_call_each else self.max_recipients
+        return min(most, (self._limiter.most_at_once or most) * per_call)
+
+    def calls_for(self, numbers: int) -> int:
+        """How many calls so many numbers take, if all of them can share calls."""
+        return ceil(numbers / self.max_recipients)
 
     async def reserve(self, numbers: int) -> float:
         """Reserve the calls that so many numbers take; how long to wait for the first."""
-        return await self.reserve_calls(ceil(numbers / self.max_recipients))
+        return await self.reserve_calls(self.calls_for(numbers))
+
+    def share_key(self, message: TextMessage) -> Hashable:
+        """As `Gateway.share_key`."""
+        return self._gateway.share_key(message)
 
     async def reserve_calls(self, calls: int) -> float:
         """Reserve calls; how long to wait for the first."""
@@ -72,6 +93,8 @@ class Provider:
         now_s = time.monotonic()
         changed = self.circuit.record(whole, now_s, len(messages), begun_s)
         self._note(changed=changed, reason=whole.reason)
+        if self.circuit.is_open and self.circuit.held_until_s > max(held_until_s, now_s):
+            self._under_way.begin(self._limiter.avoid(self.circuit.held_until_s - now_s, whole.reason))
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
@@ -94,9 +117,12 @@ class Provider:
 
     async def look_at_gate(self) -> None:
         """Pause if any sender was told to, before the first call too; go on if the pause is over or was lifted."""
-        held = await self._limiter.held()
+        standing = await self._limiter.standing()
+        held = standing and standing.held
         for cause in Cause:
-            metrics.PROVIDER_HELD[cause].set(held is not None and held.cause is cause)
+            metrics.PROVIDER_HELD.labels(self.name, cause).set(held is not None and held.cause is cause)
+        if standing is not None and standing.avoided_s is not None and self._works:
+            await self._limiter.reached()
         if held is not None:
             until_s = time.monotonic() + held.left_s
             self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
@@ -111,17 +137,32 @@ class Provider:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""
         cause = Cause.of(answer)
         tell = log.error if cause is Cause.ACCOUNT else log.warning
-        tell("provider_held", cause=cause.value, pause_s=pause_s, code=answer.code, reason=answer.reason)
+        tell(
+            "provider_held",
+            provider=self.name,
+            cause=cause.value,
+            pause_s=pause_s,
+            code=answer.code,
+            reason=answer.reason,
+        )
         await self._limiter.hold(pause_s, answer)
         self._held_by_gate(now_s + pause_s)
+
+    @property
+    def _works(self) -> bool:
+        """Whether this sender has just seen that it can be called."""
+        return not self.circuit.is_doubtful and not self.circuit.is_open and self._in_flight > 0
 
     def _held_by_gate(self, until_s: float) -> None:
         self._gate_until_s = max(self._gate_until_s or 0.0, until_s)
 
     def _note(self, *, changed: bool, reason: str | None) -> None:
         if changed:
-            metrics.CIRCUIT_OPEN.set(self.circuit.is_open)
-            log.warning("circuit_opened" if self.circuit.is_open else "circuit_closed", reason=reason)
+            metrics.CIRCUIT_OPEN.labels(self.name).set(self.circuit.is_open)
+            event = "circuit_opened" if self.circuit.is_open else "circuit_closed"
+            log.warning(event, provider=self.name, reason=reason)
+            if not self.circuit.is_open:
+                self._under_way.begin(self._limiter.reached())
 
 
 def most_telling(results: Sequence[CallResult]) -> CallResult:

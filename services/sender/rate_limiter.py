@@ -1,7 +1,7 @@
 """The pace of provider calls, which all senders keep together."""
 
 from shared.domain.outcome import CallResult
-from shared.ledger.provider_gates import Held, ProviderGates
+from shared.ledger.provider_gates import Cause, ProviderGates, Standing
 from shared.ledger.waiting import when_ledger_answers
 
 _SPAN_S = 0.25
@@ -32,7 +32,21 @@ class RateLimiter:
         """Let no pause last longer than what is kept."""
         await when_ledger_answers(lambda: self._gates.shorten(self._provider, self._longest_pause_s))
 
-    async def held(self) -> Held | None:
-        """The pause that any sender was told of, while it lasts."""
-        held = await when_ledger_answers(self._gates.held)
-        return next((each for each in held if each.provider == self._provider), None)
+    async def avoid(self, pause_s: float, reason: str | None) -> None:
+        """Tell the dispatchers that this sender cannot reach the provider."""
+        await when_ledger_answers(lambda: self._gates.avoid(self._provider, pause_s, reason))
+
+    async def reached(self) -> None:
+        """Tell the dispatchers that the provider works."""
+        await when_ledger_answers(lambda: self._gates.reached(self._provider))
+
+    async def end_refusal(self) -> None:
+        """End the pause because of our account, if there is one: somebody may have mended it."""
+        standing = await self.standing()
+        if standing is not None and standing.held is not None and standing.held.cause is Cause.ACCOUNT:
+            await when_ledger_answers(lambda: self._gates.shorten(self._provider, 0))
+            await self.reached()
+
+    async def standing(self) -> Standing | None:
+        """What any sender was told of the provider; None where nothing is known against it."""
+        return (await when_ledger_answers(self._gates.standings)).get(self._provider)

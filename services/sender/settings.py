@@ -1,11 +1,11 @@
 """The sender's settings."""
 
 from math import ceil
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import NoDecode
+from typing_extensions import Self
 
 from services.sender.transports.address import Address
 from shared.domain.outcome import RetryPolicy
@@ -17,8 +17,8 @@ _AHEAD_S = 10
 class SenderSettings(WorkerSettings):
     """What a sender needs beside the shared settings."""
 
-    providers_file: Path | None = None
-    """A TOML file with the account at a vendor; then `provider_url` is not looked at."""
+    providers: Annotated[frozenset[str], NoDecode] = frozenset()
+    """The names of those providers in the file that this sender serves, separated by commas; none: all of them."""
     provider_url: SecretStr | None = None
     """Of a provider that speaks the plain format; needed where there is no `providers_file`."""
     provider_deduplicates: bool = False
@@ -32,22 +32,35 @@ class SenderSettings(WorkerSettings):
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 250
     """Deliveries from each lane, and so provider calls, that one sender has in flight."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
+    fuse_first: Annotated[int, Field(ge=0)] = 50
+    """After how many messages that are refused for the same reason about its content a batch pauses itself, from its
+    first one on; 0 for never."""
+    fuse_later: Annotated[int, Field(ge=0)] = 200
+    """The same in a row later on."""
 
     @property
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(self.max_attempts, self.retry_tiers_s)
 
-    @property
-    def call_within_ms(self) -> int:
+    def call_within_ms(self, provider: str) -> int:
         """How long after its claim a number may be called: call and record then end before the lease does."""
-        return self.lease_ms - round(1000 * (self.provider_timeout_s + self.lease_margin_s / 2))
+        return self.lease_ms - round(1000 * (self.call_timeout_s(provider) + self.lease_margin_s / 2))
 
     @property
-    def deliveries_at_once(self) -> int:
+    def served(self) -> tuple[str, ...]:
+        """The providers that this sender serves."""
+        return tuple(name for name in self.all_providers.names if not self.providers or name in self.providers)
+
+    def rate(self, provider: str) -> float | None:
+        """How many calls per second all senders together make there at the most; None for as many as they can."""
+        return self.all_providers.by_name[provider].rate or self.provider_rate
+
+    def deliveries_at_once(self, provider: str) -> int:
         """The prefetch, but no more than the rate takes soon: what waits here for long looks lost to the dispatcher."""
-        if self.provider_rate is None:
-            return self.prefetch
-        return min(self.prefetch, ceil(_AHEAD_S * self.provider_rate * self.provider_max_recipients))
+        per_call, concurrency = self.numbers_per_call(provider), self.all_providers.by_name[provider].concurrency
+        most = self.prefetch if concurrency is None else concurrency * per_call
+        rate = self.rate(provider)
+        return most if rate is None else min(most, ceil(_AHEAD_S * rate * per_call))
 
     @property
     def longest_hold_s(self) -> float:
@@ -63,11 +76,6 @@ class SenderSettings(WorkerSettings):
     def plain_url(self) -> str:
         """Where the plain provider is."""
         return "" if self.provider_url is None else self.provider_url.get_secret_value()
-
-    @field_validator("providers_file", mode="before")
-    @classmethod
-    def _no_file_is_unset(cls, file: Any) -> Any:
-        return file or None
 
     @field_validator("provider_url", mode="before")
     @classmethod
@@ -85,7 +93,13 @@ class SenderSettings(WorkerSettings):
         Address.of(checked.get_secret_value())
         return checked
 
-    @field_validator("provider_temporary_codes", "provider_permanent_codes", mode="before")
+    @model_validator(mode="after")
+    def _serves_known_ones(self) -> Self:
+        if unknown := sorted(self.providers.difference(self.all_providers.names)):
+            raise ValueError(f"SMS_PROVIDERS: there is no provider {unknown[0]} in SMS_PROVIDERS_FILE")
+        return self
+
+    @field_validator("providers", "provider_temporary_codes", "provider_permanent_codes", mode="before")
     @classmethod
     def _split_codes(cls, value: Any) -> Any:
         return [code.strip() for code in value.split(",") if code.strip()] if isinstance(value, str) else value

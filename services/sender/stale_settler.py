@@ -28,9 +28,16 @@ class StaleSettler:
 
     async def record_without_call(self, turns: Sequence[Turn], outcome: Outcome) -> None:
         """Give the turns' rows an outcome without a call, and settle by it."""
+        await self._recorded(turns, outcome, leaves_pending=False)
+
+    async def moved_without_call(self, turns: Sequence[Turn], outcome: Outcome) -> Sequence[Turn]:
+        """The same, but for the turns whose rows are pending, which are left as they are."""
+        return await self._recorded(turns, outcome, leaves_pending=True)
+
+    async def _recorded(self, turns: Sequence[Turn], outcome: Outcome, *, leaves_pending: bool) -> Sequence[Turn]:
         first, copies = first_of_each(turns)
         if not first:
-            return
+            return []
         attempts, now = {key: turn.message.attempt for key, turn in first.items()}, now_ms()
         claims = await when_ledger_answers(lambda: self._ledger.record_without_call(attempts, outcome, now))
         settlements = []
@@ -40,9 +47,15 @@ class StaleSettler:
             follow_up = self._follow_ups.after(turn.message, turn.delivery, row, recorded_outcome(row), now)
             settlements.append(Settlement(turn.delivery, follow_up))
         await settle(settlements, self._publisher)
-        others = [turn for key, turn in first.items() if key not in claims.ours] + copies
+        left = [
+            turn
+            for key, turn in first.items()
+            if leaves_pending and key in claims.others and claims.others[key].state is State.PENDING
+        ]
+        others = [turn for key, turn in first.items() if key not in claims.ours and turn not in left] + copies
         if others:
             await self.settle(others, {**claims.others, **claims.ours})
+        return left
 
     async def settle(self, turns: Sequence[Turn], rows: Mapping[Key, MessageRow]) -> None:
         """Settle the turns whose rows, as the ledger has them, are not ours to send."""

@@ -1,7 +1,7 @@
 """Consuming with manual acks: deliveries go to a callback, settlement stays with whoever took them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Consumer:
-    """Consumes some queues on one channel, at most `prefetch` unsettled deliveries from each.
+    """Consumes some queues on one channel, from each at most so many unsettled deliveries.
 
     `prepare` runs on every new connection before consuming begins (it declares the topology, so that a broker that
     lost its queues has them again). `lost` hears that the deliveries not yet settled will come again.
@@ -30,21 +30,14 @@ class Consumer:
     def __init__(
         self,
         link_to: tuple[str, str],
-        queues: Sequence[str],
-        prefetch: int,
+        queues: Mapping[str, int],
         deliver: Callable[[Delivery], None],
         prepare: Callable[[], Awaitable[None]],
         lost: Callable[[], None] = lambda: None,
     ) -> None:
         urls, name = link_to
         self._link = Link(urls, name, self._up, self._down)
-        self._queues, self._prefetch, self._deliver, self._prepare, self._lost = (
-            queues,
-            prefetch,
-            deliver,
-            prepare,
-            lost,
-        )
+        self._queues, self._deliver, self._prepare, self._lost = queues, deliver, prepare, lost
         self._channel: Channel | None = None
         self._acks: Acks | None = None
         self._stopped = False
@@ -96,10 +89,11 @@ class Consumer:
         await self._prepare()
         self._channel = channel
         channel.add_on_cancel_callback(self._queue_is_gone)
-        channel.basic_qos(prefetch_count=self._prefetch)
         acks = self._acks = Acks(channel)
         if not self._stopped:
-            for queue in self._queues:
+            for queue, prefetch in self._queues.items():
+                # Of the consumers that begin after it.
+                channel.basic_qos(prefetch_count=prefetch)
                 tag = channel.basic_consume(queue, partial(self._on_message, queue, acks))
                 take_deliveries(channel, tag, partial(self._on_arrived, queue, acks))
 

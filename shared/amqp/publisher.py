@@ -97,6 +97,8 @@ class Publisher:
     def _send(self, messages: Sequence[Outgoing], group: _Group) -> None:
         channel = self._channel
         if channel is None or not channel.is_open:
+            # Others wait from now on: one who tries again at once would keep the loop from noticing the loss.
+            self._up_again.clear()
             for position in range(len(messages)):
                 group.settle(position, Unconfirmed("the connection to the broker was lost"))
             return

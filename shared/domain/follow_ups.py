@@ -26,6 +26,13 @@ class Source(NamedTuple):
     original_queue: str
 
 
+class Tiers(NamedTuple):
+    """The retry tiers (seconds, ascending), and the provider to whose queues they lead back."""
+
+    delays_s: Sequence[float]
+    provider: str
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a message is a dead letter. `code` is the provider's own where it gave one; `reason` is a sentence."""
@@ -42,18 +49,23 @@ class Failure:
 
 
 def next_turn(
-    message: OutboundMessage, attempt: int, at_ms: int, now_ms: int, tiers_s: Sequence[float], random: float
+    message: OutboundMessage,
+    attempt: int,
+    at_ms: int,
+    now_ms: int,
+    tiers: Tiers,
+    random: float,
 ) -> Outgoing:
     """The message's next turn, in the tier that is long enough; what no tier is long enough for goes round again.
 
     `random` is as in `expiration_ms`.
     """
     wait_s = max(0, at_ms - now_ms) / 1000
-    tier_s = tier_for(wait_s, tiers_s)
+    tier_s = tier_for(wait_s, tiers.delays_s)
     not_before_ms = at_ms if wait_s > tier_s else None
     return Outgoing(
         exchange=RETRY,
-        routing_key=retry_key(tier_s, message.lane.value),
+        routing_key=retry_key(tier_s, message.lane.value, tiers.provider),
         body=outbound_body(
             message.batch_id, message.row, attempt, message.recipient, message.lane.value, not_before_ms
         ),

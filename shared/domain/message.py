@@ -3,6 +3,7 @@
 from typing import NamedTuple, Self
 
 from shared.domain.outcome import Outcome
+from shared.domain.routing import ANY_PROVIDER
 from shared.domain.states import BatchState, State
 
 Key = tuple[str, int]
@@ -39,12 +40,18 @@ class MessageRow(NamedTuple):
     was_unclear: bool
     batch_state: BatchState
     provider: str
+    """At which it was tried last, or else the batch's."""
+    pin: str
+    """The batch's: the only one that may have it, or `ANY_PROVIDER`."""
     may_resend: bool
     expires_at_ms: int | None
     is_resent: bool = False
     """Another batch has the number now: here it is never sent again."""
     uncounted: int = 0
     """Of its attempts, those that were refused because of our account."""
+    template_id: int | None = None
+    variables: str | None = None
+    """JSON: what fills the template."""
 
     @property
     def key(self) -> Key:
@@ -64,14 +71,15 @@ class MessageRow(NamedTuple):
             retry_at_ms=outcome.retry_at_ms,
         )
 
-    def claimed(self, token: str, now_ms: int) -> Self:
-        """The row once it is claimed."""
+    def claimed(self, token: str, now_ms: int, provider: str) -> Self:
+        """The row once it is claimed for a provider."""
         return self._replace(
             state=State.SENDING,
             attempt=self.attempt + 1,
             claimed_at_ms=now_ms,
             claimed_by=token,
             first_at_ms=self.first_at_ms or now_ms,
+            provider=provider,
         )
 
 
@@ -85,8 +93,18 @@ class EndedMessage(NamedTuple):
     attempt: int
 
 
-def is_claimable(row: MessageRow, attempt: int) -> bool:
-    """Whether a delivery that follows this attempt may send the row now."""
+def is_for(row: MessageRow, provider: str) -> bool:
+    """Whether a provider may have the row: one that may have been sent stays with the one that may have it."""
+    return row.pin in (provider, ANY_PROVIDER) and (not row.was_unclear or row.provider == provider)
+
+
+def is_claimable(row: MessageRow, attempt: int, provider: str) -> bool:
+    """Whether a delivery that follows this attempt may send the row now, at this provider."""
+    return is_sendable(row, attempt) and is_for(row, provider)
+
+
+def is_sendable(row: MessageRow, attempt: int) -> bool:
+    """Whether a delivery that follows this attempt may have the row sent now."""
     if row.is_resent:
         return False
     return row.attempt == attempt and row.state in CLAIMABLE and row.batch_state in CLAIMABLE_BATCH

@@ -32,6 +32,8 @@ class CallResult(NamedTuple):
     status: int | None = None
     provider_message_id: str | None = None
     retry_after_s: float | None = None
+    about_content: bool = False
+    """It was refused because of what it says, and so may be others like it."""
 
 
 SENDER_DIED = CallResult(Verdict.UNCLEAR, "sender_died", "The sender died during the call: it may have been sent")
@@ -61,6 +63,8 @@ class Outcome(NamedTuple):
     retry_at_ms: int | None = None
     unclear: bool = False
     uncounted: bool = False
+    about_content: bool = False
+    """As `CallResult.about_content`."""
 
 
 def decide_after_call(
@@ -117,7 +121,9 @@ def _backoff_s(attempt: int, policy: RetryPolicy) -> float:
 
 def _ended(state: State, result: CallResult) -> Outcome:
     unclear = result.verdict is Verdict.UNCLEAR
-    return Outcome(state, result.code, result.reason, result.status, unclear=unclear)
+    return Outcome(
+        state, result.code, result.reason, result.status, unclear=unclear, about_content=result.about_content
+    )
 
 
 def _given_up(result: CallResult, attempt: int) -> Outcome:

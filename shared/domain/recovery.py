@@ -36,6 +36,8 @@ class StillRow:
     first_at_ms: int | None
     recoveries: int
     was_unclear: bool
+    provider: str | None = None
+    """At which it was tried last, where that is another than the batch's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ TRANSITIONS: Mapping[tuple[State | None, State], str] = {
     (State.PENDING, State.RETRYING): "provider busy",
     (State.PENDING, State.EXPIRED): "expires_at passed",
     (State.PENDING, State.CANCELLED): "batch cancelled",
-    (State.PENDING, State.FAILED): "its message crashes senders",
+    (State.PENDING, State.FAILED): "its message crashes senders, or no provider serves it",
     (State.PENDING, State.UNKNOWN): "ended, maybe sent before",
     (State.QUEUED, State.SENDING): "claimed",
     (State.QUEUED, State.PENDING): "batch paused, or message lost",

@@ -11,7 +11,7 @@ from shared.domain.message import Key
 from shared.domain.states import State
 from shared.ledger.bulk_params import KEYS, as_rows, with_rows
 from shared.ledger.database import Database
-from shared.ledger.tables import attempts, batches, messages
+from shared.ledger.tables import attempts, batches, messages, provider_of_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _latest(batch_id: str, row: int) -> Select[Any]:
         messages.c.attempt,
         messages.c.claimed_at_ms,
         messages.c.updated_at_ms,
-        batches.c.provider,
+        provider_of_message,
         messages.c.claimed_by,
         messages.c.state,
         messages.c.error_code,
@@ -102,8 +102,8 @@ def _attempt(record: Any) -> Attempt:
 _KEPT = """
     INSERT INTO attempts (batch_id, row_no, attempt, begun_at_ms, ended_at_ms, provider, sender, state, error_code,
                           error_reason, provider_status)
-    SELECT m.batch_id, m.row_no, m.attempt, m.claimed_at_ms, :now_ms, b.provider, m.claimed_by, m.state, m.error_code,
-           m.error_reason, m.provider_status
+    SELECT m.batch_id, m.row_no, m.attempt, m.claimed_at_ms, :now_ms, COALESCE(m.provider, b.provider), m.claimed_by,
+           m.state, m.error_code, m.error_reason, m.provider_status
     FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
     WHERE true
     ON CONFLICT (batch_id, row_no, attempt) DO UPDATE SET ended_at_ms = excluded.ended_at_ms, state = excluded.state,

@@ -1,6 +1,7 @@
 """Pausing, resuming and cancelling a batch."""
 
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,12 +34,12 @@ class ControlLedger:
 
     async def pause(self, batch_id: str) -> BatchState | None:
         """Begin no number any more: senders hand back what waits in the queues, the dispatcher feeds nothing."""
-        return await self._move(batch_id, _PAUSABLE, BatchState.PAUSED)
+        return await self._move(batch_id, _PAUSABLE, BatchState.PAUSED, paused_by="operator")
 
     async def resume(self, batch_id: str) -> BatchState | None:
         """Go on with a paused batch, or wait for its send_at again."""
         after = case((batches.c.send_at_ms > now_ms(), BatchState.SCHEDULED.value), else_=BatchState.RUNNING.value)
-        return await self._move(batch_id, (BatchState.PAUSED,), after)
+        return await self._move(batch_id, (BatchState.PAUSED,), after, paused_by=None, paused_reason=None, fuse_run=0)
 
     async def cancel(self, batch_id: str) -> BatchState | None:
         """Never send what has not begun; what may have been sent, and waited to be sent again, is unknown.
@@ -54,11 +55,13 @@ class ControlLedger:
         return state
 
     async def _move(
-        self, batch_id: str, before: tuple[BatchState, ...], after: BatchState | ColumnElement[str]
+        self, batch_id: str, before: tuple[BatchState, ...], after: BatchState | ColumnElement[str], **values: Any
     ) -> BatchState | None:
         this = batches.c.id == batch_id
         async with self._database.writing() as connection:
-            await connection.execute(update(batches).where(this, batches.c.state.in_(before)).values(state=after))
+            await connection.execute(
+                update(batches).where(this, batches.c.state.in_(before)).values(state=after, **values)
+            )
             state = (await connection.execute(select(batches.c.state).where(this))).scalar()
         return None if state is None else BatchState(state)
 

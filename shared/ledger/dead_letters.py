@@ -11,7 +11,7 @@ from shared.domain.replay import BatchStatus, MessageStatus
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, after_key, as_rows, with_rows
 from shared.ledger.database import Database
-from shared.ledger.tables import batches, discards, messages
+from shared.ledger.tables import batches, discards, messages, provider_of_message
 from shared.ledger.transitions import Transition, moving
 
 
@@ -114,7 +114,7 @@ class DeadLettersLedger:
                 messages.c.recipient,
                 messages.c.error_code,
                 messages.c.error_reason,
-                batches.c.provider,
+                provider_of_message,
                 messages.c.provider_status,
                 messages.c.attempt,
                 messages.c.first_at_ms,
@@ -130,7 +130,7 @@ class DeadLettersLedger:
 
     async def failed_groups(self, which: FailedFilter) -> list[FailedGroup]:
         """The failed numbers counted by code and provider, the most frequent first."""
-        by = messages.c.error_code, batches.c.provider
+        by = messages.c.error_code, provider_of_message
         counted = func.count()
         columns = counted, func.count(messages.c.batch_id.distinct()), *_ages()
         query = _failed(select(*by, *columns), which).group_by(*by).order_by(counted.desc(), *by)
@@ -175,7 +175,7 @@ def _failed(query: Select[Any], which: FailedFilter) -> Select[Any]:
     given = {
         messages.c.batch_id: which.batch_id,
         messages.c.error_code: which.code,
-        batches.c.provider: which.provider,
+        provider_of_message: which.provider,
     }
     return query.select_from(messages.join(batches, batches.c.id == messages.c.batch_id)).where(
         with_any,

@@ -1,19 +1,22 @@
 """The dispatcher's way out: which numbers go onto the outbound queues next."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import case, func, or_, select, text, update
+from sqlalchemy import TextClause, case, func, or_, select, text, update
 
+from shared.domain.outcome import Outcome
+from shared.domain.routing import ANY_NUMBER, ANY_PROVIDER, EVERY_NUMBER, Stream
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import single_statement
 from shared.ledger.counters import COUNTED
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter
-from shared.ledger.transitions import moving
+from shared.ledger.transitions import Transition, moving
 
 _WIDER = 4
 _CLOCKS_DIFFER_MS = 10_000
@@ -27,6 +30,9 @@ class RunningBatch:
     batch_id: str
     lane: str
     expires_at_ms: int | None
+    pin: str = ANY_PROVIDER
+    """The only provider that may have it, or `ANY_PROVIDER`."""
+    template_id: int | None = None
 
 
 class PendingRow(NamedTuple):
@@ -35,6 +41,8 @@ class PendingRow(NamedTuple):
     row: int
     attempt: int
     recipient: str
+    may_be_at: str | None = None
+    """The provider that may have sent it already: no other may."""
 
 
 class FeedingLedger:
@@ -46,6 +54,7 @@ class FeedingLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._refuse = Transition(_REFUSAL, _SET_REFUSAL, sqlite=database.is_sqlite)
         self._mark_queued_statement = single_statement(MARK_QUEUED_STATEMENT, *_MARK_VALUES)
 
     async def lease(self, dispatcher: str, now_ms: int, lease_ms: int) -> list[RunningBatch]:
@@ -68,7 +77,7 @@ class FeedingLedger:
         )
         passed_over = select(func.count()).select_from(wanted.subquery())
         held = (
-            select(batches.c.id, batches.c.lane, batches.c.expires_at_ms)
+            select(batches.c.id, batches.c.lane, batches.c.expires_at_ms, batches.c.provider, batches.c.template_id)
             .where(batches.c.state == BatchState.RUNNING, has_work)
             .where(batches.c.fed_by == dispatcher, batches.c.fed_until_ms > now_ms)
             .order_by(batches.c.accepted_at_ms, batches.c.id)
@@ -105,19 +114,22 @@ class FeedingLedger:
             held = batches.c.fed_by == dispatcher, batches.c.fed_until_ms > 0
             await connection.execute(update(batches).where(*held).values(fed_until_ms=0))
 
-    async def pending(self, batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
-        """The next pending rows behind `after_row`, in row order, at most `limit`; none of a batch that does not run
-        any more.
+    async def pending(
+        self, batch_id: str, after_row: int, limit: int, stream: Stream = EVERY_NUMBER
+    ) -> list[PendingRow]:
+        """The next pending rows of a stream behind `after_row`, in row order, at most `limit`; none of a batch that
+        does not run any more.
 
         Looked for in a range of rows, and in a wider one where that has none: asked for the first of all rows, a
         PostgreSQL that has no statistics of a new batch yet reads and sorts the whole batch every time.
         """
-        width = limit
+        width, (statement, prefixes) = limit, _pending_of(stream)
         async with self._database.reading() as connection:
             rows_written = await connection.scalar(_ROWS_OF_RUNNING, {"batch_id": batch_id}) or 0
             while after_row + 1 < rows_written:
                 wanted = {"batch_id": batch_id, "after": after_row, "last": after_row + width, "limit": limit}
-                if rows := [PendingRow._make(row) for row in await connection.execute(_PENDING, wanted)]:
+                found = await connection.execute(statement, {**wanted, **prefixes})
+                if rows := [PendingRow._make(row) for row in found]:
                     return rows
                 after_row, width = after_row + width, _WIDER * width
         return []
@@ -141,6 +153,15 @@ class FeedingLedger:
             marked = await transaction.connection.execute(_MARK_QUEUED_IN_SQLITE, {**wanted, "now_ms": now_ms})
             transaction.count([(batch_id, State.PENDING, State.QUEUED)], marked.rowcount)
 
+    async def refuse(self, batch_id: str, refused: Sequence[tuple[PendingRow, Outcome]], now_ms: int) -> int:
+        """End pending rows that nobody can send; how many were still pending."""
+        rows = [
+            (batch_id, row.row, row.attempt, State.PENDING, outcome.state, outcome.code, outcome.reason)
+            for row, outcome in refused
+        ]
+        async with moving(self._database, now_ms) as transaction:
+            return len(await transaction.apply(self._refuse, rows))
+
     async def expire(self, batch_id: str, now_ms: int) -> int:
         """End the pending rows of a batch whose expires_at has passed; how many.
 
@@ -155,20 +176,33 @@ class FeedingLedger:
 def by_attempt(rows: Iterable[PendingRow]) -> dict[int, list[int]]:
     """The row numbers of each attempt, in their order."""
     found: dict[int, list[int]] = {}
-    for row, attempt, _recipient in sorted(rows):
-        found.setdefault(attempt, []).append(row)
+    for each in sorted(rows):
+        found.setdefault(each.attempt, []).append(each.row)
     return found
 
 
 # Text: built anew for every chunk, the query would cost as much as all of its rows.
 _ROWS_OF_RUNNING = text("SELECT rows_written FROM batches WHERE id = :batch_id AND state = 'running'")
-_PENDING = text(
-    """
-    SELECT row_no, attempt, recipient FROM messages
-    WHERE batch_id = :batch_id AND row_no > :after AND row_no <= :last AND state = 'pending'
+_PENDING = """
+    SELECT row_no, attempt, recipient,
+           CASE WHEN was_unclear THEN COALESCE(provider, (SELECT b.provider FROM batches b WHERE b.id = batch_id)) END
+    FROM messages
+    WHERE batch_id = :batch_id AND row_no > :after AND row_no <= :last AND state = 'pending'{of_stream}
     ORDER BY row_no LIMIT :limit
-    """
-)
+"""
+
+
+@lru_cache(maxsize=256)
+def _pending_of(stream: Stream) -> tuple[TextClause, Mapping[str, str]]:
+    """The query for a stream's rows, and its parameters; prefixes have nothing but a plus and digits."""
+    prefixes = {"prefix": f"{stream.prefix}%"} if stream.prefix != ANY_NUMBER else {}
+    longer = {f"longer_{number}": f"{prefix}%" for number, prefix in enumerate(stream.longer)}
+    like = [" AND recipient LIKE :prefix" for _ in prefixes] + [f" AND recipient NOT LIKE :{name}" for name in longer]
+    return text(_PENDING.format(of_stream="".join(like))), {**prefixes, **longer}
+
+
+_REFUSAL = {"error_code": "text", "error_reason": "text"}
+_SET_REFUSAL = {name: f"w.{name}" for name in _REFUSAL}
 _MARK_VALUES = ("batch_id", "attempt", "rows", "first_row", "last_row", "now_ms")
 # No join: PostgreSQL may believe that no row is pending (it looked when all were sent), and then reads the whole table
 # first, to join what it finds.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+import orjson
 from sqlalchemy import Row, Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -18,7 +19,7 @@ from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 from shared.messages import BatchMessage
 
-_COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "state", "error_code", "error_reason")
+_COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "state", "error_code", "error_reason", "variables")
 
 
 class NewRow(NamedTuple):
@@ -30,6 +31,8 @@ class NewRow(NamedTuple):
     segments: int | None = None
     error_code: str | None = None
     error_reason: str | None = None
+    variables: str | None = None
+    """JSON: what fills the batch's template for it, where it has values of its own."""
 
 
 class Content(NamedTuple):
@@ -144,7 +147,7 @@ class IntakeLedger:
     ) -> None:
         records = [
             (batch_id, row_no, row.recipient, row.text, row.segments, row.state.value, row.error_code,
-             row.error_reason, now_ms)
+             row.error_reason, row.variables, now_ms)
             for row_no, row in enumerate(rows, first_row)
         ]  # fmt: skip
         columns = (*_COPIED, "updated_at_ms")
@@ -209,6 +212,7 @@ def _batch_values(batch: BatchMessage, content: Content | None, error: tuple[str
         "template_id": batch.template_id,
         "content": content and content.sent,
         "unfilled": content.unfilled if content and content.unfilled != content.sent else None,
+        "variables": orjson.dumps(batch.variables).decode() if batch.template_id is not None else None,
         "accepted_at_ms": batch.accepted_at_ms,
         "send_at_ms": batch.send_at_ms,
         "expires_at_ms": batch.expires_at_ms,

@@ -1,6 +1,6 @@
 """A provider's gate: the rate of calls and the pauses that all senders keep together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ class Cause(StrEnum):
 
     ACCOUNT = "account"  # it does not serve our account: credentials, balance, permission
     ASKED = "asked"  # it asked for a pause, by Retry-After
+    PAUSED = "paused"  # an operator paused it: until it is resumed
     UNTOLD = "untold"  # a sender of an earlier version knows
 
     @classmethod
@@ -33,12 +34,34 @@ class Held(NamedTuple):
 
     provider: str
     left_s: float
-    until_ms: int
-    """By the database's clock, as Unix time."""
+    until_ms: int | None
+    """By the database's clock, as Unix time; None for one without an end."""
     cause: Cause
     code: str | None
     reason: str | None
     status: int | None
+
+
+class Standing(NamedTuple):
+    """How a provider stands for all senders, and for the dispatchers, which choose among several."""
+
+    held: Held | None
+    """The pause that all senders keep."""
+    avoided_s: float | None
+    """Some sender could not reach it: until so many seconds from now it is avoided; from then on (0 or less) given a
+    little, until a sender has reached it. None where nothing is known against it."""
+    reason: str | None
+    """Why it is avoided."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is to be given nothing."""
+        return self.held is not None or (self.avoided_s is not None and self.avoided_s > 0)
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether it is to be given a little, to see whether it works again."""
+        return not self.is_stopped and self.avoided_s is not None
 
 
 class ProviderGates:
@@ -52,8 +75,8 @@ class ProviderGates:
     def __init__(self, database: Database) -> None:
         self._database = database
         words = _SQLITE if database.is_sqlite else _POSTGRES
-        self._reserve, self._hold, self._held, self._shorten = (
-            text(statement.format(**words)) for statement in (_RESERVE, _HOLD, _HELD, _SHORTEN)
+        self._reserve, self._hold, self._standings, self._shorten, self._pause, self._avoid = (
+            text(statement.format(**words)) for statement in (_RESERVE, _HOLD, _STANDINGS, _SHORTEN, _PAUSE, _AVOID)
         )
 
     async def reserve(self, provider: str, calls: int, interval_s: float) -> float:
@@ -79,11 +102,37 @@ class ProviderGates:
         async with self._database.writing() as connection:
             return bool((await connection.execute(self._shorten, self._with_time(values))).rowcount)
 
+    async def pause(self, provider: str) -> bool:
+        """Let nobody call it until it is resumed; whether it was not paused before."""
+        async with self._database.writing() as connection:
+            return bool((await connection.execute(self._pause, self._with_time({"provider": provider}))).rowcount)
+
+    async def resume(self, provider: str) -> bool:
+        """End every pause of it; whether there was one."""
+        async with self._database.writing() as connection:
+            was_paused = (await connection.execute(_RESUME, {"provider": provider})).rowcount
+        return await self.shorten(provider, 0) or bool(was_paused)
+
+    async def avoid(self, provider: str, pause_s: float, reason: str | None) -> None:
+        """Have dispatchers give it nothing for so long where there are others: a sender cannot reach it."""
+        values = {"provider": provider, "pause_us": round(pause_s * _US), "reason": reason}
+        async with self._database.writing() as connection:
+            await connection.execute(self._avoid, self._with_time(values))
+
+    async def reached(self, provider: str) -> None:
+        """Take back that it is to be avoided."""
+        async with self._database.writing() as connection:
+            await connection.execute(_REACHED, {"provider": provider})
+
+    async def standings(self) -> Mapping[str, Standing]:
+        """How each provider stands that anything is known of."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(self._standings, self._with_time({}))
+            return {row.provider: _standing(*row) for row in found}
+
     async def held(self) -> Sequence[Held]:
         """The pauses that hold now, by the provider's name."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(self._held, self._with_time({}))
-            return [_held(*row) for row in found]
+        return [standing.held for standing in (await self.standings()).values() if standing.held is not None]
 
     def _with_time(self, values: dict[str, object]) -> dict[str, object]:
         return {**values, "now_us": now_ms() * 1000} if self._database.is_sqlite else values
@@ -114,11 +163,51 @@ _SHORTEN = """
     FROM (SELECT {now_us} + :longest_us AS until_us) AS pause
     WHERE provider = :provider AND held_until_us > pause.until_us
 """
-_HELD = """
-    SELECT provider, held_until_us, held_until_us - clock.now_us, told_until_us = held_until_us,
-           cause, error_code, error_reason, provider_status
-    FROM provider_gates, (SELECT {now_us} AS now_us) AS clock WHERE held_until_us > clock.now_us ORDER BY provider
+_PAUSE = """
+    INSERT INTO provider_gates (provider, next_slot_us, held_until_us, paused_at_us) VALUES (:provider, 0, 0, {now_us})
+    ON CONFLICT (provider) DO UPDATE SET paused_at_us = excluded.paused_at_us
+     WHERE provider_gates.paused_at_us IS NULL
 """
+_RESUME = text("""
+    UPDATE provider_gates SET paused_at_us = NULL, avoid_until_us = NULL, avoid_reason = NULL
+    WHERE provider = :provider AND (paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL)
+""")
+# What any sender says last holds: one that reaches it has it given something again.
+_AVOID = """
+    INSERT INTO provider_gates (provider, next_slot_us, held_until_us, avoid_until_us, avoid_reason)
+    VALUES (:provider, 0, 0, {now_us} + :pause_us, CAST(:reason AS text))
+    ON CONFLICT (provider) DO UPDATE
+       SET avoid_until_us = excluded.avoid_until_us, avoid_reason = excluded.avoid_reason
+"""
+_REACHED = text("""
+    UPDATE provider_gates SET avoid_until_us = NULL, avoid_reason = NULL
+    WHERE provider = :provider AND avoid_until_us IS NOT NULL
+""")
+_STANDINGS = """
+    SELECT provider, held_until_us, held_until_us - clock.now_us AS left_us, told_until_us = held_until_us AS is_told,
+           cause, error_code, error_reason, provider_status, paused_at_us, avoid_until_us - clock.now_us AS avoid_us,
+           avoid_reason
+    FROM provider_gates, (SELECT {now_us} AS now_us) AS clock
+    WHERE held_until_us > clock.now_us OR paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL ORDER BY provider
+"""
+_PAUSED_LOOK_S = 3600.0
+"""How long a pause without an end is told to be: it is looked at again long before."""
+_PAUSED = "An operator paused it"
+
+
+def _standing(
+    provider: str,
+    until_us: int,
+    left_us: int,
+    is_told: bool,  # noqa: FBT001
+    cause: str | None,
+    *rest: Any,
+) -> Standing:
+    *words, paused_at_us, avoid_us, avoid_reason = rest
+    held = _held(provider, until_us, left_us, is_told, cause, *words) if left_us > 0 else None
+    if paused_at_us is not None:
+        held = Held(provider, _PAUSED_LOOK_S, None, Cause.PAUSED, None, _PAUSED, None)
+    return Standing(held, None if avoid_us is None else avoid_us / _US, avoid_reason)
 
 
 def _held(provider: str, until_us: int, left_us: int, is_told: bool, cause: str | None, *words: Any) -> Held:  # noqa: FBT001

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, or_, select, text, tupl
 from shared.domain.options import OPTIONS, BatchOptions
 from shared.domain.states import State
 from shared.ledger.database import Database
-from shared.ledger.tables import batches, counter, messages
+from shared.ledger.tables import batches, counter, messages, provider_of_message
 
 
 class BatchView(BatchOptions):
@@ -29,6 +29,9 @@ class BatchView(BatchOptions):
     error_reason: str | None
     resend_of: str | None = None
     """The batch whose numbers these are."""
+    paused_by: str | None = None
+    """operator or fuse."""
+    paused_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ class MessageView:
     error_reason: str | None
     provider_message_id: str | None
     updated_at_ms: int
-    resent_in: str | None = None
+    resent_in: str | None
     """The batch in which it is sent again."""
+    provider: str
+    """At which it was tried last, or else the batch's."""
 
 
 _BATCH_COLUMNS = [
@@ -62,6 +67,8 @@ _BATCH_COLUMNS = [
     batches.c.error_code,
     batches.c.error_reason,
     batches.c.resend_of,
+    batches.c.paused_by,
+    batches.c.paused_reason,
     *(batches.c[counter(state)] for state in State),
 ]
 _MESSAGE_COLUMNS = [
@@ -75,6 +82,7 @@ _MESSAGE_COLUMNS = [
     messages.c.provider_message_id,
     messages.c.updated_at_ms,
     messages.c.resent_in,
+    provider_of_message,
 ]
 _NEWEST_FIRST = select(*_BATCH_COLUMNS).order_by(batches.c.accepted_at_ms.desc(), batches.c.id.desc())
 
@@ -131,6 +139,7 @@ class ReadingLedger:
         """A batch's numbers in row order, from the row behind `after_row` on."""
         query = (
             select(*_MESSAGE_COLUMNS)
+            .join(batches, batches.c.id == messages.c.batch_id)
             .where(messages.c.batch_id == batch_id, messages.c.row_no > after_row)
             .order_by(messages.c.row_no)
             .limit(limit)

@@ -61,6 +61,7 @@ class RecoveryLedger:
                 messages.c.first_at_ms,
                 messages.c.recoveries,
                 messages.c.was_unclear,
+                messages.c.provider,
             )
             .where(messages.c.batch_id == batch.batch_id, messages.c.row_no > after_row)
             .where(messages.c.state.in_(sorted(waiting)), messages.c.updated_at_ms < before_ms)

@@ -19,7 +19,7 @@ from shared.ledger.tables import batches, counter, messages
 
 _CHUNK_ROWS = 1000
 _NAMED = 3
-_INHERITED = (*(batches.c[name] for name in OPTIONS), batches.c.template_id, batches.c.content)
+_INHERITED = (*(batches.c[name] for name in OPTIONS), batches.c.template_id, batches.c.content, batches.c.variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class ResendLedger:
             messages.c.recipient,
             messages.c.text,
             messages.c.segments,
+            messages.c.variables,
             literal(State.PENDING.value),
             literal(resent_at_ms, messages.c.updated_at_ms.type),
         ).where(messages.c.batch_id == wanted.batch_id, messages.c.resent_in == wanted.new_id)
@@ -98,7 +99,7 @@ _OLD = select(
     batches.c.error_code,
     (batches.c.recipients - batches.c.rows_written).label("unwritten"),
 )
-_COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "state", "updated_at_ms")
+_COPIED = ("batch_id", "row_no", "recipient", "text", "segments", "variables", "state", "updated_at_ms")
 _MARK = """
     UPDATE messages SET resent_in = :new_id, updated_at_ms = :now_ms
     FROM {rows} WHERE messages.batch_id = w.batch_id AND messages.row_no = w.row_no

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from shared.domain.message import Key, MessageRow, is_claimable
+from shared.domain.message import Key, MessageRow, is_claimable, is_sendable
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
+from shared.domain.routing import ANY_PROVIDER
 from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, as_rows, single_statement, with_rows
 from shared.ledger.database import Database
+from shared.ledger.fuse import NEVER, Blown, Fuse, burn
 from shared.ledger.sending_sql import CLAIM_STATEMENT, LOOK, LOOK_AND_LOCK, SENT_STATEMENT
 from shared.ledger.transitions import Transition, moving
 
@@ -36,6 +38,7 @@ _SET_CLAIM = {
     "claimed_at_ms": ":now_ms",
     "claimed_by": ":token",
     "first_at_ms": "COALESCE(messages.first_at_ms, :now_ms)",
+    "provider": "NULLIF(:provider, (SELECT b.provider FROM batches b WHERE b.id = messages.batch_id))",
 }
 
 
@@ -55,19 +58,25 @@ class Recorded(NamedTuple):
     attempt: int
     outcome: Outcome
 
+    @property
+    def key(self) -> Key:
+        return self.batch_id, self.row
+
 
 class SendingLedger:
     """Claims and records, each one short transaction for a micro-batch, or one statement of PostgreSQL.
 
-    There, a record of numbers of which some did not go well is two.
+    There, a record of numbers of which some did not go well is two. `provider` is the one that claims are for.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, provider: str = ANY_PROVIDER, fuse: Fuse = NEVER) -> None:
+        self._database, self._provider, self._fuse = database, provider, fuse
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = Transition({}, _SET_CLAIM, sqlite=sqlite)
-        self._claim_statement = single_statement(CLAIM_STATEMENT, "rows", "token", "now_ms", columns=_ATTEMPTS)
+        self._claim_statement = single_statement(
+            CLAIM_STATEMENT, "rows", "token", "now_ms", "provider", columns=_ATTEMPTS
+        )
         self._sent_statement = single_statement(SENT_STATEMENT, "rows", "now_ms", columns=_SENT)
         # What was held as unclear was kept, and has to be kept as what it turned out to be.
         keeps = (State.SENDING, State.UNKNOWN)
@@ -83,7 +92,7 @@ class SendingLedger:
         """
         claim = self._claim_in_steps if self._database.is_sqlite else self._claim_in_one
         rows, free = await claim(attempts, token, now_ms)
-        ours = {row.key: row.claimed(token, now_ms) for row in free}
+        ours = {row.key: row.claimed(token, now_ms, self._provider) for row in free}
         ours |= {row.key: row for row in rows if row.claimed_by == token and row.state is State.SENDING}
         return Claims(ours, {row.key: row for row in rows if row.key not in ours})
 
@@ -94,9 +103,9 @@ class SendingLedger:
         async with moving(self._database, now_ms) as transaction:
             found = await transaction.connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
             rows = [_row(record) for record in found]
-            free = [row for row in rows if is_claimable(row, attempts[row.key])]
+            free = [row for row in rows if is_claimable(row, attempts[row.key], self._provider)]
             wanted = [(*row.key, row.attempt, row.state, State.SENDING) for row in free]
-            await transaction.apply(self._claim, wanted, {"token": token})
+            await transaction.apply(self._claim, wanted, {"token": token, "provider": self._provider})
         return rows, free
 
     async def _claim_in_one(
@@ -104,22 +113,29 @@ class SendingLedger:
     ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
-        found = await self._database.run(self._claim_statement, wanted, token, now_ms)
+        found = await self._database.run(self._claim_statement, wanted, token, now_ms, self._provider)
         rows = [(_row(values), is_free) for *values, is_free in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
 
-    async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> None:
-        """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing."""
+    async def record(self, outcomes: Sequence[Recorded], now_ms: int) -> Sequence[Blown]:
+        """Write what came of the attempts. An outcome whose attempt is not the row's latest changes nothing.
+
+        The batches that have paused themselves by it.
+        """
         if not self._database.is_sqlite:
             outcomes = await self._record_sent(outcomes, now_ms)
             if not outcomes:
-                return
+                return []
         async with moving(self._database, now_ms) as transaction:
+            ended: list[tuple[Key, Outcome]] = []
             # The second pass is for rows whose lease ran out meanwhile, so that somebody held them as unclear.
             for before in (State.SENDING, State.UNKNOWN):
                 rows = (_moved_by(item, before) for item in outcomes)
                 written = await transaction.apply(self._record, rows)
-                outcomes = [item for item in outcomes if (item.batch_id, item.row) not in written]
+                ended += [(item.key, item.outcome) for item in outcomes if item.key in written]
+                outcomes = [item for item in outcomes if item.key not in written]
+            await transaction.finish()
+            return await burn(transaction.connection, self._fuse, ended)
 
     async def _record_sent(self, outcomes: Sequence[Recorded], now_ms: int) -> Sequence[Recorded]:
         """Write those that went well in one statement of PostgreSQL; what is left to write."""
@@ -138,7 +154,7 @@ class SendingLedger:
     async def record_without_call(self, attempts: Mapping[Key, int], outcome: Outcome, now_ms: int) -> Claims:
         """Give the rows that these messages could send this outcome, without a call; `ours` are those as they then are.
 
-        No attempt is counted.
+        No attempt is counted. Rows that are in the outcome's state already are not moved.
         """
         async with moving(self._database, now_ms) as transaction:
             found = await transaction.connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
@@ -146,7 +162,7 @@ class SendingLedger:
             free = [
                 (row, keep_if_maybe_sent(outcome, was_unclear=row.was_unclear))
                 for row in rows.values()
-                if is_claimable(row, attempts[row.key])
+                if is_sendable(row, attempts[row.key]) and row.state is not outcome.state
             ]
             await transaction.apply(self._move, (_moved(row, outcome) for row, outcome in free))
         ours = {row.key: row.after(outcome) for row, outcome in free}
@@ -154,12 +170,12 @@ class SendingLedger:
 
 
 def _row(record: Any) -> MessageRow:
-    *fields, was_unclear, batch_state, provider, on_unknown, expires_at_ms, is_resent, uncounted = record
-    batch_id, row, state, *others = fields
+    batch_id, row, state, *others, was_unclear, batch_state, provider, pin, on_unknown, expires_at_ms = record[:-4]
+    is_resent, *rest = record[-4:]
     return MessageRow._make((
         batch_id, row, _STATES[state], *others,
-        bool(was_unclear), _BATCH_STATES[batch_state], provider, on_unknown == "resend", expires_at_ms, bool(is_resent),
-        uncounted,
+        bool(was_unclear), _BATCH_STATES[batch_state], provider, pin, on_unknown == "resend", expires_at_ms,
+        bool(is_resent), *rest,
     ))  # fmt: skip
 
 

@@ -4,6 +4,7 @@ statement, which is one round trip instead of five, and holds the batch's row fo
 from collections.abc import Iterable
 
 from shared.domain.message import CLAIMABLE, CLAIMABLE_BATCH
+from shared.domain.routing import ANY_PROVIDER
 from shared.ledger.counters import COUNTED
 
 
@@ -15,7 +16,9 @@ _LOOKED_AT = """
     CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
     COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
     m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
-    b.provider, b.on_unknown, b.expires_at_ms, m.resent_in IS NOT NULL AS is_resent, m.uncounted
+    COALESCE(m.provider, b.provider) AS provider, b.provider AS pin, b.on_unknown, b.expires_at_ms,
+    m.resent_in IS NOT NULL AS is_resent, m.uncounted, b.template_id,
+    CASE WHEN b.template_id IS NOT NULL THEN COALESCE(m.variables, b.variables) END AS variables
 """
 _WANTED = """
     {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
@@ -26,7 +29,8 @@ LOOK_AND_LOCK = f"{LOOK} FOR UPDATE OF m"
 # `is_claimable`, for PostgreSQL.
 _IS_FREE = f"""
     m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN ({_listed(CLAIMABLE)})
-    AND b.state IN ({_listed(CLAIMABLE_BATCH)})
+    AND b.state IN ({_listed(CLAIMABLE_BATCH)}) AND b.provider IN (CAST(:provider AS text), '{ANY_PROVIDER}')
+    AND (NOT m.was_unclear OR COALESCE(m.provider, b.provider) = :provider)
 """
 CLAIM_STATEMENT = f"""
     WITH found AS (
@@ -35,14 +39,15 @@ CLAIM_STATEMENT = f"""
     ), claimed AS (
         UPDATE messages SET state = 'sending', attempt = messages.attempt + 1,
                claimed_at_ms = CAST(:now_ms AS bigint), claimed_by = :token, updated_at_ms = CAST(:now_ms AS bigint),
-               first_at_ms = COALESCE(messages.first_at_ms, CAST(:now_ms AS bigint))
+               first_at_ms = COALESCE(messages.first_at_ms, CAST(:now_ms AS bigint)),
+               provider = NULLIF(CAST(:provider AS text), found.pin)
         FROM found WHERE found.is_free AND messages.batch_id = found.id AND messages.row_no = found.row
     ), moves AS (
         SELECT id AS batch_id, state AS before, 'sending' AS after FROM found WHERE is_free
     ), {COUNTED}
     SELECT batch_id, row, state, attempt, recipient, text, claimed_at_ms, claimed_by, first_at_ms, retry_at_ms,
-           error_code, error_reason, provider_status, was_unclear, batch_state, provider, on_unknown, expires_at_ms,
-           is_resent, uncounted, is_free
+           error_code, error_reason, provider_status, was_unclear, batch_state, provider, pin, on_unknown,
+           expires_at_ms, is_resent, uncounted, template_id, variables, is_free
     FROM found
 """  # noqa: S608
 # Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -45,6 +46,7 @@ batches = Table(
     Column("template_id", BigInteger),
     Column("content", Text),  # as it is sent to the numbers that have no text of their own
     Column("unfilled", Text),  # the content before its variables were filled in, where that is another
+    Column("variables", Text),  # JSON: what filled its template, for providers that have it themselves
     Column("accepted_at_ms", BigInteger, nullable=False),
     Column("send_at_ms", BigInteger),
     Column("expires_at_ms", BigInteger),
@@ -55,6 +57,13 @@ batches = Table(
     Column("rows_written", Integer, nullable=False, server_default=text("0")),
     Column("written_at_ms", BigInteger, nullable=False, server_default=text("0")),  # the last of them
     Column("resend_of", _ID),  # the batch whose numbers these are
+    Column("paused_by", Text),  # operator or fuse
+    Column("paused_reason", Text),
+    Column("fuse_code", Text),  # of the last messages that were refused because of the content
+    Column("fuse_run", Integer, nullable=False, server_default=text("0")),  # how many in a row
+    Column("fuse_sent", Integer, nullable=False, server_default=text("0")),  # the batch's counters at the last of them
+    Column("fuse_failed", Integer, nullable=False, server_default=text("0")),
+    Column("fuse_blown", Integer, nullable=False, server_default=text("0")),  # how often it has paused the batch
     Column("fed_by", Text),
     Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
     *(Column(counter(state), Integer, nullable=False, server_default=text("0")) for state in State),
@@ -96,9 +105,14 @@ messages = Table(
     Column("uncounted", Integer, nullable=False, server_default=text("0")),
     Column("decision", Text),  # what an operator decided when it was unknown: sent, failed or resend
     Column("resent_in", _ID),  # the batch in which it is sent again: here it never is
+    Column("provider", Text),  # at which it was tried last, where that is another than the batch's
+    Column("variables", Text),  # JSON: all that filled its template, where it has any of its own
     postgresql_with={"fillfactor": "35"},
     sqlite_with_rowid=False,
 )
+
+provider_of_message = func.coalesce(messages.c.provider, batches.c.provider)
+"""At which a message was tried last, or else its batch's."""
 
 # Only what did not succeed: a number that goes well costs nothing here, and its own row tells of its last attempt.
 attempts = Table(
@@ -144,6 +158,31 @@ provider_gates = Table(
     Column("error_code", Text),
     Column("error_reason", Text),
     Column("provider_status", SmallInteger),
+    Column("paused_at_us", BigInteger),  # since when an operator has it paused
+    # A sender could not reach it: until then it is fed nothing where another can take it, then a little, to see.
+    Column("avoid_until_us", BigInteger),
+    Column("avoid_reason", Text),
+)
+
+# What each sender says of a provider that it serves, every few seconds.
+provider_senders = Table(
+    "provider_senders",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("sender", Text, primary_key=True),
+    Column("seen_at_us", BigInteger, nullable=False),
+    Column("in_flight", Integer, nullable=False),  # calls
+    Column("sent", Integer, nullable=False),  # messages of the last minute
+    Column("failed", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row: how often operators have asked all services to read the providers file again.
+provider_reloads = Table(
+    "provider_reloads",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
 )
 
 templates = Table(

@@ -207,8 +207,8 @@ BREAKAGES = (
             ),
             Edit(
                 "services/sender/rate_limiter.py",
-                "when_ledger_answers(self._gates.held)",
-                "asyncio.sleep(0, ())",
+                "(await when_ledger_answers(self._gates.standings)).get(self._provider)",
+                "await asyncio.sleep(0)",
             ),
             Edit(
                 "services/sender/rate_limiter.py",
@@ -233,7 +233,7 @@ BREAKAGES = (
         "sender: a message that nobody can read is dropped",
         (
             Edit(
-                _PIPELINE,
+                "services/sender/turn_reader.py",
                 "elsewhere.append(Settlement(delivery, self._follow_ups.unreadable(delivery, str(error), now)))",
                 "elsewhere.append(Settlement(delivery))",
             ),
@@ -278,7 +278,7 @@ BREAKAGES = (
     ),
     Breakage(
         "dispatcher: no recovery",
-        (Edit("services/dispatcher/__main__.py", '"recovery": recovery.run, ', ""),),
+        (Edit("services/dispatcher/__main__.py", '        "recovery": recovery.run,\n', ""),),
         (28,),
         "queue_deleted_in_the_middle and bulk",
     ),
@@ -387,5 +387,38 @@ BREAKAGES = (
         ),
         (40,),
         "401",
+    ),
+    Breakage(
+        "sender: what waits for a stopped provider is acked, and not fed again",
+        (
+            Edit(
+                "services/sender/handing_back.py",
+                "        if turns := await self._stale.moved_without_call(turns, FEED_AGAIN):\n",
+                "        for delivery in deliveries:\n            delivery.ack()\n        if turns := []:\n",
+            ),
+        ),
+        (41, 42),
+    ),
+    Breakage(
+        "sender: calls under way are cut off when the file is read again",
+        (
+            Edit(
+                "services/sender/__main__.py",
+                "            opened.append(gateway)\n",
+                "            opened.append(gateway)\n            await gateways[name].close()\n",
+            ),
+        ),
+        (43,),
+    ),
+    Breakage(
+        "sender: serves providers that it was not told to",
+        (
+            Edit(
+                "services/sender/settings.py",
+                "if not self.providers or name in self.providers)",
+                "if name)",
+            ),
+        ),
+        (44,),
     ),
 )

@@ -42,7 +42,7 @@ async def nothing() -> None:
 async def take(vhost: Vhost, queue: str, count: int, *, ack: bool = True) -> list[Delivery]:
     """Consume that many deliveries with our consumer."""
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-    consumer = Consumer((vhost.amqp_url, "test consumes"), [queue], count, arrived.put_nowait, nothing)
+    consumer = Consumer((vhost.amqp_url, "test consumes"), {queue: count}, arrived.put_nowait, nothing)
     running = asyncio.create_task(consumer.run())
     async with asyncio.timeout(20):
         deliveries = [await arrived.get() for _ in range(count)]
@@ -132,7 +132,7 @@ async def test_an_unsettled_delivery_comes_again(publisher: Publisher, each_vhos
 async def test_settling_acks_only_what_is_safe_elsewhere(publisher: Publisher, each_vhost: Vhost) -> None:
     await publisher.publish_all([outgoing(number=n) for n in range(2)], 20)
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-    consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, nothing)
+    consumer = Consumer((each_vhost.amqp_url, "test consumes"), {BULK: 10}, arrived.put_nowait, nothing)
     running = asyncio.create_task(consumer.run())
     async with asyncio.timeout(20):
         deliveries = [await arrived.get() for _ in range(2)]
@@ -155,7 +155,7 @@ async def test_a_deleted_queue_is_declared_and_consumed_again(each_vhost: Vhost)
     async def prepare() -> None:
         await declare(each_vhost.amqp_url, topology)
 
-    consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, prepare)
+    consumer = Consumer((each_vhost.amqp_url, "test consumes"), {BULK: 10}, arrived.put_nowait, prepare)
     publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", nothing)
     running = [asyncio.create_task(work) for work in (consumer.run(), publisher.run())]
     async with asyncio.timeout(30):
@@ -176,7 +176,7 @@ async def test_a_queue_that_a_publisher_misses_at_once_is_consumed_again(each_vh
     async def prepare() -> None:
         await declare(each_vhost.amqp_url, build_topology((1,)))
 
-    consumer = Consumer((each_vhost.amqp_url, "test consumes"), [BULK], 10, arrived.put_nowait, prepare)
+    consumer = Consumer((each_vhost.amqp_url, "test consumes"), {BULK: 10}, arrived.put_nowait, prepare)
     publisher = Publisher(each_vhost.amqp_url, "test publishes", "test", prepare)
     running = [asyncio.create_task(work) for work in (consumer.run(), publisher.run())]
     async with asyncio.timeout(30):
@@ -194,7 +194,7 @@ async def test_a_queue_that_a_publisher_misses_at_once_is_consumed_again(each_vh
 
 async def test_the_depth_of_a_queue_can_be_asked_for(publisher: Publisher, each_vhost: Vhost) -> None:
     await publisher.publish_all([outgoing(number=n) for n in range(7)], 20)
-    consumer = Consumer((each_vhost.amqp_url, "test"), [PRIORITY], 1, lambda _delivery: None, nothing)
+    consumer = Consumer((each_vhost.amqp_url, "test"), {PRIORITY: 1}, lambda _delivery: None, nothing)
     assert await consumer.depth(BULK) is None
     running = asyncio.create_task(consumer.run())
     async with asyncio.timeout(20):

@@ -64,7 +64,7 @@ async def test_a_consumer_passes_over_dead_and_mute_nodes(urls: str, vhost: Vhos
         json={"properties": {}, "routing_key": "bulk", "payload": "{}", "payload_encoding": "string"},
     )
     arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-    consumer = Consumer((urls, "test consumes"), [BULK], 1, arrived.put_nowait, nothing)
+    consumer = Consumer((urls, "test consumes"), {BULK: 1}, arrived.put_nowait, nothing)
     running = asyncio.create_task(consumer.run())
     async with asyncio.timeout(30):
         (await arrived.get()).ack()

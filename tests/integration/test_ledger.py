@@ -360,7 +360,7 @@ _ONE_ROW_EACH = """
 @pytest.mark.parametrize(
     ("statement", "values", "scans"),
     [
-        (CLAIM_STATEMENT, ["rows", "token", "now_ms"], 2),
+        (CLAIM_STATEMENT, ["rows", "token", "now_ms", "provider"], 2),
         (SENT_STATEMENT, ["rows", "now_ms"], 2),
         (MARK_QUEUED_STATEMENT, ["batch_id", "attempt", "rows", "first_row", "last_row", "now_ms"], 1),
     ],

@@ -60,7 +60,7 @@ async def ended(
 ) -> BatchMessage:
     """A batch whose numbers have each come into these states by a call."""
     batch = a_batch(len(states), **fields)
-    intake, sending = IntakeLedger(database), SendingLedger(database)
+    intake, sending = IntakeLedger(database), SendingLedger(database, batch.provider)
     progress = await intake.begin(batch, Content("for $all", "for $all"), None)
     rows = [NewRow(number, State.PENDING, segments=1) for number in numbers(len(states))]
     rows = [row._replace(text=text, segments=2) for row, text in zip(rows, texts, strict=True)] if texts else rows
@@ -108,7 +108,7 @@ async def test_the_numbers_in_these_states_are_a_batch_of_their_own_with_their_t
     assert new.accepted_at_ms >= before
     given = numbers(5)
     assert [row.recipient for row in await rows_of(database, wanted.new_id)] == [given[1], given[3], given[4]]
-    claims = await SendingLedger(database).claim({(wanted.new_id, row): 0 for row in range(3)}, "b", now_ms())
+    claims = await SendingLedger(database, "p").claim({(wanted.new_id, row): 0 for row in range(3)}, "b", now_ms())
     assert [row.text for row in claims.ours.values()] == ["$own {b}", "for $all", "一二三"]
     assert all(row.may_resend and not row.was_unclear for row in claims.ours.values())
     left = await view(database, old.batch_id)

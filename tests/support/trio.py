@@ -1,7 +1,8 @@
 """The three services and the simulator, wired together as processes, with the questions that tests ask them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,23 +118,22 @@ class Trio:
 
     def provider_calls(self, batch_id: str) -> dict[str, int]:
         """How often the provider saw each reference of the batch."""
-        answer = requests.get(f"{self.simulator.url}/calls/counts", params={"batch": batch_id}, timeout=30)
-        counts = answer.json()["counts"]
-        assert isinstance(counts, dict)
-        return counts
+        return dict(sum((self._told(each, "counts", batch_id) for each in self.providers.values()), Counter()))
 
     def provider_accepted(self, batch_id: str) -> dict[str, int]:
         """How often the provider took each reference of the batch, whatever it answered."""
-        answer = requests.get(f"{self.simulator.url}/calls/accepted", params={"batch": batch_id}, timeout=30)
-        counts = answer.json()["counts"]
-        assert isinstance(counts, dict)
-        return counts
+        return dict(sum((self._told(each, "accepted", batch_id) for each in self.providers.values()), Counter()))
+
+    @staticmethod
+    def _told(simulator: ServiceProcess, what: str, batch_id: str) -> Counter[str]:
+        answer = requests.get(f"{simulator.url}/calls/{what}", params={"batch": batch_id}, timeout=30)
+        return Counter(answer.json()["counts"])
 
     def depths(self) -> dict[str, int]:
         """The messages that wait in each queue."""
         with pika.BlockingConnection(pika.URLParameters(self.vhost.amqp_url)) as connection:
             channel = connection.channel()
-            queues = [queue.name for queue in build_topology(self._tiers_s).queues]
+            queues = [queue.name for queue in build_topology(self._tiers_s, list(self.providers)).queues]
             return {queue: channel.queue_declare(queue, passive=True).method.message_count for queue in queues}
 
     def letters(self, queue: str) -> set[str]:
@@ -146,6 +146,11 @@ class Trio:
                 if method is None:
                     return found  # closing the connection puts all of them back
                 found.add(str(properties.message_id))
+
+    @property
+    def providers(self) -> Mapping[str, ServiceProcess]:
+        """Who is called, by the providers' names."""
+        return {"default": self.simulator}
 
     @property
     def _tiers_s(self) -> list[float]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from services.sender.calling import Calling
 from services.sender.provider import Provider
@@ -56,6 +55,11 @@ class PlayedGateway:
         await asyncio.sleep(0)
         return self._answer(messages)
 
+    may_need_a_call_each = False
+
+    def share_key(self, message: TextMessage) -> str:
+        return message.text
+
     def may_be_of_one(self, whole: CallResult) -> bool:
         return whole.verdict is Verdict.REFUSED and whole.status != 404
 
@@ -76,6 +80,11 @@ class PlayedGates:
 
     async def hold(self, _provider: str, pause_s: float, _answer: CallResult) -> None:
         self.held_s = pause_s
+
+    async def avoid(self, *_: object) -> None:
+        """Nobody chooses among providers here."""
+
+    reached = avoid
 
 
 @dataclasses.dataclass
@@ -112,6 +121,7 @@ def row(number: int, **fields: Any) -> MessageRow:
             "was_unclear": False,
             "batch_state": BatchState.RUNNING,
             "provider": "played",
+            "pin": "default",
             "may_resend": False,
             "expires_at_ms": None,
             **fields,
@@ -202,17 +212,6 @@ async def test_refusals_of_our_account_take_no_attempt_from_a_number(
     assert stage.gateway.attempts == [attempt]
     assert stage.outcomes[0].state is state
     assert not stage.outcomes[0].uncounted
-
-
-async def test_a_message_for_a_provider_that_the_sender_has_not_is_held_and_never_sent_by_its_own() -> None:
-    with capture_logs() as lines:
-        stage = await sent([row(0), row(1, provider="elsewhere"), row(2, provider="elsewhere", attempt=4)], accepting)
-    assert [len(call) for call in stage.gateway.calls] == [1]
-    assert stage.states == {State.SENT: 1, State.RETRYING: 2}
-    assert {stage.outcomes[number].code for number in (1, 2)} == {"provider_not_here"}
-    assert all(stage.outcomes[number].uncounted for number in (1, 2))
-    said = {"event": "provider_not_here", "log_level": "error", "providers": ["elsewhere"], "messages": 2}
-    assert lines == [{**said, "own": "played"}]
 
 
 async def test_an_expired_number_is_left_out_of_the_call() -> None:
@@ -360,3 +359,25 @@ async def test_outcomes_are_recorded_together_by_whole_calls() -> None:
     ]
     assert [[len(call.done) for call in part] for part in in_parts(calls, 100)] == [[40, 60], [1], [100], [3, 4]]
     assert list(in_parts([], 100)) == []
+
+
+async def test_only_what_may_share_a_call_does_and_every_call_is_reserved() -> None:
+    rows = [row(number, text="same" if number % 2 else f"own {number}") for number in range(6)]
+    stage = await sent(rows, accepting, per_s=1000)
+    assert sorted(len(call) for call in stage.gateway.calls) == [1, 1, 1, 3]
+    assert stage.states == {State.SENT: 6}
+    # The first was reserved before the claim, for all of them.
+    assert stage.gates.reserved == [1, 1, 1]
+
+
+async def test_a_template_and_its_values_go_to_the_gateway() -> None:
+    seen: list[TextMessage] = []
+
+    def look(messages: Sequence[TextMessage]) -> Answer:
+        seen.extend(messages)
+        return accepting(messages)
+
+    await sent([row(0, template_id=7, variables='{"name":"Li"}'), row(1, template_id=7), row(2)], look, most=1)
+    assert [(message.template_id, dict(message.variables)) for message in sorted(seen)] == [
+        (7, {"name": "Li"}), (7, {}), (None, {}),
+    ]  # fmt: skip

@@ -30,7 +30,7 @@ class Ledger:
     async def lease(self, *_: Any) -> list[RunningBatch]:
         return [RunningBatch(batch_id, "bulk", None) for batch_id in BATCHES]
 
-    async def pending(self, _batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
+    async def pending(self, _batch_id: str, after_row: int, limit: int, _stream: object) -> list[PendingRow]:
         return [PendingRow(after_row + 1 + number, 0, "+8613800138000") for number in range(limit)]
 
     async def mark_queued(self, *_: Any) -> None:
@@ -82,7 +82,7 @@ class Small:
     async def lease(self, *_: Any) -> list[RunningBatch]:
         return [RunningBatch("one", "bulk", None)] if self.pending_rows else []
 
-    async def pending(self, _batch_id: str, after_row: int, limit: int) -> list[PendingRow]:
+    async def pending(self, _batch_id: str, after_row: int, limit: int, _stream: object) -> list[PendingRow]:
         rows = [row for row in self.pending_rows if row > after_row]
         return [PendingRow(row, 0, "+8613800138000") for row in rows[:limit]]
 

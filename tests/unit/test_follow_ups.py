@@ -36,6 +36,7 @@ ROW = MessageRow(
     was_unclear=False,
     batch_state=BatchState.RUNNING,
     provider="default",
+    pin="default",
     may_resend=False,
     expires_at_ms=None,
 )

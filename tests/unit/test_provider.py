@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from prometheus_client import REGISTRY
@@ -11,7 +11,7 @@ from services.sender.provider import Provider, most_telling
 from services.sender.providers.gateway import TextMessage
 from services.sender.rate_limiter import RateLimiter
 from shared.domain.outcome import CallResult, Verdict
-from shared.ledger.provider_gates import Cause, Held
+from shared.ledger.provider_gates import Cause, Held, Standing
 from shared.running_tasks import RunningTasks
 
 DOWN = CallResult(Verdict.NOT_SENT, "connect_failed")
@@ -34,6 +34,11 @@ class PlayedGateway:
     async def send(self, _messages: Sequence[TextMessage]) -> CallResult:
         return self._answer
 
+    may_need_a_call_each = False
+
+    def share_key(self, _message: TextMessage) -> None:
+        """Any share a call."""
+
     def may_be_of_one(self, _whole: CallResult) -> bool:
         return False
 
@@ -45,9 +50,10 @@ class PlayedGates:
     """Tells whoever looks what the test puts in, a look at a time."""
 
     def __init__(self) -> None:
-        self._answers: asyncio.Queue[Sequence[Held]] = asyncio.Queue()
+        self._answers: asyncio.Queue[Mapping[str, Standing]] = asyncio.Queue()
         self._is_looked_at = asyncio.Event()
         self.was_held = asyncio.Event()
+        self.avoided: list[tuple[float, str | None] | None] = []
 
     async def shorten(self, _provider: str, _longest_s: float) -> None:
         """Nothing to do."""
@@ -55,7 +61,13 @@ class PlayedGates:
     async def hold(self, _provider: str, _pause_s: float, _answer: CallResult) -> None:
         self.was_held.set()
 
-    async def held(self) -> Sequence[Held]:
+    async def avoid(self, _provider: str, pause_s: float, reason: str | None) -> None:
+        self.avoided.append((pause_s, reason))
+
+    async def reached(self, _provider: str) -> None:
+        self.avoided.append(None)
+
+    async def standings(self) -> Mapping[str, Standing]:
         self._is_looked_at.set()
         return await self._answers.get()
 
@@ -63,7 +75,8 @@ class PlayedGates:
         """Answer a look, 0 for no pause, and wait for the next one: by then the answer is acted upon."""
         await self._is_looked_at.wait()
         self._is_looked_at.clear()
-        self._answers.put_nowait([Held(name, held_s, 0, cause, None, None, None)] if held_s else [])
+        held = Held(name, held_s, 0, cause, None, None, None)
+        self._answers.put_nowait({name: Standing(held, None, None)} if held_s else {})
         await self._is_looked_at.wait()
 
 
@@ -107,7 +120,10 @@ async def test_a_pause_that_this_sender_was_asked_for_is_lifted_with_the_gate() 
 
 async def test_why_all_senders_pause_is_shown_while_they_do() -> None:
     def shown() -> dict[str, float]:
-        values = {cause: REGISTRY.get_sample_value("sms_sender_provider_held", {"cause": cause}) for cause in Cause}
+        values = {
+            cause: REGISTRY.get_sample_value("sms_sender_provider_held", {"provider": "played", "cause": cause})
+            for cause in Cause
+        }
         return {cause.value: value for cause, value in values.items() if value}
 
     async with watching(DOWN) as (provider, gates):

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from services.sender.providers import TYPES, gateway_of
-from services.sender.providers.config import read_account
+from services.sender.providers import TYPES, gateways_of
+from services.sender.providers.accounts import Account
+from services.sender.providers.config import read_accounts
+from services.sender.providers.gateway import HttpGateway
 from services.sender.settings import SenderSettings
 from shared.errors import SettingsError
+from shared.settings import load
 
 SECRET = "s3cr3t-of-nobody"
 TWILIO = f"""
@@ -60,6 +63,18 @@ def file_with(tmp_path: Path, content: str) -> Path:
     return file
 
 
+def read_account(file: Path) -> Account:
+    """The one account in the file."""
+    (account,) = read_accounts(file).values()
+    return account
+
+
+def gateway_of(settings: SenderSettings) -> HttpGateway:
+    """The one gateway of the file."""
+    (gateway,) = gateways_of(settings).values()
+    return gateway
+
+
 @pytest.mark.parametrize(
     ("content", "type_", "most"),
     [(TWILIO, "twilio", 1), (VONAGE, "vonage", 1), (INFOBIP, "infobip", 50), (HTTP, "http", 1)],
@@ -79,7 +94,7 @@ def test_an_account_makes_a_gateway(
 
 
 def test_every_type_that_can_be_named_has_a_maker() -> None:
-    assert set(TYPES) == {"twilio", "vonage", "infobip", "http"}
+    assert set(TYPES) == {"twilio", "vonage", "infobip", "aliyun", "tencent", "http"}
 
 
 def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -96,8 +111,27 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
         ("providers = 3", "has [providers.NAME] tables"),
         ("[providers.default", "is not TOML"),
         ("", "has [providers.NAME] tables"),
-        (TWILIO.replace("providers.default", "providers.main"), "so far exactly one is served"),
-        (TWILIO + "\n[providers.other]\ntype = 'vonage'", "so far exactly one is served"),
+        (TWILIO.replace("providers.default", "providers.Main"), "providers.Main: a name has up to 32 of a-z"),
+        (TWILIO.replace("providers.default", "providers.5s"), "providers.5s: a name has up to 32 of a-z"),
+        ("providers.default = 3", "providers.default: a table"),
+        (TWILIO + "\n[providers.other]\ntype = 'vonage'", "providers.other.api_key: Field required"),
+        (
+            TWILIO + "\n[providers.default]\ntype = 'vonage'",
+            "is not TOML: Cannot declare ('providers', 'default') twice",
+        ),
+        (TWILIO + "\nweight = 0", "providers.default.weight: Input should be greater than or equal to 1"),
+        (TWILIO + "\nlanes = 'bulk'", 'providers.default.lanes: give a list: ["bulk", "priority"]'),
+        (TWILIO + "\nlanes = ['fast']", "providers.default.lanes.0: Input should be 'priority' or 'bulk'"),
+        (TWILIO + "\nprefixes = ['86']", 'providers.default.prefixes.0: a prefix is like "+86"'),
+        (TWILIO + "\ntemplates = { x = { code = 'T' } }", "providers.default.templates.x"),
+        (
+            "[providers.default]\ntype = 'plain'\nurl = 'https://u:p@x.example'",
+            "providers.default.url: a URL with a password",
+        ),
+        (
+            "[providers.default]\ntype = 'plain'\nurl = 'http://x.example'",
+            "providers.default.url: https, or say allow_http",
+        ),
         (TWILIO + "\ncolour = 'red'", "providers.default.colour: Extra inputs"),
         (TWILIO.replace('"twilio"', '"twillio"'), "providers.default: Input tag 'twillio'"),
         (TWILIO.replace("AC0", "XX0"), "providers.default.account_sid:"),
@@ -123,9 +157,8 @@ def test_a_mistake_is_one_line_that_names_the_key_and_shows_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, said: str
 ) -> None:
     monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, content)))
-    settings = SenderSettings()
     with pytest.raises(SettingsError) as raised:
-        gateway_of(settings)
+        gateways_of(SenderSettings())
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert SECRET not in str(raised.value)
@@ -161,10 +194,47 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 EXAMPLES = re.findall(r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs/providers.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["twilio", "vonage", "infobip", "http"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["twilio", "vonage", "infobip", "aliyun", "tencent", "http"])
 def test_the_examples_of_the_documentation_are_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str
 ) -> None:
     example = re.sub(r'"(env|file):[^"]+"', '"env:TOKEN_OF_TEST"', example).replace("AC…", f"AC{'0' * 32}")
     monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, example)))
     assert gateway_of(SenderSettings()).name == "default"
+
+
+SEVERAL = TWILIO.replace("default", "main") + VONAGE.replace("default", "other").replace("TOKEN_OF_TEST", "NOT_THERE")
+
+
+def test_a_sender_that_serves_some_needs_no_secrets_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, SEVERAL)))
+    with pytest.raises(SettingsError, match=r"providers\.other\.api_secret: the environment has no NOT_THERE"):
+        gateways_of(SenderSettings())
+    monkeypatch.setenv("SMS_PROVIDERS", "main")
+    assert list(gateways_of(SenderSettings())) == ["main"]
+
+
+def test_a_provider_that_is_to_be_served_and_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMS_PROVIDERS_FILE", str(file_with(tmp_path, SEVERAL)))
+    monkeypatch.setenv("SMS_PROVIDERS", "main,third")
+    with pytest.raises(SettingsError, match="SMS_PROVIDERS: there is no provider third in SMS_PROVIDERS_FILE"):
+        load(SenderSettings)
+
+
+def test_what_is_said_of_all_providers_holds_where_one_says_nothing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "\nrate = 5\nconcurrency = 3\nnumbers_per_call = 2\ntimeout_s = 40"
+    monkeypatch.setenv(
+        "SMS_PROVIDERS_FILE", str(file_with(tmp_path, TWILIO + SEVERAL.replace("other]", f"other]{own}")))
+    )
+    settings = SenderSettings(provider_timeout_s=7, provider_rate=100, prefetch=50)
+    assert [settings.rate(name) for name in ("default", "main", "other")] == [100, 100, 5]
+    assert [settings.deliveries_at_once(name) for name in ("main", "other")] == [50, 6]
+    assert [settings.call_timeout_s(name) for name in ("main", "other")] == [7, 40]
+    assert settings.lease_ms == 1000 * (2 * 40 + 8)
+    assert settings.call_within_ms("other") == settings.lease_ms - 1000 * (40 + 4)

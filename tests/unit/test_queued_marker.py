@@ -35,10 +35,10 @@ async def test_what_is_not_hurried_is_marked_when_its_time_has_come() -> None:
     ledger: Any = Ledger()
     marker = QueuedMarker(ledger, after_s=0.05)
     running = asyncio.create_task(marker.run())
-    marker.add("one", rows(0, 1))
-    assert marker.has_any("one")
+    marker.add(("one", "+"), rows(0, 1))
+    assert marker.has_any(("one", "+"))
     assert not ledger.marked
-    await until(lambda: not marker.has_any("one"))
+    await until(lambda: not marker.has_any(("one", "+")))
     running.cancel()
     assert ledger.marked == [("one", [0, 1])]
 
@@ -48,13 +48,13 @@ async def test_a_batch_that_is_through_is_marked_at_once_in_one_statement_and_ot
     marker = QueuedMarker(ledger)
     running = asyncio.create_task(marker.run())
     for numbers in ((0, 1), (2, 3)):
-        marker.add("one", rows(*numbers))
-        marker.add("two", rows(*numbers))
-    marker.hurry("one")
-    await until(lambda: not marker.has_any("one"))
+        marker.add(("one", "+"), rows(*numbers))
+        marker.add(("two", "+"), rows(*numbers))
+    marker.hurry(("one", "+"))
+    await until(lambda: not marker.has_any(("one", "+")))
     running.cancel()
     assert ledger.marked == [("one", [0, 1, 2, 3])]
-    assert marker.has_any("two")
+    assert marker.has_any(("two", "+"))
 
 
 async def test_rows_count_as_unmarked_until_the_ledger_has_answered() -> None:
@@ -62,17 +62,17 @@ async def test_rows_count_as_unmarked_until_the_ledger_has_answered() -> None:
     ledger.may_mark.clear()
     marker = QueuedMarker(ledger)
     running = asyncio.create_task(marker.run())
-    marker.add("one", rows(0))
-    marker.hurry("one")
+    marker.add(("one", "+"), rows(0))
+    marker.hurry(("one", "+"))
     await asyncio.sleep(0.05)
-    assert marker.has_any("one")
-    marker.add("one", rows(1))
+    assert marker.has_any(("one", "+"))
+    marker.add(("one", "+"), rows(1))
     draining = asyncio.create_task(marker.drain())
     ledger.may_mark.set()
     async with asyncio.timeout(10):
         await draining
     running.cancel()
-    assert not marker.has_any("one")
+    assert not marker.has_any(("one", "+"))
     assert ledger.marked == [("one", [0]), ("one", [1])]
 
 

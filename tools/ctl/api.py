@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tools.ctl.batches.snapshots import Accepted, MessageRow, Messages, Snapshot
+from tools.ctl.batches.snapshots import Accepted, MessageRow, Messages, ProviderList, ProviderState, Snapshot
 from tools.ctl.batches.sse import event_data
 from tools.ctl.errors import CtlError, Flaw, Refused, Unreachable
 
@@ -77,6 +77,10 @@ class Api:
         """The first numbers of a batch in a state."""
         path = f"{_place(batch_id)}/messages?state={state}&limit={limit}"
         return _read(Messages, self._request("GET", path)).messages
+
+    def providers(self) -> list[ProviderState]:
+        """How the providers stand."""
+        return _read(ProviderList, self._request("GET", "/v1/providers")).providers
 
     def events(self, batch_id: str) -> Iterator[Snapshot]:
         """The batch whenever it changes, until the api ends the stream."""

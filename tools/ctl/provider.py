@@ -24,7 +24,7 @@ def resume(name: Annotated[str, typer.Argument(help="The provider's name.")] = "
 
     async def lift() -> bool:
         async with opened(load(Settings).database_url) as database:
-            return await ProviderGates(database).shorten(name, 0)
+            return await ProviderGates(database).resume(name)
 
     was_held = asyncio.run(lift())
     typer.echo(f"{name} is called again" if was_held else f"{name} was in no pause")

@@ -10,7 +10,7 @@ from tools.simulator.behaviour import DefaultBehaviour
 from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, invalid
 from tools.simulator.provider import Provider
-from tools.simulator.vendors import Vendors
+from tools.simulator.vendors import vendor_routes
 
 _LARGEST_REQUEST = 64 * 1024 * 1024  # a thousand of the longest texts
 
@@ -33,7 +33,7 @@ def build_app(late_s: float) -> web.Application:
     provider = Provider(calls, late_s)
     app = web.Application(client_max_size=_LARGEST_REQUEST)
     app.router.add_post("/messages", provider.receive)
-    app.add_routes(Vendors(provider).routes())
+    app.add_routes(vendor_routes(provider))
     app.add_routes(_Control(provider).routes())
     app.add_routes(_Inspection(calls).routes())
     app.router.add_get("/healthz", _healthz)

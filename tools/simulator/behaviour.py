@@ -102,14 +102,14 @@ def decide(call: Call, default: DefaultBehaviour, late_s: float) -> Plan:
     return Plan(behaviour, default.delay_s or _own_delay_s(behaviour, late_s), default.retry_after_s)
 
 
-def together(plans: Sequence[Plan]) -> Sequence[Plan]:
-    """The plans for messages that share a call.
+def together(plans: Sequence[Plan], about_all: Sequence[Behaviour] = ()) -> Sequence[Plan]:
+    """The plans for messages that share a call; `about_all` is what an API has only of a call as a whole.
 
     What one of them does to the answer as a whole, it does to all: nothing is taken with `spoil`, `500` and `garbage`;
     with `accept-reset` and `accept-late` what would be accepted is, and the answer is lost or late for all.
     """
     behaviours = {plan.behaviour for plan in plans}
-    whole = next((behaviour for behaviour in _OF_THE_WHOLE_CALL if behaviour in behaviours), None)
+    whole = next((behaviour for behaviour in (*about_all, *_OF_THE_WHOLE_CALL) if behaviour in behaviours), None)
     if whole is None:
         return plans
     return [plan._replace(behaviour=whole) if _is_drawn_in(plan, whole) else plan for plan in plans]

@@ -66,10 +66,12 @@ class Provider:
             return whole
         return _results(messages, plans, message_ids) if is_list else _accepted(message_ids[0])
 
-    async def take(self, messages: Sequence[Message]) -> tuple[Sequence[Plan], Sequence[str | None]]:
+    async def take(
+        self, messages: Sequence[Message], about_all: Sequence[Behaviour] = ()
+    ) -> tuple[Sequence[Plan], Sequence[str | None]]:
         """What is done with each message of a call, and its id where it is accepted; returns when it is to be
-        answered."""
-        plans = together([self._plan(message) for message in messages])
+        answered. `about_all` is what the API has only of a call as a whole."""
+        plans = together([self._plan(message) for message in messages], about_all)
         message_ids = self._record(messages, plans)
         if delay_s := max(plan.delay_s for plan in plans):
             await asyncio.sleep(delay_s)

@@ -33,6 +33,8 @@ def batch_shown(view: BatchView) -> Shown:
         "error_code": view.error_code,
         "error_reason": view.error_reason,
         "resend_of": view.resend_of,
+        "paused_by": view.paused_by,
+        "paused_reason": view.paused_reason,
         "links": links(view.batch_id),
     }
 
@@ -66,6 +68,7 @@ def message_shown(view: MessageView) -> Shown:
         "segments": view.segments,
         "error_code": view.error_code,
         "error_reason": view.error_reason,
+        "provider": view.provider,
         "provider_message_id": view.provider_message_id,
         "resent_in": view.resent_in,
         "updated_at": rfc3339(view.updated_at_ms),
@@ -121,7 +124,7 @@ def held_shown(held: Held) -> Shown:
     return {
         "provider": held.provider,
         "cause": held.cause,
-        "until": rfc3339(held.until_ms),
+        "until": _time(held.until_ms),
         "error_code": held.code,
         "error_reason": held.reason,
         "provider_status": held.status,

@@ -34,6 +34,11 @@ _COMMANDS = {
 }
 
 
+_PROVIDER = {
+    "pause": ("Let nobody call a provider", "What waits for it goes out by another one, or waits until it is resumed."),
+    "resume": ("End every pause of a provider", "One call at a time shows whether it works."),
+}
+_NAME: Schema = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _LETTER_COMMANDS = {
     "replay": (
         "Send dead letters again",
@@ -77,6 +82,11 @@ def _paths(max_recipients: int) -> Schema:
         "/v1/batches/{batch_id}/resend": {"parameters": batch_id, "post": _resend()},
         "/v1/batches/{batch_id}/messages/{row}/attempts": {"parameters": [*batch_id, _ROW], "get": _list_attempts()},
         "/v1/provider": {"get": _show_provider()},
+        "/v1/providers": {"get": _list_providers()},
+        **{
+            f"/v1/providers/{{name}}/{name}": {"parameters": [_NAME], "post": _command_provider(name)}
+            for name in _PROVIDER
+        },
         "/v1/dead-letters": {"get": _list_failed()},
         "/v1/dead-letters/groups": {"get": _count_failed()},
         "/v1/dead-letters/replay": {"post": _handle_letters("replay")},
@@ -200,6 +210,24 @@ def _show_provider() -> Schema:
         "description": "While it is, no number of it is called and none fails: all wait. A provider that is called is "
         "not in the list.",
         "responses": {"200": _json("The providers that are held", "Provider"), **_problems(401, 503)},
+    }
+
+
+def _list_providers() -> Schema:
+    return {
+        "operationId": "listProviders",
+        "summary": "The providers: what each takes, whether it is called, and what the senders do with it",
+        "responses": {"200": _json("All of them", "ProviderList"), **_problems(401, 503)},
+    }
+
+
+def _command_provider(name: str) -> Schema:
+    summary, description = _PROVIDER[name]
+    return {
+        "operationId": f"{name}Provider",
+        "summary": summary,
+        "description": description,
+        "responses": {"200": _json("The provider after it", "OneProvider"), **_problems(401, 404, 503)},
     }
 
 

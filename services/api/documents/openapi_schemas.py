@@ -7,6 +7,7 @@ from services.api.intake.requests import BatchRequest, ResendRequest
 from shared.domain.options import BatchOptions
 from shared.domain.states import BatchState, State
 from shared.ledger.provider_gates import Cause
+from shared.topology import Lane
 
 Schema = dict[str, Any]
 
@@ -49,6 +50,8 @@ def schemas(max_recipients: int) -> Schema:
         "Attempt": _attempt_schema(),
         "AttemptList": _object({"attempts": _list_of("Attempt")}, "attempts"),
         "Held": _held_schema(),
+        "OneProvider": _provider_schema(),
+        "ProviderList": _object({"providers": _list_of("OneProvider")}, "providers"),
         "Provider": _object({"held": _list_of("Held")}, "held"),
         "Links": _object({"self": TEXT, "messages": TEXT, "events": TEXT}, "self", "messages", "events"),
         "Problem": _problem_schema(),
@@ -91,6 +94,12 @@ def _batch_schema() -> Schema:
             "description": "Of a batch that is asked for by id: when it stood so",
         },
         "resend_of": {**_TEXT_OR_NULL, "description": "The batch whose failed or expired numbers these are"},
+        "paused_by": {
+            "type": ["string", "null"],
+            "enum": ["operator", "fuse", None],
+            "description": "`fuse`: it paused itself, since its messages were refused one after another",
+        },
+        "paused_reason": _TEXT_OR_NULL,
         "links": schema("Links"),
     }
     return _object(members, "batch_id", "status", "recipients", "counts", "created_at", "finished_at", "links")
@@ -105,6 +114,7 @@ def _message_schema() -> Schema:
         "segments": {"type": ["integer", "null"]},
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
+        "provider": {"type": "string", "description": "At which it was tried last, or else the batch's"},
         "provider_message_id": _TEXT_OR_NULL,
         "resent_in": {**_TEXT_OR_NULL, "description": "The batch in which it is sent again; in this one it never is"},
         "updated_at": {"type": "string", "format": "date-time"},
@@ -170,14 +180,39 @@ def _attempt_schema() -> Schema:
 
 
 def _held_schema() -> Schema:
-    causes = "`account`: it does not serve our account; `asked`: it asked for a pause; `untold`: of an earlier version"
+    causes = (
+        "`account`: it does not serve our account; `asked`: it asked for a pause; `paused`: by an operator; "
+        "`untold`: of an earlier version"
+    )
     members = {
         "provider": TEXT,
         "cause": {"type": "string", "enum": list(Cause), "description": causes},
-        "until": {"type": "string", "format": "date-time", "description": "When it is called again, to see"},
+        "until": {**_TIME_OR_NULL, "description": "When it is called again, to see; null for no end"},
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
         "provider_status": {"type": ["integer", "null"]},
+    }
+    return _object(members, *members)
+
+
+def _provider_schema() -> Schema:
+    causes = [*(cause.value for cause in Cause), "unreachable", None]
+    members = {
+        "name": TEXT,
+        "type": TEXT,
+        "state": {"type": "string", "enum": ["open", "paused", "held"]},
+        "cause": {"type": ["string", "null"], "enum": causes},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "until": _TIME_OR_NULL,
+        "rate": {"type": ["number", "null"], "description": "Calls per second; null where the file has none"},
+        "weight": _COUNT,
+        "lanes": {"type": "array", "items": {"type": "string", "enum": list(Lane)}},
+        "prefixes": {"type": "array", "items": TEXT},
+        "senders": {**_COUNT, "description": "That serve it, as heard of in the last 15 seconds"},
+        "in_flight": {**_COUNT, "description": "Calls under way"},
+        "sent_last_minute": _COUNT,
+        "failed_last_minute": _COUNT,
     }
     return _object(members, *members)
 

@@ -80,6 +80,8 @@ class Limits:
     """How large a batch may be, and how long its publish may take."""
 
     max_recipients: int
+    providers: tuple[str, ...]
+    """Those that a batch may be pinned to."""
     publish_timeout_s: float
 
 
@@ -109,7 +111,9 @@ class Intake:
     async def _accept(self, request: web.Request, source: Source) -> web.Response:
         key = idempotency_key(request)
         async with self._bodies.held(request) as body:
-            parse = partial(prepare, source=source, max_recipients=self._limits.max_recipients)
+            parse = partial(
+                prepare, source=source, max_recipients=self._limits.max_recipients, providers=self._limits.providers
+            )
             prepared = await self._bodies.parse(body, parse)
             accepted_at_ms = now_ms()
             batch_id = new_batch_id(accepted_at_ms) if key is None else await self._keyed_id(key)

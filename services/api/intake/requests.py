@@ -26,6 +26,7 @@ from typing_extensions import NotRequired, Self, TypedDict
 
 from services.api.serving.problems import Flaw, invalid
 from shared.domain.options import NO_NUL, BatchOptions
+from shared.domain.routing import ANY_PROVIDER
 from shared.domain.segments import is_blank
 from shared.domain.states import State
 
@@ -156,7 +157,7 @@ class BatchRequest(_Schedule, BatchOptions):
     ] = None
     template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
     variables: Variables = Field(default_factory=dict)
-    provider: Literal["default"] = "default"
+    provider: Annotated[str, StringConstraints(max_length=32, pattern=r"^[a-z][a-z0-9-]*$")] = ANY_PROVIDER
 
     @model_validator(mode="after")
     def _has_a_text(self) -> Self:

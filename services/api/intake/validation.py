@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from services.api.intake.forms import members_of_form, members_of_json, members_of_multipart
 from services.api.intake.requests import MAX_FLAWS, BatchRequest, epoch_ms, flaws_of_batch, unknown_members
 from services.api.serving.problems import Flaw, Problem, invalid, malformed
+from shared.domain.routing import ANY_PROVIDER
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
@@ -49,8 +50,8 @@ class Prepared:
         return orjson.dumps(head)[:-1] + b"," + self.meaning[1:]
 
 
-def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
-    """Check a body's shape; Problem where something in it is wrong."""
+def prepare(body: bytes, source: Source, max_recipients: int, providers: Collection[str] = (ANY_PROVIDER,)) -> Prepared:
+    """Check a body's shape; Problem where something in it is wrong. `providers` are those that it may name."""
     members = source.read(body, max_recipients)
     if isinstance(members, dict) and _too_many(members.get("recipients"), max_recipients):
         raise invalid(Flaw(f"/{source.recipients}", f"More than {max_recipients} recipients"))
@@ -62,6 +63,8 @@ def prepare(body: bytes, source: Source, max_recipients: int) -> Prepared:
         raise invalid(*[*unknown, *flaws_of_batch(error, known, source.recipients)][:MAX_FLAWS]) from None
     if unknown:
         raise invalid(*unknown)
+    if request.provider not in (ANY_PROVIDER, *providers):
+        raise invalid(Flaw("/provider", f"There is no such provider; there is {', '.join(providers)}"))
     meaning = orjson.dumps(_meaning(request), option=orjson.OPT_SORT_KEYS)
     if len(meaning) > MAX_MESSAGE_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch takes more than {MAX_MESSAGE_BYTES} bytes")

@@ -3,75 +3,123 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.sender.providers.config import HttpAccount, InfobipAccount, TwilioAccount, VonageAccount, read_account
+from services.sender.providers.accounts import (
+    Account,
+    AliyunAccount,
+    HttpAccount,
+    InfobipAccount,
+    TencentAccount,
+    TwilioAccount,
+    VonageAccount,
+)
+from services.sender.providers.config import read_accounts
 from services.sender.providers.gateway import Format, HttpGateway
 from services.sender.providers.plain.classify import CodeTable
 from services.sender.providers.plain.format import PlainFormat
+from services.sender.providers.vendors import aliyun, tencent
+from services.sender.providers.vendors.aliyun import AliyunFormat
 from services.sender.providers.vendors.configured import ConfiguredFormat, Heard, Sent
 from services.sender.providers.vendors.infobip import InfobipFormat
+from services.sender.providers.vendors.tencent import TencentFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
-from services.sender.providers.vendors.vonage import VonageFormat
+from services.sender.providers.vendors.vonage import Signing, VonageFormat
 from services.sender.settings import SenderSettings
 from services.sender.transports.http1.transport import Http1Transport
 from services.sender.transports.with_aiohttp import AiohttpTransport
+from shared.domain.routing import ANY_PROVIDER
 from shared.errors import SettingsError
+from shared.providers import TemplateMapping, wrong_providers
 
-_NAME = "default"
+_MAY_DEDUPLICATE = frozenset({"plain", "http"})
+
+Templates = Mapping[int, TemplateMapping]
 
 
-def _twilio(account: TwilioAccount) -> Format:
+def _twilio(account: TwilioAccount, _templates: Templates) -> Format:
     sender = account.sender or account.messaging_service_sid or ""
     user = account.api_key_sid or account.account_sid
     return TwilioFormat(account.account_sid, user, account.auth_token.get_secret_value(), sender, account.endpoint)
 
 
-def _vonage(account: VonageAccount) -> Format:
-    return VonageFormat(account.api_key, account.api_secret.get_secret_value(), account.sender, account.endpoint)
+def _vonage(account: VonageAccount, _templates: Templates) -> Format:
+    if account.signature_secret is not None:
+        secret: str | Signing = Signing(account.signature_secret.get_secret_value(), account.signature_method)
+    else:
+        secret = account.api_secret.get_secret_value() if account.api_secret is not None else ""
+    return VonageFormat(account.api_key, secret, account.sender, account.endpoint)
 
 
-def _infobip(account: InfobipAccount) -> Format:
+def _infobip(account: InfobipAccount, _templates: Templates) -> Format:
     return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint)
 
 
-def _http(account: HttpAccount) -> Format:
+def _aliyun(account: AliyunAccount, templates: Templates) -> Format:
+    key = account.access_key_id, account.access_key_secret.get_secret_value()
+    return AliyunFormat(key, account.sign_name, templates, account.endpoint)
+
+
+def _tencent(account: TencentAccount, templates: Templates) -> Format:
+    key, app = (account.secret_id, account.secret_key.get_secret_value()), (account.sdk_app_id, account.sign_name)
+    return TencentFormat(key, app, templates, account.region, account.endpoint)
+
+
+def _http(account: HttpAccount, _templates: Templates) -> Format:
     secrets = {name: secret.get_secret_value() for name, secret in account.secrets.items()}
     sent = Sent(account.endpoint, account.method, account.body, account.headers, account.fields, secrets)
     places = account.answer
     heard = Heard(places.id, places.code, places.message, frozenset(places.accepted), account.classes)
-    try:
-        return ConfiguredFormat(sent, heard)
-    except ValueError as error:
-        raise SettingsError(" ".join(f"SMS_PROVIDERS_FILE: providers.{_NAME}: {error}".split())) from None
+    return ConfiguredFormat(sent, heard)
 
 
-TYPES: Mapping[str, tuple[Callable[[Any], Format], int]] = {
+TYPES: Mapping[str, tuple[Callable[[Any, Templates], Format], int]] = {
     "twilio": (_twilio, 1),
     "vonage": (_vonage, 1),
     "infobip": (_infobip, 100),
+    "aliyun": (_aliyun, aliyun.MOST),
+    "tencent": (_tencent, tencent.MOST),
     "http": (_http, 1),
 }
-"""By type: what makes the format of an account, and how many messages a call takes at the most."""
+"""By type: what makes the format of an account and our templates there; how many messages a call takes at the most."""
 
 
-def gateway_of(settings: SenderSettings) -> HttpGateway:
-    """The gateway that the settings say: a vendor's account, or else the plain format over the fast transport.
+_PLAIN_MOST = 100
+
+
+def gateways_of(settings: SenderSettings) -> Mapping[str, HttpGateway]:
+    """New gateways for all providers that this sender serves, by name: those of the file, or of SMS_PROVIDER_URL alone.
 
     SettingsError is one line that names what is wrong with SMS_PROVIDERS_FILE.
     """
     if settings.providers_file is None:
-        return _plain(settings)
-    account = read_account(settings.providers_file)
-    if settings.provider_deduplicates and account.type != "http":
-        raise SettingsError(f"SMS_PROVIDER_DEDUPLICATES: {account.type} sends a text again that it is given again")
+        return {ANY_PROVIDER: _plain(settings, ANY_PROVIDER, settings.plain_url)}
+    accounts = read_accounts(settings.providers_file, frozenset(settings.served))
+    if settings.provider_deduplicates:
+        for name, account in accounts.items():
+            if account.type not in _MAY_DEDUPLICATE:
+                raise SettingsError(
+                    f"SMS_PROVIDER_DEDUPLICATES: {account.type} ({name}) sends a text again that it is given again"
+                )
+    return {name: _gateway(settings, name, account) for name, account in accounts.items()}
+
+
+def _gateway(settings: SenderSettings, name: str, account: Account) -> HttpGateway:
+    if account.type == "plain":
+        return _plain(settings, name, account.endpoint)
     make, most = TYPES[account.type]
-    transport = AiohttpTransport(settings.provider_timeout_s)
-    most = min(most, settings.provider_max_recipients)
-    return HttpGateway(_NAME, make(account), transport, most, settings.provider_longest_pause_s)
+    try:
+        format_ = make(account, settings.all_providers.by_name[name].templates)
+    except ValueError as error:
+        raise wrong_providers(f"providers.{name}: {error}") from None
+    transport = AiohttpTransport(settings.call_timeout_s(name))
+    most = min(most, settings.numbers_per_call(name))
+    return HttpGateway(name, format_, transport, most, settings.provider_longest_pause_s)
 
 
-def _plain(settings: SenderSettings) -> HttpGateway:
+def _plain(settings: SenderSettings, name: str, url: str) -> HttpGateway:
+    """The plain format over the fast transport."""
     codes = CodeTable(settings.provider_temporary_codes, settings.provider_permanent_codes)
-    most = settings.provider_max_recipients
-    format_ = PlainFormat(settings.plain_url, codes, is_list=most > 1)
-    transport = Http1Transport(settings.provider_timeout_s)
-    return HttpGateway(_NAME, format_, transport, most, settings.provider_longest_pause_s)
+    most = min(_PLAIN_MOST, settings.numbers_per_call(name))
+    transport = Http1Transport(settings.call_timeout_s(name))
+    return HttpGateway(
+        name, PlainFormat(url, codes, is_list=most > 1), transport, most, settings.provider_longest_pause_s
+    )

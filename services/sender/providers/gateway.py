@@ -1,8 +1,9 @@
 """Gateways: how one provider is called. Each takes texts and returns what is known after the call."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -18,12 +19,17 @@ the order of the messages."""
 
 
 class TextMessage(NamedTuple):
-    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text, which attempt."""
+    """One text to send: our reference `<batch_id>:<row>`, the number in E.164, the text, which attempt.
+
+    `template_id` is ours, where the batch names one, and `variables` what fills it, for vendors that take no text.
+    """
 
     reference: str
     to: str
     text: str
     attempt: int = 1
+    template_id: int | None = None
+    variables: Mapping[str, str] = MappingProxyType({})
 
 
 class Gateway(Protocol):
@@ -32,12 +38,17 @@ class Gateway(Protocol):
     name: str
     max_recipients: int
     """How many messages, each to its own number, one call takes."""
+    may_need_a_call_each: bool
+    """Whether messages of one batch may have different keys."""
 
     async def open(self) -> None:
         """Make ready to call."""
 
+    def share_key(self, message: TextMessage) -> Hashable:
+        """Only messages with the same key may be in one call."""
+
     async def send(self, messages: Sequence[TextMessage]) -> Results:
-        """Call the provider once, with one to `max_recipients` messages; never retries by itself."""
+        """Call the provider once, with one to `max_recipients` messages of one key; never retries by itself."""
 
     def may_be_of_one(self, whole: CallResult) -> bool:
         """Whether a call was refused as a whole, so that none of its messages was taken, perhaps because of a single
@@ -50,14 +61,37 @@ class Gateway(Protocol):
 class Format(Protocol):
     """How providers of one type are spoken to over HTTP; pure."""
 
+    may_need_a_call_each: bool
+    """As `Gateway.may_need_a_call_each`."""
+
+    def share_key(self, message: TextMessage) -> Hashable:
+        """As `Gateway.share_key`."""
+
+    def unsendable(self, message: TextMessage) -> CallResult | None:
+        """The refusal of a message that no request can be made of; None for any other."""
+
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
-        """The request that sends these messages."""
+        """The request that sends these messages, of one `share_key`; ValueError for what may not share one."""
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """What the answer to it means."""
 
     def may_be_of_one(self, whole: CallResult) -> bool:
-        """As `Gateway.may_be_of_one`."""
+        """As `Gateway.may_be_of_one`; of a refusal of `unsendable` too."""
+
+
+class AnyTexts:
+    """Of formats that send each message's own text: any may share a call, and any can be sent."""
+
+    may_need_a_call_each = False
+
+    def share_key(self, _message: TextMessage) -> Hashable:
+        """As `Format.share_key`: one for all."""
+        return None
+
+    def unsendable(self, _message: TextMessage) -> CallResult | None:
+        """As `Format.unsendable`: none is."""
+        return None
 
 
 class HttpGateway:
@@ -76,7 +110,8 @@ class HttpGateway:
     ) -> None:
         self.name, self.max_recipients = name, max_recipients
         self._format, self._transport, self._longest_pause_s = format_, transport, longest_pause_s
-        self.may_be_of_one = format_.may_be_of_one
+        self.share_key, self.may_be_of_one = format_.share_key, format_.may_be_of_one
+        self.may_need_a_call_each = format_.may_need_a_call_each
 
     async def open(self) -> None:
         """Make ready to call."""
@@ -87,7 +122,13 @@ class HttpGateway:
         await self._transport.close()
 
     async def send(self, messages: Sequence[TextMessage]) -> Results:
-        """Call once. Failing to connect is certainly not sent; losing the answer is unclear."""
+        """Call once. Failing to connect is certainly not sent; losing the answer is unclear.
+
+        Messages with one among them that cannot be sent are refused as a whole, without a call.
+        """
+        refusals = (self._format.unsendable(message) for message in messages)
+        if (refusal := next(filter(None, refusals), None)) is not None:
+            return refusal
         answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
         if isinstance(answer, CallResult):
             return answer

@@ -37,6 +37,8 @@ def print_batch(console: Console, batch: Snapshot) -> None:
         "to be sent": batch.send_at,
         "finished": batch.finished_at,
         "error": batch.error_reason,
+        "paused by": batch.paused_by,
+        "because": batch.paused_reason,
     }
     for name, value in described.items():
         if value:

@@ -26,6 +26,8 @@ class Snapshot(BaseModel):
     finished_at: str | None = None
     error_reason: str | None = None
     resend_of: str | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -61,6 +63,34 @@ class MessageRow(BaseModel):
     attempts: int = 0
     error_code: str | None = None
     error_reason: str | None = None
+
+
+class ProviderState(BaseModel):
+    """How a provider stands."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    type: str
+    state: str
+    cause: str | None = None
+    error_reason: str | None = None
+    rate: float | None = None
+    weight: int
+    lanes: list[str]
+    prefixes: list[str]
+    senders: int
+    in_flight: int
+    sent_last_minute: int
+    failed_last_minute: int
+
+
+class ProviderList(BaseModel):
+    """All providers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    providers: list[ProviderState]
 
 
 class Messages(BaseModel):

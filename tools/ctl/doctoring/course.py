@@ -48,6 +48,7 @@ CHECKS = (
     Check("ledger and queues", (Part.BROKER, Part.LEDGER), work.look_for_standing_still),
     Check("the providers' pauses", (Part.LEDGER,), providers.look_at_pauses),
     Check("the providers' names", (Part.LEDGER,), providers.look_at_names),
+    Check("the providers' senders", (Part.LEDGER,), providers.look_at_senders),
     Check("encryption", (), encryption.look_at_urls),
     Check("the database's encryption", (Part.LEDGER,), encryption.look_at_database),
     Check("the database's clock", (Part.LEDGER,), clocks.look_at_databases_clock),

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
 from services.sender.providers.plain.classify import CodeTable, classify
 from services.sender.providers.plain.classify_results import classify_results
 from services.sender.transports import HttpAnswer, HttpRequest
@@ -16,7 +16,7 @@ _ABOUT_ALL = frozenset({404, 405, 415})
 """About the address or the format, whatever the messages are."""
 
 
-class PlainFormat:
+class PlainFormat(AnyTexts):
     """Posts `{"reference", "to", "text"}` and expects a 2xx with `{"message_id"}`.
 
     With `is_list` it posts `{"messages": [{"reference", "to", "text"}, …]}`, also for a single one, and expects a 2xx

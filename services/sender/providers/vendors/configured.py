@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
 from services.sender.providers.plain.classify import has_id
 from services.sender.providers.vendors.reading import Answered, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
@@ -52,7 +52,7 @@ class Heard:
     classes: Mapping[str, AnswerClass]
 
 
-class ConfiguredFormat:
+class ConfiguredFormat(AnyTexts):
     """Sends and reads as it is told; ValueError for what cannot be sent."""
 
     def __init__(self, sent: Sent, heard: Heard) -> None:

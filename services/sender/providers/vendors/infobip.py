@@ -9,15 +9,14 @@ from typing import Any
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage
-from services.sender.providers.vendors.reading import Answered, read_answer, unexpected
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
+from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
 
 _ACCEPTED_GROUPS = frozenset({1, 3})
 """PENDING and DELIVERED: the message is on its way."""
-_ABOUT_ALL = frozenset({404, 405, 415})
 
 STATUSES: Mapping[int, AnswerClass] = {
     **dict.fromkeys((4, 8, 9, 10, 14, 51, 52), AnswerClass.NUMBER),
@@ -30,7 +29,7 @@ STATUSES: Mapping[int, AnswerClass] = {
 before, may have been sent."""
 
 
-class InfobipFormat:
+class InfobipFormat(AnyTexts):
     """`endpoint` is the account's own base URL."""
 
     def __init__(self, api_key: str, sender: str, endpoint: str) -> None:
@@ -73,7 +72,7 @@ class InfobipFormat:
 
     def may_be_of_one(self, whole: CallResult) -> bool:
         """As `Format.may_be_of_one`: a 400 may be because of one message in it."""
-        return whole.verdict is Verdict.REFUSED and whole.status not in _ABOUT_ALL
+        return whole.verdict is Verdict.REFUSED and whole.status not in ABOUT_ALL
 
 
 def _result(answered: Answered, entries: Sequence[Mapping[str, Any]], message: TextMessage) -> CallResult:

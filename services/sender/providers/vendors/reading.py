@@ -17,6 +17,8 @@ _LONGEST_CODE, _LONGEST_ID, _LONGEST_REASON = 64, 200, 240
 _ABOUT_US = frozenset({401, 402, 403, 407})
 _SEE_OTHER, _THROTTLED, _UNAVAILABLE = 303, 429, 503
 _SHORTEST_SECRET = 4
+ABOUT_ALL = frozenset({404, 405, 415})
+"""Statuses about the address or the format, whatever the messages are."""
 
 
 def basic(user: str, secret: str) -> str:
@@ -84,6 +86,13 @@ def by_status(status: int, *, asks_for_a_pause: bool) -> AnswerClass:
     if status in NOT_TAKEN or (300 <= status < 400 and status != _SEE_OTHER):
         return AnswerClass.UNAVAILABLE
     return AnswerClass.CONTENT if 400 <= status < 500 else AnswerClass.UNCLEAR
+
+
+def class_of(code: object, classes: Mapping[str, AnswerClass]) -> AnswerClass | None:
+    """The class of a code, or else of its family, which is what it has before its first dot."""
+    if not isinstance(code, str):
+        return None
+    return classes.get(code) or classes.get(code.partition(".")[0])
 
 
 def unexpected(status: int, how: str) -> CallResult:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
 from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
@@ -34,7 +34,7 @@ CODES: Mapping[str, AnswerClass] = {
 """https://www.twilio.com/docs/api/errors, those that an answer may have. 20404: no such account."""
 
 
-class TwilioFormat:
+class TwilioFormat(AnyTexts):
     """`sender` is a number, an alphanumeric sender, or the sid of a messaging service (MG…); `user` the account's sid
     or an API key's."""
 

@@ -3,13 +3,16 @@
 Vonage answers 200 to nearly everything: what it did is in each entry's `status`.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from hmac import digest
 from typing import Any
 from urllib.parse import urlencode
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import AnyTexts, Results, TextMessage
 from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
@@ -32,17 +35,37 @@ CODES: Mapping[str, AnswerClass] = {
 sent."""
 
 
-class VonageFormat:
-    """`sender` is a number or an alphanumeric sender."""
+@dataclass(frozen=True)
+class Signing:
+    """How an account's requests are signed: `md5-hash`, or an HMAC with the hash of that name."""
 
-    def __init__(self, api_key: str, api_secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
-        self._url, self._sender = f"{endpoint.rstrip('/')}/sms/json", sender
-        self._secrets = (api_secret, basic(api_key, api_secret).removeprefix("Basic "))
-        self._headers = (
+    secret: str = field(repr=False)
+    method: str
+
+    def of(self, fields: Mapping[str, str]) -> str:
+        """The value of `sig` (https://developer.vonage.com/en/getting-started/concepts/signing-messages)."""
+        text = "".join(f"&{name}={re.sub('[&=]', '_', fields[name])}" for name in sorted(fields))
+        if self.method == "md5-hash":
+            return hashlib.md5(f"{text}{self.secret}".encode(), usedforsecurity=False).hexdigest()
+        return digest(self.secret.encode(), text.encode(), self.method).hex()
+
+
+class VonageFormat(AnyTexts):
+    """`sender` is a number or an alphanumeric sender; `secret` the account's, or how it signs instead."""
+
+    def __init__(self, api_key: str, secret: str | Signing, sender: str, endpoint: str = ENDPOINT) -> None:
+        self._url, self._sender, self._key = f"{endpoint.rstrip('/')}/sms/json", sender, api_key
+        self._headers: tuple[tuple[str, str], ...] = (
             ("Accept", "application/json"),
-            ("Authorization", basic(api_key, api_secret)),
             ("Content-Type", "application/x-www-form-urlencoded"),
         )
+        self._signing = secret if isinstance(secret, Signing) else None
+        self._secrets: tuple[str, ...]
+        if isinstance(secret, Signing):
+            self._secrets = (secret.secret,)
+        else:
+            self._secrets = (secret, basic(api_key, secret).removeprefix("Basic "))
+            self._headers += (("Authorization", basic(api_key, secret)),)
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
@@ -54,6 +77,9 @@ class VonageFormat:
             "client-ref": message.reference,
             "type": "text" if count_segments(message.text).encoding is Encoding.GSM_7 else "unicode",
         }
+        if self._signing is not None:
+            fields |= {"api_key": self._key, "timestamp": str(int(now.timestamp()))}
+            fields["sig"] = self._signing.of(fields)
         return HttpRequest("POST", self._url, self._headers, urlencode(fields).encode())
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:

@@ -1,0 +1,130 @@
+"""`SMS_PROVIDERS_FILE`, as far as all services read it: the providers' names, what each takes, how fast. The accounts
+in it, and their secrets, are the senders'."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+
+from shared.domain.routing import ANY_NUMBER, ANY_PROVIDER, Route
+from shared.errors import SettingsError
+from shared.topology import Lane
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_TEMPLATE_TYPES = frozenset({"aliyun", "tencent"})
+"""Vendors that take no text, only the values of a template that they know."""
+
+
+def _is_prefix(value: str) -> str:
+    if not re.fullmatch(r"\+[0-9]{0,15}", value):
+        raise ValueError('a prefix is like "+86"; "+" is every number')
+    return value
+
+
+class TemplateMapping(BaseModel):
+    """One of our templates at a vendor: its code there, and theirs of our variables, by name or in their order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: Annotated[str, Field(min_length=1, max_length=64)]
+    params: dict[str, str] | list[str] = {}
+
+
+class ProviderSettings(BaseModel):
+    """What is said of a provider beside its account."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: Annotated[str, Field(min_length=1)]
+    weight: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = tuple(Lane)
+    prefixes: Annotated[tuple[Annotated[str, AfterValidator(_is_prefix)], ...], Field(min_length=1)] = (ANY_NUMBER,)
+    rate: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Calls per second that all senders together make at the most; None: SMS_PROVIDER_RATE."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+    """Calls that one sender has under way at the most; None: as many as SMS_PREFETCH lets it have messages."""
+    numbers_per_call: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = None
+    """None: SMS_PROVIDER_MAX_RECIPIENTS."""
+    timeout_s: Annotated[FiniteFloat, Field(gt=0, le=300)] | None = None
+    """None: SMS_PROVIDER_TIMEOUT_S."""
+    templates: dict[int, TemplateMapping] = {}
+    """By our template's id."""
+
+    @field_validator("lanes", mode="before")
+    @classmethod
+    def _lanes_are_a_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('give a list: ["bulk", "priority"]')
+        return value
+
+    def route(self, name: str) -> Route:
+        """What it takes."""
+        templates = frozenset(self.templates) if self.type in _TEMPLATE_TYPES else None
+        return Route(name, frozenset(self.lanes), frozenset(self.prefixes), self.weight, templates)
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The providers of a system, by their names."""
+
+    by_name: Mapping[str, ProviderSettings] = field(
+        default_factory=lambda: {ANY_PROVIDER: ProviderSettings(type="plain")}
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in the file's order."""
+        return tuple(self.by_name)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """What each of them takes."""
+        return tuple(settings.route(name) for name, settings in self.by_name.items())
+
+
+def read_providers(file: Path) -> Providers:
+    """What the file says beside the accounts; SettingsError is one line that names the key that is wrong."""
+    return Providers({name: _of(name, table) for name, table in provider_tables(file).items()})
+
+
+def provider_tables(file: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The tables of the file, by the providers' names; SettingsError as above."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise wrong_providers(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise wrong_providers(f"{file} is not TOML: {error}") from None
+    tables = content.get("providers")
+    if set(content) != {"providers"} or not isinstance(tables, dict) or not tables:
+        raise wrong_providers(f"{file} has [providers.NAME] tables, and nothing else")
+    for name, table in tables.items():
+        if not _NAME.fullmatch(name):
+            raise wrong_providers(f"providers.{name}: a name has up to 32 of a-z, 0-9 and -, a letter first")
+        if not isinstance(table, dict):
+            raise wrong_providers(f"providers.{name}: a table, [providers.{name}]")
+    return tables
+
+
+def wrong_providers(what: str) -> SettingsError:
+    """The error about the file, on one line."""
+    return SettingsError(" ".join(f"SMS_PROVIDERS_FILE: {what}".split()))
+
+
+def problem_of(name: str, error: ValidationError, tags: frozenset[str] = frozenset()) -> SettingsError:
+    """The first thing that is wrong with a provider's table; `tags` are parts of a place that the file has not."""
+    first: Any = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in tags)
+    what = f"providers.{name}.{key}" if key else f"providers.{name}"
+    return wrong_providers(f"{what}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def _of(name: str, table: Mapping[str, Any]) -> ProviderSettings:
+    try:
+        return ProviderSettings.model_validate(table)
+    except ValidationError as error:
+        raise problem_of(name, error) from None
