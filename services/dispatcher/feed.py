@@ -335,7 +335,7 @@ def _outgoing(batch: RunningBatch, row: PendingRow, provider: str, timestamp_s: 
     return Outgoing(
         OUTBOUND,
         outbound_key(batch.lane, provider),
-        outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
+        outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane, None, row.segments or 1),
         OUTBOUND_TYPE,
         message_id(batch.batch_id, row.row),
         batch.batch_id,

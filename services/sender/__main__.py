@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from zoneinfo import ZoneInfo
 
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack, HandingBackAll
@@ -9,7 +10,7 @@ from services.sender.heartbeat import Heartbeat
 from services.sender.pipeline import Pipeline
 from services.sender.providers import gateways_of
 from services.sender.providers.gateway import HttpGateway
-from services.sender.rate_limiter import RateLimiter
+from services.sender.rate_limiter import DailyLimit, RateLimiter
 from services.sender.settings import SenderSettings
 from services.sender.stages import Rules
 from services.sender.stale_settler import StaleSettler
@@ -18,6 +19,7 @@ from shared import lifecycle, logs
 from shared.domain.routing import ANY_PROVIDER
 from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
+from shared.ledger.provider_days import ProviderDays
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.sending import SendingLedger
@@ -108,8 +110,11 @@ def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) 
 
 def limiter_of(settings: SenderSettings, worker: Worker, provider: str) -> RateLimiter:
     """The pace of a provider's calls."""
-    gates = ProviderGates(worker.database)
-    return RateLimiter(gates, provider, settings.rate(provider), settings.provider_longest_pause_s)
+    said, gates = settings.all_providers.by_name[provider], ProviderGates(worker.database)
+    days = ProviderDays(worker.database)
+    daily = None if said.daily is None else DailyLimit(days, said.daily, ZoneInfo(said.daily_zone))
+    longest_pause_s = settings.provider_longest_pause_s
+    return RateLimiter(gates, provider, settings.rate(provider), longest_pause_s, said.rate_per, daily)
 
 
 def handing_back_all(settings: SenderSettings, worker: Worker) -> HandingBackAll:

@@ -24,22 +24,27 @@ class Calling:
 
     def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
         """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
-        calls = list(
-            in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
-        )
-        reserved = self._provider.calls_for(len(claimed))
-        return [
-            self._under_way.begin(
-                self._send(together, position * self._provider.interval_s)
-                if position < reserved
-                else self._send_beyond(together)
-            )
-            for position, together in enumerate(calls)
-        ]
+        calls = in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
+        reserved, units, begun = self._reserved(claimed), 0, []
+        for together in calls:
+            its = self._units_of(together)
+            if units + its <= reserved:
+                begun.append(self._under_way.begin(self._send(together, units * self._provider.interval_s)))
+            else:
+                begun.append(self._under_way.begin(self._send_beyond(together, its)))
+            units += its
+        return begun
 
-    async def _send_beyond(self, claimed: Sequence[Claimed]) -> None:
+    async def _send_beyond(self, claimed: Sequence[Claimed], units: int) -> None:
         """As `_send`, for a call that was not reserved: what is to be said cannot share one with others."""
-        await self._send(claimed, await self._provider.reserve_calls(1))
+        await self._send(claimed, await self._provider.reserve_units(units))
+
+    def _units_of(self, together: Sequence[Claimed]) -> int:
+        return self._provider.units(len(together), lambda: _segments(together))
+
+    def _reserved(self, claimed: Sequence[Claimed]) -> int:
+        """What was reserved before the claim, as if all could share calls."""
+        return max(self._provider.calls_for(len(claimed)), self._units_of(claimed))
 
     async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
         if wait_s:
@@ -62,9 +67,11 @@ class Calling:
     async def _send_halves(self, claimed: Sequence[Claimed]) -> None:
         """Find the numbers that a call was refused for: what the provider refuses a single number is for good."""
         middle = len(claimed) // 2
-        wait_s = await self._provider.reserve_calls(2)
-        first = self._under_way.begin(self._send(claimed[:middle], wait_s))
-        second = self._under_way.begin(self._send(claimed[middle:], wait_s + self._provider.interval_s))
+        halves = claimed[:middle], claimed[middle:]
+        units = [self._units_of(half) for half in halves]
+        wait_s = await self._provider.reserve_units(sum(units))
+        first = self._under_way.begin(self._send(halves[0], wait_s))
+        second = self._under_way.begin(self._send(halves[1], wait_s + units[0] * self._provider.interval_s))
         await asyncio.gather(first, second)
 
     async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:
@@ -108,6 +115,10 @@ def in_calls(
         groups.setdefault(share_key(one), []).append(one)
     for group in groups.values():
         yield from (group[first : first + most] for first in range(0, len(group), most))
+
+
+def _segments(together: Sequence[Claimed]) -> int:
+    return sum(one.turn.message.segments for one in together)
 
 
 def _message(one: Claimed) -> TextMessage:

@@ -147,7 +147,7 @@ class Pipeline:
     async def _send_when_possible(self, deliveries: list[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Begin to send what the circuit and the pace let through; the calls."""
         while deliveries := await self._probing(deliveries):
-            if wait_s := await self._provider.reserve(len(deliveries)):
+            if wait_s := await self._provider.reserve(deliveries):
                 await asyncio.sleep(wait_s)
             if self._closing:
                 break
@@ -173,9 +173,11 @@ class Pipeline:
                 # Not all of it at once: the pause may be lifted meanwhile.
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
-            await asyncio.sleep(await self._provider.reserve(1))
+            await asyncio.sleep(await self._provider.reserve(deliveries[:1]))
             if self._closing:
                 break
+            if self._provider.circuit.wait_s(time.monotonic()):
+                continue
             calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))
             deliveries = deliveries[1:]
             if calls:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import ceil
 
 import structlog
@@ -11,8 +11,10 @@ from services.sender import metrics
 from services.sender.circuit import Circuit
 from services.sender.providers.gateway import Gateway, TextMessage
 from services.sender.rate_limiter import RateLimiter
+from shared.amqp.messages import Delivery
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.provider_gates import Cause
+from shared.messages import segments_in
 from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
@@ -44,7 +46,7 @@ class Provider:
         self.name = gateway.name
         self.max_recipients = gateway.max_recipients
         self.interval_s = limiter.interval_s
-        """From one call to the next, where there is a rate."""
+        """From one unit of the rate to the next, where there is one."""
 
     def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
         """Make calls by these from now on; those under way end as they began."""
@@ -61,24 +63,54 @@ class Provider:
         if self.circuit.is_doubtful:
             most = min(most, _MOST_IN_DOUBT)
         # Where each may need a call of its own, the last one is to be made before its claim has run out.
-        per_call = 1 if self._gateway.may_need_a_call_each else self.max_recipients
-        return min(most, (self._limiter.most_at_once or most) * per_call)
+        shares = self._limiter.unit == "calls" and not self._gateway.may_need_a_call_each
+        return min(most, (self._limiter.most_at_once or most) * (self.max_recipients if shares else 1))
 
     def calls_for(self, numbers: int) -> int:
         """How many calls so many numbers take, if all of them can share calls."""
         return ceil(numbers / self.max_recipients)
 
-    async def reserve(self, numbers: int) -> float:
-        """Reserve the calls that so many numbers take; how long to wait for the first."""
-        return await self.reserve_calls(self.calls_for(numbers))
+    def units(self, numbers: int, segments: Callable[[], int]) -> int:
+        """What the rate counts of a call with so many numbers."""
+        match self._limiter.unit:
+            case "calls":
+                return 1
+            case "messages":
+                return numbers
+            case "segments":
+                return segments()
+
+    async def reserve(self, deliveries: Sequence[Delivery]) -> float:
+        """Reserve what it takes to send them; how long to wait for the first call.
+
+        Where the day's limit has too little left for all, the circuit opens: they are tried one by one, and where it
+        has nothing left, all senders pause until the next day.
+        """
+        if not self._limiter.is_needed:
+            return 0.0
+        numbers, by_segment = len(deliveries), self._limiter.unit == "segments"
+        messages = sum(segments_in(delivery.body) for delivery in deliveries) if by_segment else numbers
+        day_left_s = await self._limiter.take_of_day(messages)
+        if day_left_s is not None:
+            await self._end_of_day(day_left_s if numbers == 1 else 0.0)
+            return 0.0
+        return await self.reserve_units(self.calls_for(numbers) if self._limiter.unit == "calls" else messages)
+
+    async def reserve_units(self, units: int) -> float:
+        """Reserve what the rate counts; how long to wait for the first of it."""
+        return await self._limiter.reserve(units)
+
+    async def _end_of_day(self, left_s: float) -> None:
+        until_s = time.monotonic() + left_s
+        self.circuit.hold(until_s)
+        if left_s:
+            log.warning("provider_held", provider=self.name, cause=Cause.DAILY.value, pause_s=round(left_s))
+            await self._limiter.hold(left_s, _DAY_IS_OVER, Cause.DAILY)
+            self._held_by_gate(until_s)
 
     def share_key(self, message: TextMessage) -> Hashable:
         """As `Gateway.share_key`."""
         return self._gateway.share_key(message)
-
-    async def reserve_calls(self, calls: int) -> float:
-        """Reserve calls; how long to wait for the first."""
-        return await self._limiter.reserve(calls)
 
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
@@ -171,4 +203,5 @@ def most_telling(results: Sequence[CallResult]) -> CallResult:
     return min(results, key=lambda result: _MOST_TELLING_FIRST.index(result.verdict))
 
 
+_DAY_IS_OVER = CallResult(Verdict.NOT_SENT, "daily_limit", "As much as its daily limit allows was sent today")
 _ANOTHER = "the provider asked another sender for a pause"

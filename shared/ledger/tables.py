@@ -185,6 +185,15 @@ provider_reloads = Table(
     Column("asked", BigInteger, nullable=False),
 )
 
+provider_days = Table(
+    "provider_days",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("day", Text, primary_key=True),  # in the zone of its daily limit
+    Column("used", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 templates = Table(
     "templates",
     metadata,

@@ -183,3 +183,13 @@ def test_all_services_take_a_changed_file_when_an_operator_says_so(trio: Several
     eventually(lambda: all("providers_reloaded" in service.log for service in services))
     weights = [each["weight"] for each in requests.get(f"{trio.api.url}/v1/providers", timeout=30).json()["providers"]]
     assert weights == [1, 7]
+
+
+def test_what_is_over_a_days_limit_goes_to_another_provider_and_else_waits(trio: Several) -> None:
+    trio.has(one="daily = 50\nweight = 1000", two="").up(senders=2)
+    batch_id = trio.post(plain(300))
+    assert trio.finished(batch_id) == {"sent": 300}
+    assert trio.taken(batch_id)["one"] == 50
+    pinned = trio.post(plain(5), provider="one")
+    eventually(lambda: [held["cause"] for held in trio.held()] == ["daily"])
+    assert trio.batch(pinned)["counts"] == {"pending": 5}

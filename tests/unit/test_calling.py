@@ -19,8 +19,11 @@ from shared.amqp.messages import Delivery
 from shared.clock import now_ms
 from shared.domain.message import MessageRow
 from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
+from shared.domain.segments import count_segments
 from shared.domain.states import BatchState, State
-from shared.messages import OutboundMessage
+from shared.ledger.provider_gates import Cause
+from shared.messages import OutboundMessage, outbound_body
+from shared.providers import Unit
 from shared.running_tasks import RunningTasks
 from shared.topology import Lane
 
@@ -78,7 +81,7 @@ class PlayedGates:
         self.reserved.append(calls)
         return 0.0
 
-    async def hold(self, _provider: str, pause_s: float, _answer: CallResult) -> None:
+    async def hold(self, _provider: str, pause_s: float, _answer: CallResult, _cause: Cause | None = None) -> None:
         self.held_s = pause_s
 
     async def avoid(self, *_: object) -> None:
@@ -130,8 +133,11 @@ def row(number: int, **fields: Any) -> MessageRow:
 
 
 def claimed(row: MessageRow) -> Claimed:
-    message = OutboundMessage(batch_id=BATCH_ID, row=row.row, attempt=row.attempt - 1, recipient="", lane=Lane.BULK)
-    return Claimed(Turn(Delivery(b"", None, None, "q", ack=lambda: None), message), row)
+    fields = {"batch_id": BATCH_ID, "row": row.row, "attempt": row.attempt - 1, "recipient": "", "lane": Lane.BULK}
+    segments = count_segments(row.text).segments
+    message = OutboundMessage.model_validate({**fields, "segments": segments})
+    body = outbound_body(BATCH_ID, row.row, row.attempt - 1, "", "bulk", None, segments)
+    return Claimed(Turn(Delivery(body, None, None, "q", ack=lambda: None), message), row)
 
 
 async def sent(
@@ -139,11 +145,12 @@ async def sent(
     answer: Callable[[Sequence[TextMessage]], Answer],
     most: int = 100,
     per_s: float | None = None,
+    unit: Unit = "calls",
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
     under_way, ended = RunningTasks(), asyncio.Queue[Ended]()
     gateway, gates = PlayedGateway(answer, most), PlayedGates()
-    provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300), under_way)  # type: ignore[arg-type]
+    provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300, unit), under_way)  # type: ignore[arg-type]
     stage = Stage(gateway, gates, provider, under_way)
     recording = asyncio.create_task(record(ended, stage))
     calls = Calling(provider, RULES, under_way, ended).begin([claimed(row) for row in rows])
@@ -276,7 +283,7 @@ async def test_every_part_of_a_refused_call_has_its_slot_in_the_rate() -> None:
 @pytest.mark.parametrize(("numbers", "calls"), [(1, 1), (30, 1), (31, 2), (100, 4)])
 async def test_a_call_takes_one_slot_of_the_rate_whatever_it_has_in_it(numbers: int, calls: int) -> None:
     stage = await sent([], accepting, most=30, per_s=8)
-    await stage.provider.reserve(numbers)
+    await stage.provider.reserve([claimed(row(number)).turn.delivery for number in range(numbers)])
     assert stage.provider.most_numbers(100) == 20  # until one shows that the provider works
     stage.provider.circuit.has_answered = True
     assert stage.gates.reserved == [calls]
@@ -381,3 +388,31 @@ async def test_a_template_and_its_values_go_to_the_gateway() -> None:
     assert [(message.template_id, dict(message.variables)) for message in sorted(seen)] == [
         (7, {"name": "Li"}), (7, {}), (None, {}),
     ]  # fmt: skip
+
+
+LONG = "x" * 400
+"""Three segments."""
+
+
+@pytest.mark.parametrize(("unit", "units"), [("calls", 1), ("messages", 5), ("segments", 7)])
+async def test_what_a_rate_counts_is_what_its_provider_counts(unit: Unit, units: int) -> None:
+    rows = [row(number, text=LONG if number == 0 else "x") for number in range(5)]
+    stage = await sent([], accepting, most=100, per_s=100, unit=unit)
+    await stage.provider.reserve([claimed(each).turn.delivery for each in rows])
+    assert stage.gates.reserved == [units]
+    stage.provider.circuit.has_answered = True
+    assert stage.provider.most_numbers(100) == (100 if unit == "calls" else 25)
+
+
+async def test_calls_are_as_far_apart_as_what_is_in_them_takes() -> None:
+    began: dict[str, float] = {}
+
+    def note(messages: Sequence[TextMessage]) -> Answer:
+        began[messages[0].reference] = asyncio.get_running_loop().time()
+        return accepting(messages)
+
+    rows = [row(0, text=LONG), row(1), row(2)]
+    await sent(rows, note, most=1, per_s=20, unit="segments")
+    first, second, third = (began[f"{BATCH_ID}:{number}"] for number in range(3))
+    assert second - first >= 3 / 20 - 0.01
+    assert third - second >= 1 / 20 - 0.01

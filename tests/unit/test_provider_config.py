@@ -120,6 +120,11 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
             "is not TOML: Cannot declare ('providers', 'default') twice",
         ),
         (TWILIO + "\nweight = 0", "providers.default.weight: Input should be greater than or equal to 1"),
+        (
+            TWILIO + "\nrate_per = 'texts'",
+            "providers.default.rate_per: Input should be 'calls', 'messages' or 'segments'",
+        ),
+        (TWILIO + "\ndaily_zone = 'Asia/Nowhere'", "providers.default.daily_zone: there is no such time zone"),
         (TWILIO + "\nlanes = 'bulk'", 'providers.default.lanes: give a list: ["bulk", "priority"]'),
         (TWILIO + "\nlanes = ['fast']", "providers.default.lanes.0: Input should be 'priority' or 'bulk'"),
         (TWILIO + "\nprefixes = ['86']", 'providers.default.prefixes.0: a prefix is like "+86"'),

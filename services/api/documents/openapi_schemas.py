@@ -181,7 +181,8 @@ def _attempt_schema() -> Schema:
 
 def _held_schema() -> Schema:
     causes = (
-        "`account`: it does not serve our account; `asked`: it asked for a pause; `paused`: by an operator; "
+        "`account`: it does not serve our account; `asked`: it asked for a pause; `daily`: its limit of the day is "
+        "used up; `paused`: by an operator; "
         "`untold`: of an earlier version"
     )
     members = {

@@ -78,6 +78,7 @@ async def _held(system: System) -> Sequence[Held]:
 _WHY = {
     Cause.ACCOUNT: "it does not serve our account",
     Cause.ASKED: "it asked for a pause",
+    Cause.DAILY: "as much as its `daily` allows was sent today",
     Cause.PAUSED: "an operator paused it",
     Cause.UNTOLD: "a sender was told so",
 }

@@ -27,6 +27,12 @@ def upgrade() -> None:
         sa.Column("asked", sa.BigInteger, nullable=False),
     )
     op.create_table(
+        "provider_days",
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("day", sa.Text, primary_key=True),
+        sa.Column("used", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
         "provider_senders",
         sa.Column("provider", sa.Text, primary_key=True),
         sa.Column("sender", sa.Text, primary_key=True),
