@@ -19,7 +19,7 @@ from shared.domain.message import EndedMessage, message_id
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
 from shared.domain.outgoing import Outgoing
 from shared.domain.phone import mask
-from shared.domain.routing import Stream
+from shared.domain.routing import ANY_NUMBER, Stream
 from shared.domain.states import State
 from shared.error_log import ErrorLog
 from shared.errors import LedgerUnavailable
@@ -38,6 +38,7 @@ _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
 _FULL_PAUSE_S = 0.05
 _SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
+_QUIET_S = 1.0
 
 Depth = Callable[[str], Awaitable[int | None]]
 _Routed = tuple[PendingRow, str]
@@ -53,6 +54,18 @@ class _Fed:
     stream: Stream
     after_row: int = -1
     in_flight: int = 0
+    quiet_until_s: float = 0.0
+    """It had no rows: the next look is then, or when the batch has new ones."""
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether the batch has other streams, so that this one may well have no rows at all."""
+        return bool(self.stream.longer) or self.stream.prefix != ANY_NUMBER
+
+    def had_none(self, now_s: float) -> None:
+        """To look for rows that are not there is to read all of the batch's."""
+        if self.is_one_of_several:
+            self.quiet_until_s = now_s + _QUIET_S
 
     @property
     def key(self) -> FedKey:
@@ -112,6 +125,9 @@ class Feeder:
         """Look at a batch's new rows now, not at the next turn."""
         if batch_id not in self._batches:
             self._lease_due_at_s = 0.0
+        for fed in self._fed.values():
+            if fed.batch.batch_id == batch_id:
+                fed.quiet_until_s = 0.0
         self._work.set()
 
     async def run(self) -> None:
@@ -184,7 +200,8 @@ class Feeder:
     async def _feed_lane(self, lane: Lane) -> bool:
         """One turn of every stream of the lane, as far as there is room; whether to come again soon: something was
         published, or there will be room once senders have taken some."""
-        feds = [fed for fed in self._fed.values() if fed.batch.lane == lane]
+        now_s = time.monotonic()
+        feds = [fed for fed in self._fed.values() if fed.batch.lane == lane and fed.quiet_until_s <= now_s]
         if not feds or not self._publisher.is_ready or self._stopping or self._marker.is_full:
             return False
         rooms, soon = await self._rooms(lane, {route.provider for fed in feds for route in fed.stream.routes})
@@ -232,6 +249,7 @@ class Feeder:
             lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit, fed.stream)
         )
         if not rows:
+            fed.had_none(time.monotonic())
             if self._marker.has_any(fed.key):
                 self._marker.hurry(fed.key)
             elif not fed.in_flight:
@@ -268,6 +286,7 @@ class Feeder:
         batch, now = fed.batch, now_ms()
         rows = await when_ledger_answers(lambda: self._ledger.pending(batch.batch_id, -1, _CHUNK, fed.stream))
         if not rows:
+            fed.had_none(time.monotonic())
             return False
         no_route = Outcome(State.FAILED, "no_route", self._router.why_not(batch))
         refused = [(row, keep_if_maybe_sent(no_route, was_unclear=row.may_be_at is not None)) for row in rows]
