@@ -1,6 +1,7 @@
 """The provider as a sender deals with it: its gateway, the pace that all senders keep, and the circuit."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from math import ceil
@@ -18,6 +19,7 @@ from shared.messages import segments_in
 from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
+_UNDERSTOOD = frozenset({Verdict.ACCEPTED, Verdict.REFUSED, Verdict.PUT_OFF})
 _MOST_IN_DOUBT = 20
 _MOST_TELLING_FIRST = (
     Verdict.ACCEPTED,
@@ -38,6 +40,8 @@ class Provider:
         self._gateway, self._limiter, self._under_way = gateway, limiter, under_way
         self.circuit = Circuit()
         self._in_flight = 0
+        self._understood_at_s = -math.inf
+        self._told_to_avoid = False
         self._gate_until_s: float | None = None
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
@@ -114,6 +118,8 @@ class Provider:
 
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
+        if (refusal := self._gateway.unsendable(messages)) is not None:
+            return refusal
         started_at_s, begun_s = time.perf_counter(), time.monotonic()
         self._in_flight += 1
         try:
@@ -126,7 +132,9 @@ class Provider:
         changed = self.circuit.record(whole, now_s, len(messages), begun_s)
         self._note(changed=changed, reason=whole.reason)
         if self.circuit.is_open and self.circuit.held_until_s > max(held_until_s, now_s):
-            self._under_way.begin(self._limiter.avoid(self.circuit.held_until_s - now_s, whole.reason))
+            self._under_way.begin(self._avoid(self.circuit.held_until_s - now_s, whole.reason))
+        if whole.verdict in _UNDERSTOOD:
+            self._understood_at_s = now_s
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
@@ -153,8 +161,13 @@ class Provider:
         held = standing and standing.held
         for cause in Cause:
             metrics.PROVIDER_HELD.labels(self.name, cause).set(held is not None and held.cause is cause)
-        if standing is not None and standing.avoided_s is not None and self._works:
+        is_avoided = standing is not None and standing.avoided_s is not None
+        if is_avoided and self._works:
             await self._limiter.reached()
+        elif self._told_to_avoid and not is_avoided:
+            # An operator has resumed it, or another sender has reached it.
+            self._told_to_avoid = False
+            self.circuit.release(time.monotonic())
         if held is not None:
             until_s = time.monotonic() + held.left_s
             self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
@@ -164,6 +177,10 @@ class Provider:
             if self.circuit.held_until_s <= self._gate_until_s:
                 self.circuit.release(time.monotonic())
             self._gate_until_s = None
+
+    async def _avoid(self, pause_s: float, reason: str | None) -> None:
+        await self._limiter.avoid(pause_s, reason)
+        self._told_to_avoid = self.circuit.is_open
 
     async def _hold_all(self, now_s: float, pause_s: float, answer: CallResult) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""
@@ -183,7 +200,8 @@ class Provider:
     @property
     def _works(self) -> bool:
         """Whether this sender has just seen that it can be called."""
-        return not self.circuit.is_doubtful and not self.circuit.is_open and self._in_flight > 0
+        is_fresh = time.monotonic() - self._understood_at_s < 2 * _LOOK_AT_GATE_EVERY_S
+        return is_fresh and not self.circuit.is_open
 
     def _held_by_gate(self, until_s: float) -> None:
         self._gate_until_s = max(self._gate_until_s or 0.0, until_s)
@@ -194,6 +212,7 @@ class Provider:
             event = "circuit_opened" if self.circuit.is_open else "circuit_closed"
             log.warning(event, provider=self.name, reason=reason)
             if not self.circuit.is_open:
+                self._told_to_avoid = False
                 self._under_way.begin(self._limiter.reached())
 
 

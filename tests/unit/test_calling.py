@@ -63,6 +63,9 @@ class PlayedGateway:
     def share_key(self, message: TextMessage) -> str:
         return message.text
 
+    def unsendable(self, _messages: Sequence[TextMessage]) -> None:
+        """All can be sent."""
+
     def may_be_of_one(self, whole: CallResult) -> bool:
         return whole.verdict is Verdict.REFUSED and whole.status != 404
 

@@ -43,6 +43,9 @@ class PlayedGateway:
     def share_key(self, _message: TextMessage) -> None:
         """Any share a call."""
 
+    def unsendable(self, _messages: Sequence[TextMessage]) -> None:
+        """All can be sent."""
+
     def may_be_of_one(self, _whole: CallResult) -> bool:
         return False
 

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("variables", sa.Text))
     for name in ("paused_by", "paused_reason", "fuse_code"):
         op.add_column("batches", sa.Column(name, sa.Text))
-    for name in ("fuse_run", "fuse_sent", "fuse_failed", "fuse_blown"):
+    for name in ("fuse_run", "fuse_sent", "fuse_blown"):
         op.add_column("batches", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
     op.add_column("provider_gates", sa.Column("paused_at_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("avoid_until_us", sa.BigInteger))
