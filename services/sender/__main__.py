@@ -16,7 +16,7 @@ from services.sender.stages import Rules
 from services.sender.stale_settler import StaleSettler
 from services.sender.turn_reader import TurnReader
 from shared import lifecycle, logs
-from shared.domain.routing import ANY_PROVIDER
+from shared.domain.routing import ANY_PROVIDER, Routing
 from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
 from shared.ledger.provider_days import ProviderDays
@@ -49,7 +49,11 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     worker = Worker(
         "sender",
         settings,
-        {queue: settings.deliveries_at_once(provider) for provider in gateways for queue in queues_of(provider)}
+        {
+            queue: settings.deliveries_at_once(name, gateway.max_recipients)
+            for name, gateway in gateways.items()
+            for queue in queues_of(name)
+        }
         | {queue: settings.prefetch for queue in left_over(settings.all_providers.names)},
         take=lambda delivery: takers[delivery.queue].take(delivery),
         lost=lambda: _each(taker.forget for taker in takers_once),
@@ -67,7 +71,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
             opened.append(gateway)
             await gateway.open()
             limiter = limiter_of(anew, worker, name)
-            pipelines[name].use(gateway, limiter)
+            pipelines[name].use(gateway, limiter, routing_of(anew))
             await limiter.end_refusal()
 
     heartbeat = Heartbeat(
@@ -99,13 +103,20 @@ def left_over(providers: Collection[str]) -> list[str]:
 def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
     """The way of a provider's messages through this sender."""
     name = gateway.name
-    return Pipeline(
+    pipeline = Pipeline(
         (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
         (gateway, limiter_of(settings, worker, name)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),
         _rules(settings, name),
     )
+    pipeline.use(gateway, limiter_of(settings, worker, name), routing_of(settings))
+    return pipeline
+
+
+def routing_of(settings: SenderSettings) -> Routing | None:
+    """Which messages are whose, where there are several providers."""
+    return Routing(settings.all_providers.routes) if len(settings.all_providers.names) > 1 else None
 
 
 def limiter_of(settings: SenderSettings, worker: Worker, provider: str) -> RateLimiter:
@@ -132,6 +143,7 @@ def _rules(settings: SenderSettings, provider: str) -> Rules:
         settings.call_within_ms(provider),
         settings.provider_deduplicates,
         settings.longest_hold_s,
+        settings.all_providers.by_name[provider].concurrency,
         hands_back=len(settings.all_providers.names) > 1,
     )
 

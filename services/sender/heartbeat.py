@@ -12,8 +12,8 @@ from shared.ledger.provider_senders import Activity, ProviderSenders
 
 _EVERY_S = 5.0
 _LEAVE_WITHIN_S = 2.0
-"""A row that is left is held to be gone soon, and a supervisor has little patience. A PostgreSQL that stands still takes
-two more seconds to be given up; SQLite's lock is waited for by a thread that nobody can stop, as everywhere."""
+"""A row that is left is held to be gone soon, and a supervisor has little patience. A PostgreSQL that stands still
+takes two more seconds to be given up; SQLite's lock is waited for by a thread that nobody can stop, as everywhere."""
 _WINDOW_S = 60
 
 log = structlog.get_logger()

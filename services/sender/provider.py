@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from math import ceil
 
 import structlog
@@ -36,12 +37,14 @@ log = structlog.get_logger()
 class Provider:
     """Makes calls, and takes from each what it says of the provider as a whole."""
 
-    def __init__(self, gateway: Gateway, limiter: RateLimiter, under_way: RunningTasks) -> None:
+    def __init__(
+        self, gateway: Gateway, limiter: RateLimiter, under_way: RunningTasks, concurrency: int | None = None
+    ) -> None:
         self._gateway, self._limiter, self._under_way = gateway, limiter, under_way
         self.circuit = Circuit()
         self._in_flight = 0
         self._understood_at_s = -math.inf
-        self._told_to_avoid = False
+        self._told_to_avoid, self._heard_otherwise = False, 0
         self._gate_until_s: float | None = None
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
@@ -51,6 +54,8 @@ class Provider:
         self.max_recipients = gateway.max_recipients
         self.interval_s = limiter.interval_s
         """From one unit of the rate to the next, where there is one."""
+        self.slots = asyncio.Semaphore(concurrency) if concurrency else nullcontext()
+        """Room for calls, of those that one sender may have under way."""
 
     def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
         """Make calls by these from now on; those under way end as they began."""
@@ -165,9 +170,11 @@ class Provider:
         if is_avoided and self._works:
             await self._limiter.reached()
         elif self._told_to_avoid and not is_avoided:
-            # An operator has resumed it, or another sender has reached it.
-            self._told_to_avoid = False
-            self.circuit.release(time.monotonic())
+            self._heard_otherwise += 1
+            # An operator has resumed it, or another sender has reached it. Once might be a look of before it was told.
+            if self._heard_otherwise > 1:
+                self._told_to_avoid = False
+                self.circuit.release(time.monotonic())
         if held is not None:
             until_s = time.monotonic() + held.left_s
             self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
@@ -180,7 +187,7 @@ class Provider:
 
     async def _avoid(self, pause_s: float, reason: str | None) -> None:
         await self._limiter.avoid(pause_s, reason)
-        self._told_to_avoid = self.circuit.is_open
+        self._told_to_avoid, self._heard_otherwise = self.circuit.is_open, 0
 
     async def _hold_all(self, now_s: float, pause_s: float, answer: CallResult) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""

@@ -19,6 +19,7 @@ from shared.amqp.messages import Delivery
 from shared.clock import now_ms
 from shared.domain.message import MessageRow
 from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
+from shared.domain.routing import Route, Routing
 from shared.domain.segments import count_segments
 from shared.domain.states import BatchState, State
 from shared.ledger.provider_gates import Cause
@@ -149,6 +150,7 @@ async def sent(
     most: int = 100,
     per_s: float | None = None,
     unit: Unit = "calls",
+    routing: Routing | None = None,
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
     under_way, ended = RunningTasks(), asyncio.Queue[Ended]()
@@ -156,7 +158,9 @@ async def sent(
     provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300, unit), under_way)  # type: ignore[arg-type]
     stage = Stage(gateway, gates, provider, under_way)
     recording = asyncio.create_task(record(ended, stage))
-    calls = Calling(provider, RULES, under_way, ended).begin([claimed(row) for row in rows])
+    calling = Calling(provider, RULES, under_way, ended)
+    calling.routing = routing
+    calls = calling.begin([claimed(row) for row in rows])
     await asyncio.gather(*calls)
     await under_way.ended()
     recording.cancel()
@@ -419,3 +423,36 @@ async def test_calls_are_as_far_apart_as_what_is_in_them_takes() -> None:
     first, second, third = (began[f"{BATCH_ID}:{number}"] for number in range(3))
     assert second - first >= 3 / 20 - 0.01
     assert third - second >= 1 / 20 - 0.01
+
+
+async def test_what_came_to_the_wrong_queue_goes_back_and_is_not_sent() -> None:
+    routing = Routing([Route("played", prefixes=frozenset({"+86"})), Route("other", templates=frozenset({7}))])
+    rows = [row(0), row(1, recipient="+4915112345678"), row(2, template_id=7), row(3, recipient="+491", is_tied=True)]
+    stage = await sent(rows, accepting, routing=routing)
+    # The third: its template may go elsewhere, but its number has a longer prefix here.
+    assert {number: outcome.state for number, outcome in stage.outcomes.items()} == {
+        0: State.SENT, 1: State.PENDING, 2: State.SENT, 3: State.SENT,
+    }  # fmt: skip
+    assert stage.outcomes[1].uncounted
+    assert "+4915112345678" not in {number for call in stage.gateway.calls for number in call}
+
+
+async def test_no_more_calls_are_under_way_than_the_provider_takes_of_one_sender() -> None:
+    under_way = most = 0
+
+    class Counting(PlayedGateway):
+        async def send(self, messages: Sequence[TextMessage]) -> Answer:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.001)
+            under_way -= 1
+            return accepting(messages)
+
+    gates, tasks, ended = PlayedGates(), RunningTasks(), asyncio.Queue[Ended]()
+    gateway = Counting(accepting, 1)
+    provider = Provider(gateway, RateLimiter(gates, "played", None, 300), tasks, concurrency=3)  # type: ignore[arg-type]
+    recording = asyncio.create_task(record(ended, Stage(gateway, gates, provider, tasks)))
+    await asyncio.gather(*Calling(provider, RULES, tasks, ended).begin([claimed(row(number)) for number in range(20)]))
+    recording.cancel()
+    assert most == 3

@@ -85,7 +85,9 @@ class PlayedGates:
         await self._is_looked_at.wait()
         self._is_looked_at.clear()
         held = Held(name, held_s, 0, cause, None, None, None)
-        self._answers.put_nowait({name: Standing(held, None, None)} if held_s else {})
+        avoided_s = 1.0 if self.avoided and self.avoided[-1] else None
+        standing = Standing(held if held_s else None, avoided_s, None)
+        self._answers.put_nowait({name: standing} if held_s or avoided_s else {})
         await self._is_looked_at.wait()
 
 
@@ -201,3 +203,16 @@ def test_a_day_is_one_of_its_zone(at: str, zone: str, day: str, left_s: float) -
     daily = DailyLimit(PlayedDays(0), 1, ZoneInfo(zone))  # type: ignore[arg-type]
     now = datetime.fromisoformat(at)
     assert (daily.day(now), daily.left_s(now)) == (day, left_s)
+
+
+async def test_what_an_operator_resumes_is_probed_at_once_by_the_sender_that_could_not_reach_it() -> None:
+    async with watching(DOWN) as (provider, gates):
+        await gates.show(1e-9)
+        await provider.call(MESSAGES)
+        await gates.show(0)
+        assert len(gates.avoided) == 1
+        assert provider.circuit.wait_s(time.monotonic()) > 0
+        gates.avoided.append(None)
+        await gates.show(0)
+        await gates.show(0)
+        assert (provider.circuit.is_open, provider.circuit.wait_s(time.monotonic())) == (True, 0)

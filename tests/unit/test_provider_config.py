@@ -239,7 +239,7 @@ def test_what_is_said_of_all_providers_holds_where_one_says_nothing_itself(
     )
     settings = SenderSettings(provider_timeout_s=7, provider_rate=100, prefetch=50)
     assert [settings.rate(name) for name in ("default", "main", "other")] == [100, 100, 5]
-    assert [settings.deliveries_at_once(name) for name in ("main", "other")] == [50, 6]
+    assert [settings.deliveries_at_once(name, 2) for name in ("main", "other")] == [50, 6]
     assert [settings.call_timeout_s(name) for name in ("main", "other")] == [7, 40]
     assert settings.lease_ms == 1000 * (2 * 40 + 8)
     assert settings.call_within_ms("other") == settings.lease_ms - 1000 * (40 + 4)
