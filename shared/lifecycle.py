@@ -46,6 +46,8 @@ def _collect_garbage_in_lots(collect_after: int | None) -> None:
 async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Who has a file to read again listens to it later; until then it is read for the first time anyway.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:

@@ -56,7 +56,7 @@ class OutboundMessage(BaseModel):
 
     A reference, not the content: the claim in the ledger returns number and text. `attempt` is how many attempts came
     before; it fences off stale copies. `recipient` is masked, for people who read the queue. `not_before_ms` is set
-    where the provider asked for a longer pause than a retry tier gives.
+    where the provider asked for a longer pause than a retry tier gives. `segments` is what the text is billed as.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -67,6 +67,7 @@ class OutboundMessage(BaseModel):
     recipient: str = ""
     lane: Lane = Lane.BULK
     not_before_ms: TimeMs | None = None
+    segments: Annotated[int, Field(ge=1, lt=2**15)] = 1
 
     @property
     def message_id(self) -> str:
@@ -75,11 +76,32 @@ class OutboundMessage(BaseModel):
 
 
 def outbound_body(
-    batch_id: str, row: int, attempt: int, recipient: str, lane: str, not_before_ms: int | None = None
+    batch_id: str,
+    row: int,
+    attempt: int,
+    recipient: str,
+    lane: str,
+    not_before_ms: int | None = None,
+    segments: int = 1,
 ) -> bytes:
     """An `OutboundMessage` as it goes onto the broker; `recipient` is masked already."""
-    fields = {"batch_id": batch_id, "row": row, "attempt": attempt, "recipient": recipient, "lane": lane}
-    return orjson.dumps(fields if not_before_ms is None else {**fields, "not_before_ms": not_before_ms})
+    fields: dict[str, str | int] = {
+        "batch_id": batch_id, "row": row, "attempt": attempt, "recipient": recipient, "lane": lane
+    }  # fmt: skip
+    if not_before_ms is not None:
+        fields["not_before_ms"] = not_before_ms
+    if segments > 1:
+        fields["segments"] = segments
+    return orjson.dumps(fields)
+
+
+def segments_in(body: bytes) -> int:
+    """The segments that an outbound message says, before anybody reads all of it; 1 where it says none."""
+    try:
+        segments = orjson.loads(body).get("segments", 1)
+    except (orjson.JSONDecodeError, AttributeError):
+        return 1
+    return segments if isinstance(segments, int) and segments > 0 else 1
 
 
 def read_batch(message_type: str | None, body: bytes) -> BatchMessage:

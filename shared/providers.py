@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
@@ -23,6 +24,17 @@ def _is_prefix(value: str) -> str:
     if not re.fullmatch(r"\+[0-9]{0,15}", value):
         raise ValueError('a prefix is like "+86"; "+" is every number')
     return value
+
+
+def _is_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("there is no such time zone; one is like Asia/Shanghai") from None
+    return name
+
+
+Unit = Literal["calls", "messages", "segments"]
 
 
 class TemplateMapping(BaseModel):
@@ -44,7 +56,12 @@ class ProviderSettings(BaseModel):
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = tuple(Lane)
     prefixes: Annotated[tuple[Annotated[str, AfterValidator(_is_prefix)], ...], Field(min_length=1)] = (ANY_NUMBER,)
     rate: Annotated[FiniteFloat, Field(gt=0)] | None = None
-    """Calls per second that all senders together make at the most; None: SMS_PROVIDER_RATE."""
+    """So many `rate_per` per second by all senders together at the most; None: SMS_PROVIDER_RATE."""
+    rate_per: Unit = "calls"
+    """What the rate counts: calls, messages, or the messages' segments, as vendors bill them."""
+    daily: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """So many messages, or with `rate_per = "segments"` segments, in a day of `daily_zone`."""
+    daily_zone: Annotated[str, AfterValidator(_is_zone)] = "UTC"
     concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
     """Calls that one sender has under way at the most; None: as many as SMS_PREFETCH lets it have messages."""
     numbers_per_call: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = None

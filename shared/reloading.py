@@ -37,9 +37,12 @@ class Reloading:
         seen = await when_ledger_answers(self._reloads.asked)
         while True:
             await self._pause()
-            asked = await when_ledger_answers(self._reloads.asked)
-            if self._signalled.is_set() or asked != seen:
+            if self._signalled.is_set():
                 self._signalled.clear()
+                await self._reload()
+                continue
+            asked = await when_ledger_answers(self._reloads.asked)
+            if asked != seen:
                 seen = asked
                 await self._reload()
 

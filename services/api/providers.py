@@ -82,6 +82,8 @@ def provider_shown(name: str, settings: ProviderSettings, standing: Standing | N
         "error_reason": reason,
         "until": None if until_ms is None else rfc3339(until_ms),
         "rate": settings.rate,
+        "rate_per": settings.rate_per,
+        "daily": settings.daily,
         "weight": settings.weight,
         "lanes": list(settings.lanes),
         "prefixes": list(settings.prefixes),

@@ -16,6 +16,7 @@ from shared.domain.recovery import RecoveryTimeouts
 from shared.ledger.feeding import FeedingLedger
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.provider_gates import ProviderGates
+from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
@@ -52,7 +53,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     watch = QueueWatch(worker.consumer.depth)
     feeding, intake = FeedingLedger(database), IntakeLedger(database)
     marker = QueuedMarker(feeding)
-    router = Router(settings.all_providers.routes, ProviderGates(database))
+    router = Router(settings.all_providers.routes, ProviderGates(database), ProviderSenders(database))
     feeder = Feeder((feeding, clock), publisher, marker, watch.depth, settings.outbound_depth, worker.name, router)
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)),

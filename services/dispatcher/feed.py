@@ -17,9 +17,10 @@ from shared.crash_points import crash_at
 from shared.domain.follow_ups import Source, letter_of
 from shared.domain.message import EndedMessage, message_id
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
+from shared.domain.outcome import expired as expired_outcome
 from shared.domain.outgoing import Outgoing
 from shared.domain.phone import mask
-from shared.domain.routing import Stream
+from shared.domain.routing import ANY_NUMBER, Stream
 from shared.domain.states import State
 from shared.error_log import ErrorLog
 from shared.errors import LedgerUnavailable
@@ -38,6 +39,7 @@ _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
 _FULL_PAUSE_S = 0.05
 _SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
+_QUIET_S = 1.0
 
 Depth = Callable[[str], Awaitable[int | None]]
 _Routed = tuple[PendingRow, str]
@@ -53,6 +55,18 @@ class _Fed:
     stream: Stream
     after_row: int = -1
     in_flight: int = 0
+    quiet_until_s: float = 0.0
+    """It had no rows: the next look is then, or when the batch has new ones."""
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether the batch has other streams, so that this one may well have no rows at all."""
+        return bool(self.stream.longer) or self.stream.prefix != ANY_NUMBER
+
+    def had_none(self, now_s: float) -> None:
+        """To look for rows that are not there is to read all of the batch's."""
+        if self.is_one_of_several:
+            self.quiet_until_s = now_s + _QUIET_S
 
     @property
     def key(self) -> FedKey:
@@ -100,6 +114,8 @@ class Feeder:
         self._batches: dict[str, RunningBatch] = {}
         self._fed: dict[FedKey, _Fed] = {}
         self._holds: defaultdict[str, _Hold] = defaultdict(_Hold)
+        self._settling: dict[FedKey, _Fed] = {}
+        """Streams that are gone, with rows that are published and not marked yet: another stream has these now."""
         self._in_flight: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
         self._chunks: set[asyncio.Task[None]] = set()
@@ -112,6 +128,9 @@ class Feeder:
         """Look at a batch's new rows now, not at the next turn."""
         if batch_id not in self._batches:
             self._lease_due_at_s = 0.0
+        for fed in self._fed.values():
+            if fed.batch.batch_id == batch_id:
+                fed.quiet_until_s = 0.0
         self._work.set()
 
     async def run(self) -> None:
@@ -164,13 +183,15 @@ class Feeder:
             for stream in self._router.streams(batch)
         }
         # Those that wait for their turn keep their places.
-        fed_before = self._fed.keys()
+        fed_before = self._fed
         kept = {key: fed for key, fed in self._fed.items() if key in streams}
         for key, fed in kept.items():
             fed.stream = streams[key][1]  # the routes may be others since
         self._fed = {**kept, **{key: _Fed(*streams[key]) for key in streams if key not in kept}}
-        for key in fed_before - self._fed.keys():
+        for key in fed_before.keys() - self._fed.keys():
             self._marker.hurry(key)
+            self._settling[key] = fed_before[key]
+        self._settling = {key: fed for key, fed in self._settling.items() if fed.in_flight or self._marker.has_any(key)}
         metrics.RUNNING.set(len(self._batches))
         now = now_ms()
         for batch in leased:
@@ -180,11 +201,29 @@ class Feeder:
     async def _expire(self, batch_id: str, now: int) -> None:
         if expired := await when_ledger_answers(lambda: self._ledger.expire(batch_id, now)):
             log.warning("messages_expired", batch_id=batch_id, expired=expired)
+        if self._router.chooses:
+            for fed in [fed for fed in self._fed.values() if fed.batch.batch_id == batch_id]:
+                await self._expire_unclear(fed)
+
+    async def _expire_unclear(self, fed: _Fed) -> None:
+        """End what may have been sent and has not been sent again in time. A sender does that, unless its provider is
+        stopped, and is given nothing."""
+        if fed.in_flight or self._marker.has_any(fed.key):
+            return
+        rows = await when_ledger_answers(lambda: self._ledger.pending(fed.batch.batch_id, -1, _CHUNK, fed.stream))
+        if rows:
+            await self._end(fed, rows, expired_outcome())
 
     async def _feed_lane(self, lane: Lane) -> bool:
         """One turn of every stream of the lane, as far as there is room; whether to come again soon: something was
         published, or there will be room once senders have taken some."""
-        feds = [fed for fed in self._fed.values() if fed.batch.lane == lane]
+        now_s = time.monotonic()
+        settling = {batch_id for batch_id, _prefix in self._settling}
+        feds = [
+            fed
+            for fed in self._fed.values()
+            if fed.batch.lane == lane and fed.quiet_until_s <= now_s and fed.batch.batch_id not in settling
+        ]
         if not feds or not self._publisher.is_ready or self._stopping or self._marker.is_full:
             return False
         rooms, soon = await self._rooms(lane, {route.provider for fed in feds for route in fed.stream.routes})
@@ -232,6 +271,7 @@ class Feeder:
             lambda: self._ledger.pending(fed.batch.batch_id, fed.after_row, limit, fed.stream)
         )
         if not rows:
+            fed.had_none(time.monotonic())
             if self._marker.has_any(fed.key):
                 self._marker.hurry(fed.key)
             elif not fed.in_flight:
@@ -240,8 +280,10 @@ class Feeder:
             return 0
         routed = self._routed(fed, rows, rooms)
         fed.after_row = rows[-1].row
+        if gone := [row for row in rows if self._is_gone(fed, row)]:
+            await self._end(fed, gone, _PROVIDER_GONE)
         if not routed:
-            return 0
+            return len(gone)
         fed.in_flight += len(routed)
         await self._slots.acquire()
         task = asyncio.create_task(self._publish(fed, routed))
@@ -252,38 +294,62 @@ class Feeder:
     def _routed(self, fed: _Fed, rows: Sequence[PendingRow], rooms: dict[str, int]) -> Sequence[_Routed]:
         """The rows with their providers. What may have been sent already stays with the one that may have it, and waits
         for that: it has its turn when the batch is gone through again."""
-        tied = {row.row for row in rows if row.may_be_at and self._router.is_known(row.may_be_at)}
+        tied = {row.row for row in rows if row.may_be_at}
         providers = iter(self._router.share(len(rows) - len(tied), fed.stream, rooms))
+        its_own = {route.provider for route in fed.stream.routes}
         routed: list[_Routed] = []
         for row in rows:
-            provider = row.may_be_at if row.row in tied else next(providers, None)
+            provider = (
+                (row.may_be_at if row.may_be_at in its_own else None) if row.row in tied else next(providers, None)
+            )
             if provider is not None and rooms.get(provider, 0) > 0:
                 rooms[provider] -= 1
                 routed.append((row, provider))
         self._in_flight.update(_by_queue(fed, routed))
         return routed
 
+    @staticmethod
+    def _is_gone(fed: _Fed, row: PendingRow) -> bool:
+        """Whether a row may have been sent by a provider that does not serve it any more."""
+        return row.may_be_at is not None and row.may_be_at not in {route.provider for route in fed.stream.routes}
+
     async def _refuse(self, fed: _Fed) -> bool:
-        """End the stream's next rows, which no provider serves; whether there were any."""
-        batch, now = fed.batch, now_ms()
-        rows = await when_ledger_answers(lambda: self._ledger.pending(batch.batch_id, -1, _CHUNK, fed.stream))
+        """Begin to end the stream's next rows, which no provider serves; whether there were any."""
+        if fed.in_flight:
+            return True
+        rows = await when_ledger_answers(lambda: self._ledger.pending(fed.batch.batch_id, -1, _CHUNK, fed.stream))
         if not rows:
+            fed.had_none(time.monotonic())
             return False
-        no_route = Outcome(State.FAILED, "no_route", self._router.why_not(batch))
-        refused = [(row, keep_if_maybe_sent(no_route, was_unclear=row.may_be_at is not None)) for row in rows]
+        await self._end(fed, rows, Outcome(State.FAILED, "no_route", self._router.why_not(fed.batch)))
+        return True
+
+    async def _end(self, fed: _Fed, rows: Sequence[PendingRow], outcome: Outcome) -> None:
+        """Begin to end rows; what may have been sent ends as unclear."""
+        fed.in_flight += len(rows)
+        await self._slots.acquire()
+        task = asyncio.create_task(self._ended(fed, rows, outcome))
+        self._chunks.add(task)
+        task.add_done_callback(self._chunk_done)
+
+    async def _ended(self, fed: _Fed, rows: Sequence[PendingRow], outcome: Outcome) -> None:
+        batch, now = fed.batch, now_ms()
+        outcomes = [(row, keep_if_maybe_sent(outcome, was_unclear=row.may_be_at is not None)) for row in rows]
         ended = [
-            (EndedMessage(batch.batch_id, row.row, row.recipient, batch.pin, row.attempt), outcome)
-            for row, outcome in refused
+            (EndedMessage(batch.batch_id, row.row, row.recipient, row.may_be_at or batch.pin, row.attempt), its)
+            for row, its in outcomes
         ]
         source = Source(self._dispatcher, outbound_queue(batch.lane))
-        letters = [letter_of(message, batch.lane, outcome, source, None, now) for message, outcome in ended]
-        # Before the rows end: a crash in between leaves a letter twice, never none.
-        if await self._publisher.publish_all([letter for letter in letters if letter], _CONFIRM_TIMEOUT_S):
-            return False
-        await when_ledger_answers(lambda: self._ledger.refuse(batch.batch_id, refused, now))
-        for message, outcome in ended:
-            self._error_log.note(message, outcome)
-        return True
+        letters = [letter_of(message, batch.lane, its, source, None, now) for message, its in ended]
+        try:
+            # Before the rows end: a crash in between leaves a letter twice, never none.
+            if await self._publisher.publish_all([letter for letter in letters if letter], _CONFIRM_TIMEOUT_S):
+                return
+            await when_ledger_answers(lambda: self._ledger.refuse(batch.batch_id, outcomes, now))
+            for message, its in ended:
+                self._error_log.note(message, its)
+        finally:
+            fed.in_flight -= len(rows)
 
     def _chunk_done(self, task: asyncio.Task[None]) -> None:
         self._slots.release()
@@ -325,6 +391,9 @@ class Feeder:
                 hold.succeeded()
 
 
+_PROVIDER_GONE = Outcome(State.FAILED, "provider_gone", "Its provider does not serve it any more")
+
+
 def _by_queue(fed: _Fed, routed: Sequence[_Routed]) -> Counter[str]:
     providers = Counter(provider for _row, provider in routed)
     return Counter({outbound_queue(fed.batch.lane, provider): number for provider, number in providers.items()})
@@ -335,7 +404,7 @@ def _outgoing(batch: RunningBatch, row: PendingRow, provider: str, timestamp_s: 
     return Outgoing(
         OUTBOUND,
         outbound_key(batch.lane, provider),
-        outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane),
+        outbound_body(batch.batch_id, row.row, row.attempt, mask(row.recipient), batch.lane, None, row.segments or 1),
         OUTBOUND_TYPE,
         message_id(batch.batch_id, row.row),
         batch.batch_id,

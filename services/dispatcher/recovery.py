@@ -1,7 +1,7 @@
 """Numbers whose message is gone (a deleted queue, a broker without its disk, a process that never came back) go on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -95,7 +95,7 @@ class Recovery:
         now, after_row, moved = now_ms(), -1, 0
         is_cancelled = batch.state is BatchState.CANCELLED
         emptied_at_ms = min(
-            self._watch.emptied_at_ms(outbound_queue(batch.lane, provider)) for provider in self._providers
+            self._watch.emptied_at_ms(outbound_queue(batch.lane, provider)) for provider in self._where(batch)
         )
         before_ms = self._timeouts.before_ms(now)
         before_ms = before_ms if is_cancelled else min(before_ms, emptied_at_ms)
@@ -106,6 +106,11 @@ class Recovery:
                 break
             moved += await self._moved(batch, gone, now)
         return moved
+
+    def _where(self, batch: UnsettledBatch) -> Collection[str]:
+        """The providers in whose queues the batch's messages may be."""
+        is_pinned = batch.provider != DEFAULT_PROVIDER and batch.provider in self._providers
+        return (DEFAULT_PROVIDER, batch.provider) if is_pinned else self._providers
 
     async def _still(self, batch: UnsettledBatch, before_ms: int, after_row: int) -> list[StillRow]:
         return await when_ledger_answers(lambda: self._ledger.still(batch, before_ms, after_row, _PAGE))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from zoneinfo import ZoneInfo
 
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack, HandingBackAll
@@ -9,15 +10,16 @@ from services.sender.heartbeat import Heartbeat
 from services.sender.pipeline import Pipeline
 from services.sender.providers import gateways_of
 from services.sender.providers.gateway import HttpGateway
-from services.sender.rate_limiter import RateLimiter
+from services.sender.rate_limiter import DailyLimit, RateLimiter
 from services.sender.settings import SenderSettings
 from services.sender.stages import Rules
 from services.sender.stale_settler import StaleSettler
 from services.sender.turn_reader import TurnReader
 from shared import lifecycle, logs
-from shared.domain.routing import ANY_PROVIDER
+from shared.domain.routing import ANY_PROVIDER, Routing
 from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
+from shared.ledger.provider_days import ProviderDays
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.sending import SendingLedger
@@ -47,7 +49,11 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     worker = Worker(
         "sender",
         settings,
-        {queue: settings.deliveries_at_once(provider) for provider in gateways for queue in queues_of(provider)}
+        {
+            queue: settings.deliveries_at_once(name, gateway.max_recipients)
+            for name, gateway in gateways.items()
+            for queue in queues_of(name)
+        }
         | {queue: settings.prefetch for queue in left_over(settings.all_providers.names)},
         take=lambda delivery: takers[delivery.queue].take(delivery),
         lost=lambda: _each(taker.forget for taker in takers_once),
@@ -65,7 +71,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
             opened.append(gateway)
             await gateway.open()
             limiter = limiter_of(anew, worker, name)
-            pipelines[name].use(gateway, limiter)
+            pipelines[name].use(gateway, limiter, routing_of(anew))
             await limiter.end_refusal()
 
     heartbeat = Heartbeat(
@@ -97,19 +103,29 @@ def left_over(providers: Collection[str]) -> list[str]:
 def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
     """The way of a provider's messages through this sender."""
     name = gateway.name
-    return Pipeline(
+    pipeline = Pipeline(
         (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
         (gateway, limiter_of(settings, worker, name)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),
         _rules(settings, name),
     )
+    pipeline.use(gateway, limiter_of(settings, worker, name), routing_of(settings))
+    return pipeline
+
+
+def routing_of(settings: SenderSettings) -> Routing | None:
+    """Which messages are whose, where there are several providers."""
+    return Routing(settings.all_providers.routes) if len(settings.all_providers.names) > 1 else None
 
 
 def limiter_of(settings: SenderSettings, worker: Worker, provider: str) -> RateLimiter:
     """The pace of a provider's calls."""
-    gates = ProviderGates(worker.database)
-    return RateLimiter(gates, provider, settings.rate(provider), settings.provider_longest_pause_s)
+    said, gates = settings.all_providers.by_name[provider], ProviderGates(worker.database)
+    days = ProviderDays(worker.database)
+    daily = None if said.daily is None else DailyLimit(days, said.daily, ZoneInfo(said.daily_zone))
+    longest_pause_s = settings.provider_longest_pause_s
+    return RateLimiter(gates, provider, settings.rate(provider), longest_pause_s, said.rate_per, daily)
 
 
 def handing_back_all(settings: SenderSettings, worker: Worker) -> HandingBackAll:
@@ -127,6 +143,7 @@ def _rules(settings: SenderSettings, provider: str) -> Rules:
         settings.call_within_ms(provider),
         settings.provider_deduplicates,
         settings.longest_hold_s,
+        settings.all_providers.by_name[provider].concurrency,
         hands_back=len(settings.all_providers.names) > 1,
     )
 

@@ -12,6 +12,8 @@ from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.message import message_id
 from shared.domain.outcome import CallResult, Outcome, Verdict, decide_after_call, expired, keep_if_maybe_sent
+from shared.domain.routing import Routing
+from shared.domain.states import State
 from shared.running_tasks import RunningTasks
 
 
@@ -21,25 +23,47 @@ class Calling:
     def __init__(self, provider: Provider, rules: Rules, under_way: RunningTasks, ended: asyncio.Queue[Ended]) -> None:
         self._provider, self._rules = provider, rules
         self._under_way, self._ended = under_way, ended
+        self.routing: Routing | None = None
+        """Which messages are the provider's, where there are others."""
 
     def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
         """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
-        calls = list(
-            in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
-        )
-        reserved = self._provider.calls_for(len(claimed))
-        return [
-            self._under_way.begin(
-                self._send(together, position * self._provider.interval_s)
-                if position < reserved
-                else self._send_beyond(together)
-            )
-            for position, together in enumerate(calls)
-        ]
+        if self.routing is not None:
+            others = [one for one in claimed if self._is_anothers(one, self.routing)]
+            if others:
+                claimed = [one for one in claimed if not self._is_anothers(one, self.routing)]
+                self._under_way.begin(self._hand_back(others))
+        calls = in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
+        reserved, units, begun = self._reserved(claimed), 0, []
+        for together in calls:
+            its = self._units_of(together)
+            if units + its <= reserved:
+                begun.append(self._under_way.begin(self._send(together, units * self._provider.interval_s)))
+            else:
+                begun.append(self._under_way.begin(self._send_beyond(together, its)))
+            units += its
+        return begun
 
-    async def _send_beyond(self, claimed: Sequence[Claimed]) -> None:
+    async def _send_beyond(self, claimed: Sequence[Claimed], units: int) -> None:
         """As `_send`, for a call that was not reserved: what is to be said cannot share one with others."""
-        await self._send(claimed, await self._provider.reserve_calls(1))
+        await self._send(claimed, await self._provider.reserve_units(units))
+
+    def _is_anothers(self, one: Claimed, routing: Routing) -> bool:
+        row, lane = one.row, one.turn.message.lane
+        return not row.is_tied and not routing.takes(self._provider.name, row.recipient, lane, row.pin, row.template_id)
+
+    async def _hand_back(self, others: Sequence[Claimed]) -> None:
+        """Have messages fed again that came to the wrong queue: a replayed letter, or one that was routed by another
+        file than this sender's. Slowly: until both have the same, it would come back at once."""
+        await asyncio.sleep(_BEFORE_HANDING_BACK_S)
+        await self._settled([Done(one, _ANOTHERS) for one in others])
+
+    def _units_of(self, together: Sequence[Claimed]) -> int:
+        return self._provider.units(len(together), lambda: _segments(together))
+
+    def _reserved(self, claimed: Sequence[Claimed]) -> int:
+        """What was reserved before the claim, as if all could share calls."""
+        return max(self._provider.calls_for(len(claimed)), self._units_of(claimed))
 
     async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
         if wait_s:
@@ -49,7 +73,8 @@ class Calling:
         due = [one for one in claimed if not one.is_late(now)] if late else claimed
         done = [Done(one, self._kept_if_maybe_sent(one, expired())) for one in late]
         if due:
-            answer = await self._call(due)
+            async with self._provider.slots:
+                answer = await self._call(due)
             crash_at("sender.answered")
             if isinstance(answer, CallResult):
                 if len(due) > 1 and self._provider.may_be_of_one(answer):
@@ -62,9 +87,11 @@ class Calling:
     async def _send_halves(self, claimed: Sequence[Claimed]) -> None:
         """Find the numbers that a call was refused for: what the provider refuses a single number is for good."""
         middle = len(claimed) // 2
-        wait_s = await self._provider.reserve_calls(2)
-        first = self._under_way.begin(self._send(claimed[:middle], wait_s))
-        second = self._under_way.begin(self._send(claimed[middle:], wait_s + self._provider.interval_s))
+        halves = claimed[:middle], claimed[middle:]
+        units = [self._units_of(half) for half in halves]
+        wait_s = await self._provider.reserve_units(sum(units))
+        first = self._under_way.begin(self._send(halves[0], wait_s))
+        second = self._under_way.begin(self._send(halves[1], wait_s + units[0] * self._provider.interval_s))
         await asyncio.gather(first, second)
 
     async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:
@@ -110,6 +137,10 @@ def in_calls(
         yield from (group[first : first + most] for first in range(0, len(group), most))
 
 
+def _segments(together: Sequence[Claimed]) -> int:
+    return sum(one.turn.message.segments for one in together)
+
+
 def _message(one: Claimed) -> TextMessage:
     row = one.row
     reference = message_id(row.batch_id, row.row)
@@ -119,6 +150,10 @@ def _message(one: Claimed) -> TextMessage:
     return TextMessage(reference, row.recipient, row.text, row.attempt, row.template_id, variables)
 
 
+_BEFORE_HANDING_BACK_S = 2.0
+_ANOTHERS = Outcome(
+    State.PENDING, "another_provider", "It is for another provider than the one whose queue it was in", uncounted=True
+)
 _STALLED = CallResult(
     Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
 )

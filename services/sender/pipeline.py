@@ -27,6 +27,7 @@ from shared.amqp.settle import Settlement, settle
 from shared.clock import now_ms
 from shared.crash_points import crash_at
 from shared.domain.outcome import Outcome
+from shared.domain.routing import Routing
 from shared.domain.states import State
 from shared.error_log import ENDED_BADLY, ErrorLog
 from shared.ledger.clock import LedgerClock
@@ -68,16 +69,17 @@ class Pipeline:
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
-        self._provider = Provider(*calling, self._under_way)
+        self._provider = Provider(*calling, self._under_way, rules.concurrency)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
         self._most = _MOST if self._provider.max_recipients == 1 else max(_MOST_IN_CALLS, self._provider.max_recipients)
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._last_minute = LastMinute()
         self._closing = False
 
-    def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
-        """As `Provider.use`."""
+    def use(self, gateway: Gateway, limiter: RateLimiter, routing: Routing | None) -> None:
+        """As `Provider.use`; by `routing` it is known which messages are the provider's, where there are others."""
         self._provider.use(gateway, limiter)
+        self._calling.routing = routing
 
     @property
     def activity(self) -> Activity:
@@ -147,7 +149,7 @@ class Pipeline:
     async def _send_when_possible(self, deliveries: list[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Begin to send what the circuit and the pace let through; the calls."""
         while deliveries := await self._probing(deliveries):
-            if wait_s := await self._provider.reserve(len(deliveries)):
+            if wait_s := await self._provider.reserve(deliveries):
                 await asyncio.sleep(wait_s)
             if self._closing:
                 break
@@ -173,9 +175,11 @@ class Pipeline:
                 # Not all of it at once: the pause may be lifted meanwhile.
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
-            await asyncio.sleep(await self._provider.reserve(1))
+            await asyncio.sleep(await self._provider.reserve(deliveries[:1]))
             if self._closing:
                 break
+            if self._provider.circuit.wait_s(time.monotonic()):
+                continue
             calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))
             deliveries = deliveries[1:]
             if calls:

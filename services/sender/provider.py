@@ -1,8 +1,10 @@
 """The provider as a sender deals with it: its gateway, the pace that all senders keep, and the circuit."""
 
 import asyncio
+import math
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from math import ceil
 
 import structlog
@@ -11,11 +13,14 @@ from services.sender import metrics
 from services.sender.circuit import Circuit
 from services.sender.providers.gateway import Gateway, TextMessage
 from services.sender.rate_limiter import RateLimiter
+from shared.amqp.messages import Delivery
 from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.provider_gates import Cause
+from shared.messages import segments_in
 from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
+_UNDERSTOOD = frozenset({Verdict.ACCEPTED, Verdict.REFUSED, Verdict.PUT_OFF})
 _MOST_IN_DOUBT = 20
 _MOST_TELLING_FIRST = (
     Verdict.ACCEPTED,
@@ -32,10 +37,14 @@ log = structlog.get_logger()
 class Provider:
     """Makes calls, and takes from each what it says of the provider as a whole."""
 
-    def __init__(self, gateway: Gateway, limiter: RateLimiter, under_way: RunningTasks) -> None:
+    def __init__(
+        self, gateway: Gateway, limiter: RateLimiter, under_way: RunningTasks, concurrency: int | None = None
+    ) -> None:
         self._gateway, self._limiter, self._under_way = gateway, limiter, under_way
         self.circuit = Circuit()
         self._in_flight = 0
+        self._understood_at_s = -math.inf
+        self._told_to_avoid, self._heard_otherwise = False, 0
         self._gate_until_s: float | None = None
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
@@ -44,7 +53,9 @@ class Provider:
         self.name = gateway.name
         self.max_recipients = gateway.max_recipients
         self.interval_s = limiter.interval_s
-        """From one call to the next, where there is a rate."""
+        """From one unit of the rate to the next, where there is one."""
+        self.slots = asyncio.Semaphore(concurrency) if concurrency else nullcontext()
+        """Room for calls, of those that one sender may have under way."""
 
     def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
         """Make calls by these from now on; those under way end as they began."""
@@ -61,27 +72,59 @@ class Provider:
         if self.circuit.is_doubtful:
             most = min(most, _MOST_IN_DOUBT)
         # Where each may need a call of its own, the last one is to be made before its claim has run out.
-        per_call = 1 if self._gateway.may_need_a_call_each else self.max_recipients
-        return min(most, (self._limiter.most_at_once or most) * per_call)
+        shares = self._limiter.unit == "calls" and not self._gateway.may_need_a_call_each
+        return min(most, (self._limiter.most_at_once or most) * (self.max_recipients if shares else 1))
 
     def calls_for(self, numbers: int) -> int:
         """How many calls so many numbers take, if all of them can share calls."""
         return ceil(numbers / self.max_recipients)
 
-    async def reserve(self, numbers: int) -> float:
-        """Reserve the calls that so many numbers take; how long to wait for the first."""
-        return await self.reserve_calls(self.calls_for(numbers))
+    def units(self, numbers: int, segments: Callable[[], int]) -> int:
+        """What the rate counts of a call with so many numbers."""
+        match self._limiter.unit:
+            case "calls":
+                return 1
+            case "messages":
+                return numbers
+            case "segments":
+                return segments()
+
+    async def reserve(self, deliveries: Sequence[Delivery]) -> float:
+        """Reserve what it takes to send them; how long to wait for the first call.
+
+        Where the day's limit has too little left for all, the circuit opens: they are tried one by one, and where it
+        has nothing left, all senders pause until the next day.
+        """
+        if not self._limiter.is_needed:
+            return 0.0
+        numbers, by_segment = len(deliveries), self._limiter.unit == "segments"
+        messages = sum(segments_in(delivery.body) for delivery in deliveries) if by_segment else numbers
+        day_left_s = await self._limiter.take_of_day(messages)
+        if day_left_s is not None:
+            await self._end_of_day(day_left_s if numbers == 1 else 0.0)
+            return 0.0
+        return await self.reserve_units(self.calls_for(numbers) if self._limiter.unit == "calls" else messages)
+
+    async def reserve_units(self, units: int) -> float:
+        """Reserve what the rate counts; how long to wait for the first of it."""
+        return await self._limiter.reserve(units)
+
+    async def _end_of_day(self, left_s: float) -> None:
+        until_s = time.monotonic() + left_s
+        self.circuit.hold(until_s)
+        if left_s:
+            log.warning("provider_held", provider=self.name, cause=Cause.DAILY.value, pause_s=round(left_s))
+            await self._limiter.hold(left_s, _DAY_IS_OVER, Cause.DAILY)
+            self._held_by_gate(until_s)
 
     def share_key(self, message: TextMessage) -> Hashable:
         """As `Gateway.share_key`."""
         return self._gateway.share_key(message)
 
-    async def reserve_calls(self, calls: int) -> float:
-        """Reserve calls; how long to wait for the first."""
-        return await self._limiter.reserve(calls)
-
     async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
+        if (refusal := self._gateway.unsendable(messages)) is not None:
+            return refusal
         started_at_s, begun_s = time.perf_counter(), time.monotonic()
         self._in_flight += 1
         try:
@@ -94,7 +137,9 @@ class Provider:
         changed = self.circuit.record(whole, now_s, len(messages), begun_s)
         self._note(changed=changed, reason=whole.reason)
         if self.circuit.is_open and self.circuit.held_until_s > max(held_until_s, now_s):
-            self._under_way.begin(self._limiter.avoid(self.circuit.held_until_s - now_s, whole.reason))
+            self._under_way.begin(self._avoid(self.circuit.held_until_s - now_s, whole.reason))
+        if whole.verdict in _UNDERSTOOD:
+            self._understood_at_s = now_s
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
@@ -121,8 +166,15 @@ class Provider:
         held = standing and standing.held
         for cause in Cause:
             metrics.PROVIDER_HELD.labels(self.name, cause).set(held is not None and held.cause is cause)
-        if standing is not None and standing.avoided_s is not None and self._works:
+        is_avoided = standing is not None and standing.avoided_s is not None
+        if is_avoided and self._works:
             await self._limiter.reached()
+        elif self._told_to_avoid and not is_avoided:
+            self._heard_otherwise += 1
+            # An operator has resumed it, or another sender has reached it. Once might be a look of before it was told.
+            if self._heard_otherwise > 1:
+                self._told_to_avoid = False
+                self.circuit.release(time.monotonic())
         if held is not None:
             until_s = time.monotonic() + held.left_s
             self._note(changed=self.circuit.hold(until_s), reason=held.reason or _ANOTHER)
@@ -132,6 +184,10 @@ class Provider:
             if self.circuit.held_until_s <= self._gate_until_s:
                 self.circuit.release(time.monotonic())
             self._gate_until_s = None
+
+    async def _avoid(self, pause_s: float, reason: str | None) -> None:
+        await self._limiter.avoid(pause_s, reason)
+        self._told_to_avoid, self._heard_otherwise = self.circuit.is_open, 0
 
     async def _hold_all(self, now_s: float, pause_s: float, answer: CallResult) -> None:
         """Have all senders pause; this one too looks from then on whether the pause was lifted."""
@@ -151,7 +207,8 @@ class Provider:
     @property
     def _works(self) -> bool:
         """Whether this sender has just seen that it can be called."""
-        return not self.circuit.is_doubtful and not self.circuit.is_open and self._in_flight > 0
+        is_fresh = time.monotonic() - self._understood_at_s < 2 * _LOOK_AT_GATE_EVERY_S
+        return is_fresh and not self.circuit.is_open
 
     def _held_by_gate(self, until_s: float) -> None:
         self._gate_until_s = max(self._gate_until_s or 0.0, until_s)
@@ -162,6 +219,7 @@ class Provider:
             event = "circuit_opened" if self.circuit.is_open else "circuit_closed"
             log.warning(event, provider=self.name, reason=reason)
             if not self.circuit.is_open:
+                self._told_to_avoid = False
                 self._under_way.begin(self._limiter.reached())
 
 
@@ -171,4 +229,5 @@ def most_telling(results: Sequence[CallResult]) -> CallResult:
     return min(results, key=lambda result: _MOST_TELLING_FIRST.index(result.verdict))
 
 
+_DAY_IS_OVER = CallResult(Verdict.NOT_SENT, "daily_limit", "As much as its daily limit allows was sent today")
 _ANOTHER = "the provider asked another sender for a pause"

@@ -55,9 +55,10 @@ class SenderSettings(WorkerSettings):
         """How many calls per second all senders together make there at the most; None for as many as they can."""
         return self.all_providers.by_name[provider].rate or self.provider_rate
 
-    def deliveries_at_once(self, provider: str) -> int:
-        """The prefetch, but no more than the rate takes soon: what waits here for long looks lost to the dispatcher."""
-        per_call, concurrency = self.numbers_per_call(provider), self.all_providers.by_name[provider].concurrency
+    def deliveries_at_once(self, provider: str, per_call: int) -> int:
+        """The prefetch of each lane, but no more than the rate takes soon: what waits here for long looks lost to the
+        dispatcher. `per_call` is how many of them share a call."""
+        concurrency = self.all_providers.by_name[provider].concurrency
         most = self.prefetch if concurrency is None else concurrency * per_call
         rate = self.rate(provider)
         return most if rate is None else min(most, ceil(_AHEAD_S * rate * per_call))

@@ -69,6 +69,8 @@ class Rules:
     provider_deduplicates: bool
     longest_hold_s: float
     """How long deliveries are held for a provider that is down, before the broker keeps them for later."""
+    concurrency: int | None = None
+    """How many calls may be under way; None for as many as there are deliveries."""
     hands_back: bool = False
     """There are other providers: what waits for one that is stopped goes back to the dispatcher instead."""
 

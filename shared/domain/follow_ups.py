@@ -67,7 +67,13 @@ def next_turn(
         exchange=RETRY,
         routing_key=retry_key(tier_s, message.lane.value, tiers.provider),
         body=outbound_body(
-            message.batch_id, message.row, attempt, message.recipient, message.lane.value, not_before_ms
+            message.batch_id,
+            message.row,
+            attempt,
+            message.recipient,
+            message.lane.value,
+            not_before_ms,
+            message.segments,
         ),
         type=OUTBOUND_TYPE,
         message_id=message.message_id,

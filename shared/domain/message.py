@@ -49,6 +49,8 @@ class MessageRow(NamedTuple):
     """Another batch has the number now: here it is never sent again."""
     uncounted: int = 0
     """Of its attempts, those that were refused because of our account."""
+    is_tied: bool = False
+    """It may have been sent by its provider, and nobody has decided that it may be sent again: no other may have it."""
     template_id: int | None = None
     variables: str | None = None
     """JSON: what fills the template."""
@@ -95,7 +97,7 @@ class EndedMessage(NamedTuple):
 
 def is_for(row: MessageRow, provider: str) -> bool:
     """Whether a provider may have the row: one that may have been sent stays with the one that may have it."""
-    return row.pin in (provider, ANY_PROVIDER) and (not row.was_unclear or row.provider == provider)
+    return row.pin in (provider, ANY_PROVIDER) and (not row.is_tied or row.provider == provider)
 
 
 def is_claimable(row: MessageRow, attempt: int, provider: str) -> bool:

@@ -64,6 +64,26 @@ def streams_of(routes: Iterable[Route], lane: str, pin: str, template_id: int | 
     )
 
 
+class Routing:
+    """The routes of a system, with the streams of its batches."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = routes
+        self._streams: dict[tuple[str, str, int | None], tuple[Stream, ...]] = {}
+
+    def streams(self, lane: str, pin: str, template_id: int | None) -> tuple[Stream, ...]:
+        """As `streams_of`."""
+        key = lane, pin, template_id
+        if (streams := self._streams.get(key)) is None:
+            streams = self._streams[key] = streams_of(self.routes, *key)
+        return streams
+
+    def takes(self, provider: str, number: str, lane: str, pin: str, template_id: int | None) -> bool:
+        """Whether a provider is one of those for a number of such a batch."""
+        stream = next(stream for stream in self.streams(lane, pin, template_id) if stream.has(number))
+        return any(route.provider == provider for route in stream.routes)
+
+
 def why_not(routes: Sequence[Route], lane: str, pin: str, template_id: int | None) -> str:
     """Why no provider takes a number of such a batch, as a sentence for people."""
     no_template = sorted(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select, text
 
-from shared.domain.states import LIVE_STATES, State
+from shared.domain.states import LIVE_STATES, BatchState, State
 from shared.ledger.database import Database
 from shared.ledger.tables import batches, counter, messages
 
 _BAD_ENDS = (State.FAILED, State.UNKNOWN)
+_LIVE = sum((batches.c[counter(state)] for state in LIVE_STATES), start=batches.c.n_pending * 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,15 @@ class DiagnosisLedger:
 
     async def waiting_by_provider(self) -> dict[str, int]:
         """How many messages are not final, by the provider that they are for."""
-        live = sum((batches.c[counter(state)] for state in LIVE_STATES), start=batches.c.n_pending * 0)
-        query = select(batches.c.provider, func.sum(live)).where(live > 0).group_by(batches.c.provider)
+        query = select(batches.c.provider, func.sum(_LIVE)).where(_LIVE > 0).group_by(batches.c.provider)
         async with self._database.reading() as connection:
             return {provider: int(number) for provider, number in await connection.execute(query)}
+
+    async def has_work(self) -> bool:
+        """Whether a running batch has messages that are not final: senders should be there."""
+        running = batches.c.state == BatchState.RUNNING.value
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(batches.c.id).where(running, _LIVE > 0).limit(1)) is not None
 
     async def given_up(self, since_ms: int) -> int:
         """How many batches ended since then because they could not be sent as a whole."""

@@ -42,7 +42,8 @@ class PendingRow(NamedTuple):
     attempt: int
     recipient: str
     may_be_at: str | None = None
-    """The provider that may have sent it already: no other may."""
+    """The provider that may have sent it already: no other may, unless a person has decided so."""
+    segments: int | None = None
 
 
 class FeedingLedger:
@@ -185,7 +186,9 @@ def by_attempt(rows: Iterable[PendingRow]) -> dict[int, list[int]]:
 _ROWS_OF_RUNNING = text("SELECT rows_written FROM batches WHERE id = :batch_id AND state = 'running'")
 _PENDING = """
     SELECT row_no, attempt, recipient,
-           CASE WHEN was_unclear THEN COALESCE(provider, (SELECT b.provider FROM batches b WHERE b.id = batch_id)) END
+           CASE WHEN was_unclear AND COALESCE(decision, '') <> 'resend'
+                THEN COALESCE(provider, (SELECT b.provider FROM batches b WHERE b.id = batch_id)) END,
+           segments
     FROM messages
     WHERE batch_id = :batch_id AND row_no > :after AND row_no <= :last AND state = 'pending'{of_stream}
     ORDER BY row_no LIMIT :limit

@@ -15,8 +15,8 @@ from shared.domain.states import State
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """How many messages in a row may be refused with one code about the content: from a batch's first one on, and
-    later, when others were sent or a person has resumed it. 0 for any number."""
+    """How many messages in a row may be refused because of the content: from a batch's first one on, and later, when
+    others were sent or a person has resumed it. 0 for any number."""
 
     first: int = 50
     later: int = 200
@@ -36,19 +36,14 @@ class Blown(NamedTuple):
 async def burn(connection: AsyncConnection, fuse: Fuse, ended: Iterable[tuple[Key, Outcome]]) -> list[Blown]:
     """Count what has just been refused, in the transaction that wrote it, when the batches' counters are up to date;
     which batches have paused themselves."""
-    content: dict[str, Counter[str]] = {}
-    failed: Counter[str] = Counter()
+    codes: dict[str, Counter[str]] = {}
     for (batch_id, _row), outcome in ended:
-        if outcome.state is State.FAILED:
-            failed[batch_id] += 1
-            if outcome.about_content:
-                content.setdefault(batch_id, Counter())[outcome.code or ""] += 1
+        if outcome.state is State.FAILED and outcome.about_content:
+            codes.setdefault(batch_id, Counter())[outcome.code or ""] += 1
     blown = []
-    for batch_id in sorted(content):
-        codes = content[batch_id]
-        (code, refused), *others = codes.most_common()
-        in_a_row = refused if not others and refused == failed[batch_id] else 0
-        values = {"batch_id": batch_id, "code": code, "refused": in_a_row, "failed": failed[batch_id]}
+    for batch_id in sorted(codes):
+        ((code, _number),) = codes[batch_id].most_common(1)
+        values = {"batch_id": batch_id, "code": code, "refused": codes[batch_id].total()}
         run, is_first = (await connection.execute(_COUNT, values)).one()
         limit = fuse.first if is_first else fuse.later
         if limit and run >= limit:
@@ -59,12 +54,11 @@ async def burn(connection: AsyncConnection, fuse: Fuse, ended: Iterable[tuple[Ke
     return blown
 
 
-# In a row: nothing of the batch was sent since the last of them, and nothing refused for another reason.
+# In a row: nothing of the batch was sent since the first of them. What is refused for its number says nothing of the
+# content, and another provider has another code for the same thing.
 _COUNT = text("""
-    UPDATE batches SET fuse_code = :code, fuse_sent = n_sent, fuse_failed = n_failed,
-           fuse_run = CASE WHEN :refused > 0 AND fuse_code = :code AND fuse_sent = n_sent
-                                AND fuse_failed = n_failed - :failed
-                           THEN fuse_run + :refused ELSE :refused END
+    UPDATE batches SET fuse_code = :code, fuse_sent = n_sent,
+           fuse_run = CASE WHEN fuse_sent = n_sent THEN fuse_run + :refused ELSE :refused END
     WHERE id = :batch_id RETURNING fuse_run, n_sent = 0 AND fuse_blown = 0
 """)
 _PAUSE = text("""

@@ -20,6 +20,7 @@ class Cause(StrEnum):
 
     ACCOUNT = "account"  # it does not serve our account: credentials, balance, permission
     ASKED = "asked"  # it asked for a pause, by Retry-After
+    DAILY = "daily"  # as much as may be sent in a day was sent
     PAUSED = "paused"  # an operator paused it: until it is resumed
     UNTOLD = "untold"  # a sender of an earlier version knows
 
@@ -89,9 +90,15 @@ class ProviderGates:
             end_us, now_us = found.one()
         return max(0.0, (int(end_us) - span_us - int(now_us)) / _US)
 
-    async def hold(self, provider: str, pause_s: float, answer: CallResult) -> None:
-        """Have every sender pause because of this answer; a longer pause that holds already stays, with its words."""
-        words = {"cause": Cause.of(answer).value, "code": answer.code, "reason": answer.reason, "status": answer.status}
+    async def hold(self, provider: str, pause_s: float, answer: CallResult, cause: Cause | None = None) -> None:
+        """Have every sender pause because of this answer, or for another cause; a longer pause that holds already
+        stays, with its words."""
+        words = {
+            "cause": (cause or Cause.of(answer)).value,
+            "code": answer.code,
+            "reason": answer.reason,
+            "status": answer.status,
+        }
         values: dict[str, object] = {"provider": provider, "pause_us": round(pause_s * _US), **words}
         async with self._database.writing() as connection:
             await connection.execute(self._hold, self._with_time(values))

@@ -46,7 +46,9 @@ class ProviderSenders:
     async def tell(self, sender: str, activities: Mapping[str, Activity]) -> None:
         """Say what a sender does for each provider that it serves."""
         rows = [(provider, sender, *activity) for provider, activity in activities.items()]
-        async with self._database.writing() as connection:
+        # After an outage of an hour every sender's rows are old: who held his own while he forgets those of others
+        # could deadlock with them.
+        async with self._database.each_by_itself() as connection:
             await connection.execute(self._tell, self._with_time({"rows": as_rows(rows, _COLUMNS)}))
             await connection.execute(self._forget_old, self._with_time({"kept_us": _KEPT_S * _US}))
 

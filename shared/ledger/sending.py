@@ -170,12 +170,12 @@ class SendingLedger:
 
 
 def _row(record: Any) -> MessageRow:
-    batch_id, row, state, *others, was_unclear, batch_state, provider, pin, on_unknown, expires_at_ms = record[:-4]
-    is_resent, *rest = record[-4:]
+    batch_id, row, state, *others, was_unclear, batch_state, provider, pin, on_unknown, expires_at_ms = record[:-5]
+    is_resent, uncounted, is_tied, *rest = record[-5:]
     return MessageRow._make((
         batch_id, row, _STATES[state], *others,
         bool(was_unclear), _BATCH_STATES[batch_state], provider, pin, on_unknown == "resend", expires_at_ms,
-        bool(is_resent), *rest,
+        bool(is_resent), uncounted, bool(is_tied), *rest,
     ))  # fmt: skip
 
 

@@ -17,7 +17,8 @@ _LOOKED_AT = """
     COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
     m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
     COALESCE(m.provider, b.provider) AS provider, b.provider AS pin, b.on_unknown, b.expires_at_ms,
-    m.resent_in IS NOT NULL AS is_resent, m.uncounted, b.template_id,
+    m.resent_in IS NOT NULL AS is_resent, m.uncounted,
+    m.was_unclear AND COALESCE(m.decision, '') <> 'resend' AS is_tied, b.template_id,
     CASE WHEN b.template_id IS NOT NULL THEN COALESCE(m.variables, b.variables) END AS variables
 """
 _WANTED = """
@@ -30,7 +31,7 @@ LOOK_AND_LOCK = f"{LOOK} FOR UPDATE OF m"
 _IS_FREE = f"""
     m.attempt = w.attempt AND m.resent_in IS NULL AND m.state IN ({_listed(CLAIMABLE)})
     AND b.state IN ({_listed(CLAIMABLE_BATCH)}) AND b.provider IN (CAST(:provider AS text), '{ANY_PROVIDER}')
-    AND (NOT m.was_unclear OR COALESCE(m.provider, b.provider) = :provider)
+    AND (NOT m.was_unclear OR m.decision = 'resend' OR COALESCE(m.provider, b.provider) = :provider)
 """
 CLAIM_STATEMENT = f"""
     WITH found AS (
@@ -47,7 +48,7 @@ CLAIM_STATEMENT = f"""
     ), {COUNTED}
     SELECT batch_id, row, state, attempt, recipient, text, claimed_at_ms, claimed_by, first_at_ms, retry_at_ms,
            error_code, error_reason, provider_status, was_unclear, batch_state, provider, pin, on_unknown,
-           expires_at_ms, is_resent, uncounted, template_id, variables, is_free
+           expires_at_ms, is_resent, uncounted, is_tied, template_id, variables, is_free
     FROM found
 """  # noqa: S608
 # Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.

@@ -61,8 +61,7 @@ batches = Table(
     Column("paused_reason", Text),
     Column("fuse_code", Text),  # of the last messages that were refused because of the content
     Column("fuse_run", Integer, nullable=False, server_default=text("0")),  # how many in a row
-    Column("fuse_sent", Integer, nullable=False, server_default=text("0")),  # the batch's counters at the last of them
-    Column("fuse_failed", Integer, nullable=False, server_default=text("0")),
+    Column("fuse_sent", Integer, nullable=False, server_default=text("0")),  # of the batch, at the last of them
     Column("fuse_blown", Integer, nullable=False, server_default=text("0")),  # how often it has paused the batch
     Column("fed_by", Text),
     Column("fed_until_ms", BigInteger, nullable=False, server_default=text("0")),
@@ -183,6 +182,15 @@ provider_reloads = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("asked", BigInteger, nullable=False),
+)
+
+provider_days = Table(
+    "provider_days",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("day", Text, primary_key=True),  # in the zone of its daily limit
+    Column("used", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 templates = Table(

@@ -446,6 +446,7 @@ def test_numbers_that_stand_still_beside_empty_queues_are_named(
     if database == "postgres":
         one_patient.settings["SMS_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     books = HandmadeLedger(one_patient.settings["SMS_DATABASE_URL"])
+    books.serve("default")
     batch_id = books.batch([State.SENT, state, state])
     one_patient.settings["SMS_RECOVER_AFTER_S"] = str(AGE_MS / 1000)
     assert one_patient.wrong() == []
@@ -457,6 +458,7 @@ def test_numbers_that_stand_still_beside_empty_queues_are_named(
 
 
 def test_numbers_whose_messages_wait_are_only_slow(one_patient: Patient, books: HandmadeLedger) -> None:
+    books.serve("default")
     books.batch([State.QUEUED])
     tier = "sms.retry.1m"
     books.batch([State.RETRYING])
@@ -513,6 +515,24 @@ def test_messages_for_a_provider_that_no_sender_has_are_named(one_patient: Patie
     assert "2 messages for the provider elsewhere, which there is not" in one_patient.wrong()
     books.execute("UPDATE batches SET provider = 'default' WHERE id = :id", id=batch_id)
     assert not any("which there is not" in what for what in one_patient.wrong())
+
+
+def test_a_provider_that_no_sender_serves_is_named_while_batches_run(
+    one_patient: Patient, books: HandmadeLedger, tmp_path: Path
+) -> None:
+    file = tmp_path / "providers.toml"
+    file.write_text('[providers.one]\ntype = "plain"\n[providers.two]\ntype = "plain"\n')
+    one_patient.settings["SMS_PROVIDERS_FILE"] = str(file)
+    books.serve("one")
+
+    def unserved() -> list[str]:
+        return [what for what in one_patient.wrong() if "no sender serves" in what]
+
+    assert unserved() == []
+    batch_id = books.batch([State.PENDING])
+    assert unserved() == ["no sender serves the provider two"]
+    books.execute("UPDATE batches SET state = 'paused' WHERE id = :id", id=batch_id)
+    assert unserved() == []
 
 
 @pytest.mark.parametrize("off_s", [3600, -3600])

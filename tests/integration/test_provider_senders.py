@@ -1,9 +1,12 @@
 """Which senders serve a provider, as the ledger has heard of them."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 
 from shared.ledger.database import Database
+from shared.ledger.provider_days import ProviderDays
 from shared.ledger.provider_reloads import ProviderReloads
 from shared.ledger.provider_senders import Activity, ProviderSenders, Served
 
@@ -42,3 +45,17 @@ async def test_each_request_to_read_the_file_again_is_counted(database: Database
     await reloads.ask()
     await reloads.ask()
     assert await reloads.asked() == 2
+
+
+async def test_a_days_limit_is_never_passed_however_many_take_of_it(database: Database) -> None:
+    days = ProviderDays(database)
+    taken = await asyncio.gather(*(days.take("one", "2026-11-28", 3, 20) for _ in range(12)))
+    assert sum(taken) == 6
+    assert await days.take("one", "2026-11-28", 2, 20)
+    assert not await days.take("one", "2026-11-28", 1, 20)
+    assert not await days.take("two", "2026-11-28", 21, 20)
+    for day in ("2026-11-29", "2026-11-30"):
+        assert await days.take("one", day, 20, 20)
+    async with database.reading() as connection:
+        kept = set((await connection.execute(text("SELECT day FROM provider_days"))).scalars())
+    assert kept == {"2026-11-29", "2026-11-30"}

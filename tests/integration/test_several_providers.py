@@ -1,7 +1,9 @@
 """Several providers: who gets which message, and what becomes of it when one of them is stopped."""
 
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -141,7 +143,8 @@ allow_http = true
 
 def test_a_paused_provider_is_called_for_nobody_and_goes_on_when_it_is_resumed(trio: Several) -> None:
     trio.has(one="", two="").up(senders=2)
-    assert "one is paused" in trio.command("providers", "pause", "one")
+    assert trio.command("providers", "pause", "one") == "one is paused\n"
+    assert trio.command("providers", "pause", "one") == "one was paused before\n"
     eventually(lambda: [held["cause"] for held in trio.held()] == ["paused"])
     pinned, free = trio.post(plain(30), provider="one"), trio.post(plain(200))
     assert trio.finished(free) == {"sent": 200}
@@ -150,7 +153,11 @@ def test_a_paused_provider_is_called_for_nobody_and_goes_on_when_it_is_resumed(t
     answer = requests.post(f"{trio.api.url}/v1/providers/one/resume", timeout=30)
     assert (answer.status_code, answer.json()["state"]) == (200, "open")
     assert trio.finished(pinned) == {"sent": 30}
-    assert requests.post(f"{trio.api.url}/v1/providers/three/pause", timeout=30).status_code == 404
+    again = requests.post(f"{trio.api.url}/v1/providers/one/resume", timeout=30)
+    assert (again.status_code, again.json()["state"]) == (200, "open")
+    unknown = requests.post(f"{trio.api.url}/v1/providers/three/pause", timeout=30)
+    assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
+    assert "there is one, two" in unknown.json()["detail"]
 
 
 def test_the_list_shows_who_serves_a_provider_and_what_becomes_of_its_messages(trio: Several) -> None:
@@ -158,9 +165,8 @@ def test_the_list_shows_who_serves_a_provider_and_what_becomes_of_its_messages(t
     trio.settings["SMS_API_URL"] = trio.api.url
     assert trio.finished(trio.post(plain(60))) == {"sent": 60}
 
-    def shown() -> dict[str, dict[str, object]]:
-        found = requests.get(f"{trio.api.url}/v1/providers", timeout=30).json()["providers"]
-        return {each["name"]: each for each in found}
+    def shown() -> dict[str, dict[str, Any]]:
+        return {each["name"]: each for each in trio.providers_shown()}
 
     eventually(lambda: shown()["one"]["sent_last_minute"] == 60, 30)
     one = shown()["one"]
@@ -168,11 +174,40 @@ def test_the_list_shows_who_serves_a_provider_and_what_becomes_of_its_messages(t
     assert requests.post(f"{trio.api.url}/v1/providers/two/pause", timeout=30).json()["state"] == "paused"
     said = trio.command("providers", "list")
     assert "An operator paused it" in said
-    assert "1 recipients" in trio.command("providers", "test", "one", "--to", "+8613800138000")
     assert "one (weight 3)" in trio.command("providers", "check", "--to", "13800138000")
     for sender in trio.senders:
         assert sender.stop() == 0
     assert shown()["one"]["senders"] == 0
+
+
+def test_a_test_reaches_the_provider_that_is_named_and_says_what_became_of_it(trio: Several) -> None:
+    trio.has(one='prefixes = ["+86"]\nweight = 100', two="", default="").up(senders=1)
+    trio.settings["SMS_API_URL"] = trio.api.url
+    said = trio.command("providers", "test", "two", "--to", "+8613800138000", "--content", "hello")
+    (batch_id,) = re.findall(r"batch (\S+): accepted, 1 recipients", said)
+    assert trio.taken(batch_id) == {"two": 1}
+    trio.behave("one", "refuse")
+    status, complaint = trio.refused("providers", "test", "one", "--to", "+8613800138000")
+    assert status == 1
+    assert "not sent; to see why: smsctl status" in complaint
+    for name in ("three", "default"):
+        status, complaint = trio.refused("providers", "test", name, "--to", "+8613800138000")
+        assert (status, name in complaint) == (2, True)
+
+
+def test_a_mistyped_name_pauses_nobody_also_where_the_file_is_not(trio: Several) -> None:
+    trio.has(one="", two="").up(senders=1)
+    eventually(lambda: {each["name"] for each in trio.providers_shown() if each["senders"]} == {"one", "two"})
+    for file in (str(trio.file), ""):
+        trio.settings["SMS_PROVIDERS_FILE"] = file
+        for name in ("tow", "default"):
+            assert trio.refused("providers", "pause", name) == (
+                2,
+                f"smsctl: there is no provider {name}; there is one, two\n",
+            )
+        assert trio.command("providers", "pause", "two") == "two is paused\n"
+        assert trio.command("providers", "resume", "two") == "two is called again\n"
+    assert [each["state"] for each in trio.providers_shown()] == ["open", "open"]
 
 
 def test_all_services_take_a_changed_file_when_an_operator_says_so(trio: Several) -> None:
@@ -183,3 +218,13 @@ def test_all_services_take_a_changed_file_when_an_operator_says_so(trio: Several
     eventually(lambda: all("providers_reloaded" in service.log for service in services))
     weights = [each["weight"] for each in requests.get(f"{trio.api.url}/v1/providers", timeout=30).json()["providers"]]
     assert weights == [1, 7]
+
+
+def test_what_is_over_a_days_limit_goes_to_another_provider_and_else_waits(trio: Several) -> None:
+    trio.has(one="daily = 50\nweight = 1000", two="").up(senders=2)
+    batch_id = trio.post(plain(300))
+    assert trio.finished(batch_id) == {"sent": 300}
+    assert trio.taken(batch_id)["one"] == 50
+    pinned = trio.post(plain(5), provider="one")
+    eventually(lambda: [held["cause"] for held in trio.held()] == ["daily"])
+    assert trio.batch(pinned)["counts"] == {"pending": 5}

@@ -13,7 +13,7 @@ from shared.clock import now_ms
 from shared.domain.states import LIVE_STATES, State
 from shared.ids import new_batch_id
 from shared.ledger.database import Database
-from shared.ledger.tables import batches, counter, messages
+from shared.ledger.tables import batches, counter, messages, provider_senders
 from shared.topology import DEAD_LETTER, DeadLetterKey
 from tests.support import transitions
 from tests.support.brokers import Vhost
@@ -42,6 +42,11 @@ class HandmadeLedger:
         """Change something by hand."""
         asyncio.run(self._execute(statement, values))
 
+    def serve(self, *providers: str) -> None:
+        """A sender that serves these, and is heard of for as long as a test takes."""
+        seen = {"seen_at_us": (now_ms() + 3_600_000) * 1000, "in_flight": 0, "sent": 0, "failed": 0}
+        asyncio.run(self._add_senders([{"provider": name, "sender": "sender@here", **seen} for name in providers]))
+
     def rows(self, batch_id: str, columns: str) -> list[tuple[Any, ...]]:
         """Some columns of a batch's rows, in order."""
         query = f"SELECT {columns} FROM messages WHERE batch_id = :batch_id ORDER BY row_no"
@@ -64,6 +69,12 @@ class HandmadeLedger:
         database = Database(self._url)
         await database.migrate()
         await transitions.lift(database)
+        await database.close()
+
+    async def _add_senders(self, senders: Sequence[dict[str, Any]]) -> None:
+        database = Database(self._url)
+        async with database.writing() as connection:
+            await connection.execute(insert(provider_senders), senders)
         await database.close()
 
     async def _batch(self, states: Sequence[State], fields: dict[str, Any]) -> str:

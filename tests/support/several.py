@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -55,8 +57,24 @@ class Several(Trio):
         answer = requests.put(f"{self.simulators[name].url}/behaviour", json={"mode": mode, **fields}, timeout=30)
         assert answer.status_code == 200, answer.text
 
+    def providers_shown(self) -> list[dict[str, Any]]:
+        """How the api shows the providers."""
+        answer = requests.get(f"{self.api.url}/v1/providers", timeout=30)
+        assert answer.status_code == 200, answer.text
+        shown: list[dict[str, Any]] = answer.json()["providers"]
+        return shown
+
     def command(self, *words: str) -> str:
         """Run a command of smsctl; what it says."""
-        ended = run("tools.ctl", *words, environment=outside_environment(**self.settings), timeout_s=60)
+        ended = self._smsctl(*words)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
+
+    def refused(self, *words: str) -> tuple[int, str]:
+        """Run a command of smsctl that does not succeed; its exit status and what it complains of."""
+        ended = self._smsctl(*words)
+        assert ended.returncode != 0, ended.stdout
+        return ended.returncode, ended.stderr
+
+    def _smsctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run("tools.ctl", *words, environment=outside_environment(**self.settings), timeout_s=60)

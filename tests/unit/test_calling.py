@@ -19,8 +19,12 @@ from shared.amqp.messages import Delivery
 from shared.clock import now_ms
 from shared.domain.message import MessageRow
 from shared.domain.outcome import CallResult, Outcome, RetryPolicy, Verdict
+from shared.domain.routing import Route, Routing
+from shared.domain.segments import count_segments
 from shared.domain.states import BatchState, State
-from shared.messages import OutboundMessage
+from shared.ledger.provider_gates import Cause
+from shared.messages import OutboundMessage, outbound_body
+from shared.providers import Unit
 from shared.running_tasks import RunningTasks
 from shared.topology import Lane
 
@@ -60,6 +64,9 @@ class PlayedGateway:
     def share_key(self, message: TextMessage) -> str:
         return message.text
 
+    def unsendable(self, _messages: Sequence[TextMessage]) -> None:
+        """All can be sent."""
+
     def may_be_of_one(self, whole: CallResult) -> bool:
         return whole.verdict is Verdict.REFUSED and whole.status != 404
 
@@ -78,7 +85,7 @@ class PlayedGates:
         self.reserved.append(calls)
         return 0.0
 
-    async def hold(self, _provider: str, pause_s: float, _answer: CallResult) -> None:
+    async def hold(self, _provider: str, pause_s: float, _answer: CallResult, _cause: Cause | None = None) -> None:
         self.held_s = pause_s
 
     async def avoid(self, *_: object) -> None:
@@ -130,8 +137,11 @@ def row(number: int, **fields: Any) -> MessageRow:
 
 
 def claimed(row: MessageRow) -> Claimed:
-    message = OutboundMessage(batch_id=BATCH_ID, row=row.row, attempt=row.attempt - 1, recipient="", lane=Lane.BULK)
-    return Claimed(Turn(Delivery(b"", None, None, "q", ack=lambda: None), message), row)
+    fields = {"batch_id": BATCH_ID, "row": row.row, "attempt": row.attempt - 1, "recipient": "", "lane": Lane.BULK}
+    segments = count_segments(row.text).segments
+    message = OutboundMessage.model_validate({**fields, "segments": segments})
+    body = outbound_body(BATCH_ID, row.row, row.attempt - 1, "", "bulk", None, segments)
+    return Claimed(Turn(Delivery(body, None, None, "q", ack=lambda: None), message), row)
 
 
 async def sent(
@@ -139,14 +149,18 @@ async def sent(
     answer: Callable[[Sequence[TextMessage]], Answer],
     most: int = 100,
     per_s: float | None = None,
+    unit: Unit = "calls",
+    routing: Routing | None = None,
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
     under_way, ended = RunningTasks(), asyncio.Queue[Ended]()
     gateway, gates = PlayedGateway(answer, most), PlayedGates()
-    provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300), under_way)  # type: ignore[arg-type]
+    provider = Provider(gateway, RateLimiter(gates, "played", per_s, 300, unit), under_way)  # type: ignore[arg-type]
     stage = Stage(gateway, gates, provider, under_way)
     recording = asyncio.create_task(record(ended, stage))
-    calls = Calling(provider, RULES, under_way, ended).begin([claimed(row) for row in rows])
+    calling = Calling(provider, RULES, under_way, ended)
+    calling.routing = routing
+    calls = calling.begin([claimed(row) for row in rows])
     await asyncio.gather(*calls)
     await under_way.ended()
     recording.cancel()
@@ -276,7 +290,7 @@ async def test_every_part_of_a_refused_call_has_its_slot_in_the_rate() -> None:
 @pytest.mark.parametrize(("numbers", "calls"), [(1, 1), (30, 1), (31, 2), (100, 4)])
 async def test_a_call_takes_one_slot_of_the_rate_whatever_it_has_in_it(numbers: int, calls: int) -> None:
     stage = await sent([], accepting, most=30, per_s=8)
-    await stage.provider.reserve(numbers)
+    await stage.provider.reserve([claimed(row(number)).turn.delivery for number in range(numbers)])
     assert stage.provider.most_numbers(100) == 20  # until one shows that the provider works
     stage.provider.circuit.has_answered = True
     assert stage.gates.reserved == [calls]
@@ -381,3 +395,64 @@ async def test_a_template_and_its_values_go_to_the_gateway() -> None:
     assert [(message.template_id, dict(message.variables)) for message in sorted(seen)] == [
         (7, {"name": "Li"}), (7, {}), (None, {}),
     ]  # fmt: skip
+
+
+LONG = "x" * 400
+"""Three segments."""
+
+
+@pytest.mark.parametrize(("unit", "units"), [("calls", 1), ("messages", 5), ("segments", 7)])
+async def test_what_a_rate_counts_is_what_its_provider_counts(unit: Unit, units: int) -> None:
+    rows = [row(number, text=LONG if number == 0 else "x") for number in range(5)]
+    stage = await sent([], accepting, most=100, per_s=100, unit=unit)
+    await stage.provider.reserve([claimed(each).turn.delivery for each in rows])
+    assert stage.gates.reserved == [units]
+    stage.provider.circuit.has_answered = True
+    assert stage.provider.most_numbers(100) == (100 if unit == "calls" else 25)
+
+
+async def test_calls_are_as_far_apart_as_what_is_in_them_takes() -> None:
+    began: dict[str, float] = {}
+
+    def note(messages: Sequence[TextMessage]) -> Answer:
+        began[messages[0].reference] = asyncio.get_running_loop().time()
+        return accepting(messages)
+
+    rows = [row(0, text=LONG), row(1), row(2)]
+    await sent(rows, note, most=1, per_s=20, unit="segments")
+    first, second, third = (began[f"{BATCH_ID}:{number}"] for number in range(3))
+    assert second - first >= 3 / 20 - 0.01
+    assert third - second >= 1 / 20 - 0.01
+
+
+async def test_what_came_to_the_wrong_queue_goes_back_and_is_not_sent() -> None:
+    routing = Routing([Route("played", prefixes=frozenset({"+86"})), Route("other", templates=frozenset({7}))])
+    rows = [row(0), row(1, recipient="+4915112345678"), row(2, template_id=7), row(3, recipient="+491", is_tied=True)]
+    stage = await sent(rows, accepting, routing=routing)
+    # The third: its template may go elsewhere, but its number has a longer prefix here.
+    assert {number: outcome.state for number, outcome in stage.outcomes.items()} == {
+        0: State.SENT, 1: State.PENDING, 2: State.SENT, 3: State.SENT,
+    }  # fmt: skip
+    assert stage.outcomes[1].uncounted
+    assert "+4915112345678" not in {number for call in stage.gateway.calls for number in call}
+
+
+async def test_no_more_calls_are_under_way_than_the_provider_takes_of_one_sender() -> None:
+    under_way = most = 0
+
+    class Counting(PlayedGateway):
+        async def send(self, messages: Sequence[TextMessage]) -> Answer:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.001)
+            under_way -= 1
+            return accepting(messages)
+
+    gates, tasks, ended = PlayedGates(), RunningTasks(), asyncio.Queue[Ended]()
+    gateway = Counting(accepting, 1)
+    provider = Provider(gateway, RateLimiter(gates, "played", None, 300), tasks, concurrency=3)  # type: ignore[arg-type]
+    recording = asyncio.create_task(record(ended, Stage(gateway, gates, provider, tasks)))
+    await asyncio.gather(*Calling(provider, RULES, tasks, ended).begin([claimed(row(number)) for number in range(20)]))
+    recording.cancel()
+    assert most == 3

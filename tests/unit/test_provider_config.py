@@ -120,6 +120,11 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
             "is not TOML: Cannot declare ('providers', 'default') twice",
         ),
         (TWILIO + "\nweight = 0", "providers.default.weight: Input should be greater than or equal to 1"),
+        (
+            TWILIO + "\nrate_per = 'texts'",
+            "providers.default.rate_per: Input should be 'calls', 'messages' or 'segments'",
+        ),
+        (TWILIO + "\ndaily_zone = 'Asia/Nowhere'", "providers.default.daily_zone: there is no such time zone"),
         (TWILIO + "\nlanes = 'bulk'", 'providers.default.lanes: give a list: ["bulk", "priority"]'),
         (TWILIO + "\nlanes = ['fast']", "providers.default.lanes.0: Input should be 'priority' or 'bulk'"),
         (TWILIO + "\nprefixes = ['86']", 'providers.default.prefixes.0: a prefix is like "+86"'),
@@ -234,7 +239,7 @@ def test_what_is_said_of_all_providers_holds_where_one_says_nothing_itself(
     )
     settings = SenderSettings(provider_timeout_s=7, provider_rate=100, prefetch=50)
     assert [settings.rate(name) for name in ("default", "main", "other")] == [100, 100, 5]
-    assert [settings.deliveries_at_once(name) for name in ("main", "other")] == [50, 6]
+    assert [settings.deliveries_at_once(name, 2) for name in ("main", "other")] == [50, 6]
     assert [settings.call_timeout_s(name) for name in ("main", "other")] == [7, 40]
     assert settings.lease_ms == 1000 * (2 * 40 + 8)
     assert settings.call_within_ms("other") == settings.lease_ms - 1000 * (40 + 4)

@@ -96,14 +96,14 @@ def test_a_rate_is_of_calls_so_that_more_deliveries_go_with_more_numbers_in_each
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = loaded(monkeypatch, SMS_PROVIDER_RATE="2", SMS_PROVIDER_MAX_RECIPIENTS="10")
-    assert settings.deliveries_at_once("default") == 200
+    assert settings.deliveries_at_once("default", 10) == 200
 
 
 def test_a_senders_deliveries_are_fewer_where_the_rate_is_low(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert loaded(monkeypatch).deliveries_at_once("default") == 250
+    assert loaded(monkeypatch).deliveries_at_once("default", 1) == 250
     assert loaded(monkeypatch, SMS_PROVIDER_RATE="").provider_rate is None
-    assert loaded(monkeypatch, SMS_PROVIDER_RATE="2").deliveries_at_once("default") == 20
-    assert loaded(monkeypatch, SMS_PROVIDER_RATE="0.01").deliveries_at_once("default") == 1
+    assert loaded(monkeypatch, SMS_PROVIDER_RATE="2").deliveries_at_once("default", 1) == 20
+    assert loaded(monkeypatch, SMS_PROVIDER_RATE="0.01").deliveries_at_once("default", 1) == 1
 
 
 def test_a_sender_holds_deliveries_for_less_than_they_would_be_held_to_be_lost(

@@ -1,7 +1,7 @@
 """The commands `smsctl providers …`: how the providers stand, what goes where, and a word to one of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +14,11 @@ from shared.domain.routing import ANY_PROVIDER, streams_of, why_not
 from shared.ledger.database import Database
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_reloads import ProviderReloads
+from shared.ledger.provider_senders import ProviderSenders
 from shared.providers import Providers, read_providers
 from shared.settings import Settings, load
 from shared.topology import Lane
+from tools.ctl.api import Api
 from tools.ctl.batches.report import refusal, terminal
 from tools.ctl.batches.requests import BatchRequest
 from tools.ctl.batches.sending import follow_all, open_api, post_all, report
@@ -26,6 +28,7 @@ from tools.ctl.ledger import opened
 from tools.ctl.settings import load_ctl_settings
 
 _TEST_CONTENT = "Test"
+_NOT_LOOKED_AT = "accounts and secrets were not looked at: a sender checks them when it starts"
 
 app = typer.Typer(no_args_is_help=True, help="The providers: how they stand, and what goes where.")
 
@@ -40,11 +43,7 @@ def _group() -> None:
 @app.command("list")
 def list_all() -> None:
     """Show each provider with its state, its routes, and what the senders do with it."""
-    try:
-        providers = open_api().providers()
-    except Refused as error:
-        raise CtlError(refusal(error)) from None
-    terminal().print(_table(providers))
+    terminal().print(_table(_stand(open_api())))
 
 
 @app.command()
@@ -90,12 +89,15 @@ def check(
 ) -> None:
     """Read a providers file, and show what goes where. Accounts and secrets are a sender's to check, at its start."""
     providers = load(Settings).all_providers if file is None else read_providers(file)
+    if provider not in (ANY_PROVIDER, *providers.names):
+        raise UsageError(f"there is no provider {provider}; there is {', '.join(providers.names)}")
     console = terminal()
     table = Table("name", "type", "weight", "lanes", "prefixes", "templates")
     for name, each in providers.by_name.items():
         templates = ", ".join(map(str, each.templates))
         table.add_row(name, each.type, str(each.weight), ", ".join(each.lanes), ", ".join(each.prefixes), templates)
     console.print(table)
+    console.print(_NOT_LOOKED_AT)
     for number in to or ():
         console.print(f"{number}: {where(providers, number, lane, provider, template)}", soft_wrap=True)
 
@@ -118,6 +120,7 @@ def send_one(
     if template is not None:
         members["template_id"] = template
     console, api = terminal(), open_api()
+    _can_be_pinned(name, _stand(api))
     ended = follow_all(api, post_all(api, [BatchRequest(orjson.dumps(members), [])], None, console), console)
     report(console, ended)
     if not ended[-1].counts.get("sent"):
@@ -129,24 +132,44 @@ def where(providers: Providers, number: str, lane: str, pin: str, template_id: i
     normal = normalise(number, load_ctl_settings().default_region)
     if isinstance(normal, InvalidNumber):
         return normal.reason
-    if pin not in (ANY_PROVIDER, *providers.names):
-        raise UsageError(f"there is no provider {pin}")
     for stream in streams_of(providers.routes, lane, pin, template_id):
         if stream.has(normal) and stream.routes:
             return ", ".join(f"{route.provider} (weight {route.weight})" for route in stream.routes)
     return why_not(providers.routes, lane, pin, template_id)
 
 
+def _stand(api: Api) -> Sequence[ProviderState]:
+    try:
+        return api.providers()
+    except Refused as error:
+        raise CtlError(refusal(error)) from None
+
+
+def _can_be_pinned(name: str, providers: Sequence[ProviderState]) -> None:
+    names = [each.name for each in providers]
+    if name not in names:
+        raise UsageError(f"there is no provider {name}; there is {', '.join(names)}")
+    if name == ANY_PROVIDER and len(names) > 1:
+        raise UsageError(f"a batch that names {ANY_PROVIDER} goes out by any provider; give this one another name")
+
+
 def _in_ledger(name: str, command: Callable[[Database], Awaitable[bool]]) -> bool:
     settings = load(Settings)
-    if settings.providers_file is not None and name not in settings.all_providers.names:
-        raise UsageError(f"there is no provider {name} in SMS_PROVIDERS_FILE")
 
     async def run() -> bool:
         async with opened(settings.database_url) as database:
+            known = _known(settings, await ProviderSenders(database).served())
+            if name not in known:
+                raise UsageError(f"there is no provider {name}; there is {', '.join(known)}")
             return await command(database)
 
     return asyncio.run(run())
+
+
+def _known(settings: Settings, served: Collection[str]) -> list[str]:
+    """The providers that there are: a machine that has not the file still sees whom the senders serve."""
+    from_settings = settings.all_providers.names if settings.providers_file or not served else ()
+    return list(dict.fromkeys((*from_settings, *served)))
 
 
 def _table(providers: Sequence[ProviderState]) -> Table:

@@ -181,7 +181,8 @@ def _attempt_schema() -> Schema:
 
 def _held_schema() -> Schema:
     causes = (
-        "`account`: it does not serve our account; `asked`: it asked for a pause; `paused`: by an operator; "
+        "`account`: it does not serve our account; `asked`: it asked for a pause; `daily`: its limit of the day is "
+        "used up; `paused`: by an operator; "
         "`untold`: of an earlier version"
     )
     members = {
@@ -205,7 +206,9 @@ def _provider_schema() -> Schema:
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
         "until": _TIME_OR_NULL,
-        "rate": {"type": ["number", "null"], "description": "Calls per second; null where the file has none"},
+        "rate": {"type": ["number", "null"], "description": "Per second; null where the file has none"},
+        "rate_per": {"type": "string", "enum": ["calls", "messages", "segments"]},
+        "daily": {"type": ["integer", "null"], "description": "Messages or segments in a day"},
         "weight": _COUNT,
         "lanes": {"type": "array", "items": {"type": "string", "enum": list(Lane)}},
         "prefixes": {"type": "array", "items": TEXT},

@@ -47,6 +47,10 @@ class Gateway(Protocol):
     def share_key(self, message: TextMessage) -> Hashable:
         """Only messages with the same key may be in one call."""
 
+    def unsendable(self, messages: Sequence[TextMessage]) -> CallResult | None:
+        """The refusal of messages of which one cannot be sent at all; nobody was called, so it says nothing of the
+        provider."""
+
     async def send(self, messages: Sequence[TextMessage]) -> Results:
         """Call the provider once, with one to `max_recipients` messages of one key; never retries by itself."""
 
@@ -121,15 +125,23 @@ class HttpGateway:
         """Close the connections."""
         await self._transport.close()
 
+    def unsendable(self, messages: Sequence[TextMessage]) -> CallResult | None:
+        """As `Gateway.unsendable`."""
+        return next(filter(None, map(self._format.unsendable, messages)), None)
+
     async def send(self, messages: Sequence[TextMessage]) -> Results:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear.
 
         Messages with one among them that cannot be sent are refused as a whole, without a call.
         """
-        refusals = (self._format.unsendable(message) for message in messages)
-        if (refusal := next(filter(None, refusals), None)) is not None:
+        if (refusal := self.unsendable(messages)) is not None:
             return refusal
-        answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
+        try:
+            request = self._format.request(messages, datetime.now(UTC))
+        except ValueError:
+            # They were put together by other templates than these: the file was read again meanwhile.
+            return _NOT_TOGETHER
+        answer = await self._transport.send(request)
         if isinstance(answer, CallResult):
             return answer
         try:
@@ -145,3 +157,6 @@ class HttpGateway:
         if result.retry_after_s is None or result.retry_after_s <= self._longest_pause_s:
             return result
         return result._replace(retry_after_s=self._longest_pause_s)
+
+
+_NOT_TOGETHER = CallResult(Verdict.PUT_OFF, "file_read_again", "The templates changed just before the call", None)

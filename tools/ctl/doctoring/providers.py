@@ -33,10 +33,10 @@ def look_at_names(system: System) -> list[Finding]:
 
 
 def look_at_senders(system: System) -> list[Finding]:
-    """The providers that no sender serves, while messages wait."""
-    if not sum(asyncio.run(_waiting(system)).values()):
+    """The providers that no sender serves, while batches run; paused ones need nobody."""
+    served = asyncio.run(_served_while_batches_run(system))
+    if served is None:
         return []
-    served = asyncio.run(_served(system))
     return [
         Finding(
             f"no sender serves the provider {name}",
@@ -65,9 +65,9 @@ async def _waiting(system: System) -> dict[str, int]:
         return await DiagnosisLedger(database).waiting_by_provider()
 
 
-async def _served(system: System) -> Mapping[str, Served]:
+async def _served_while_batches_run(system: System) -> Mapping[str, Served] | None:
     async with system.ledger() as database:
-        return await ProviderSenders(database).served()
+        return await ProviderSenders(database).served() if await DiagnosisLedger(database).has_work() else None
 
 
 async def _held(system: System) -> Sequence[Held]:
@@ -78,6 +78,7 @@ async def _held(system: System) -> Sequence[Held]:
 _WHY = {
     Cause.ACCOUNT: "it does not serve our account",
     Cause.ASKED: "it asked for a pause",
+    Cause.DAILY: "as much as its `daily` allows was sent today",
     Cause.PAUSED: "an operator paused it",
     Cause.UNTOLD: "a sender was told so",
 }

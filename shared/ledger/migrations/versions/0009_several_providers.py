@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("variables", sa.Text))
     for name in ("paused_by", "paused_reason", "fuse_code"):
         op.add_column("batches", sa.Column(name, sa.Text))
-    for name in ("fuse_run", "fuse_sent", "fuse_failed", "fuse_blown"):
+    for name in ("fuse_run", "fuse_sent", "fuse_blown"):
         op.add_column("batches", sa.Column(name, sa.Integer, nullable=False, server_default="0"))
     op.add_column("provider_gates", sa.Column("paused_at_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("avoid_until_us", sa.BigInteger))
@@ -25,6 +25,12 @@ def upgrade() -> None:
         "provider_reloads",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("asked", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "provider_days",
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("day", sa.Text, primary_key=True),
+        sa.Column("used", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "provider_senders",
