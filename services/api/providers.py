@@ -4,11 +4,10 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from services.api.batches.views import Shown, held_shown
+from services.api.batches.views import Shown, held_shown, time_shown
 from services.api.ledger import Ledger
 from services.api.serving.pages import document
 from services.api.serving.problems import Problem
-from shared.domain.times import rfc3339
 from shared.ledger.provider_gates import Cause, Standing
 from shared.ledger.provider_senders import Activity, Served
 from shared.providers import Providers as Known
@@ -66,10 +65,11 @@ class Providers:
 def provider_shown(name: str, settings: ProviderSettings, standing: Standing | None, served: Served | None) -> Shown:
     """One provider."""
     held = standing and standing.held
-    state, cause, code, reason, until_ms = "open", None, None, None, None
+    state, cause, code, reason, since_ms, until_ms = "open", None, None, None, None, None
     if held is not None:
         state = "paused" if held.cause is Cause.PAUSED else "held"
-        cause, code, reason, until_ms = held.cause.value, held.code, held.reason, held.until_ms
+        cause, code, reason = held.cause.value, held.code, held.reason
+        since_ms, until_ms = held.since_ms, held.until_ms
     elif standing is not None and standing.is_stopped:
         state, cause, reason = "held", _UNREACHABLE, standing.reason
     activity = served.activity if served else Activity()
@@ -80,7 +80,8 @@ def provider_shown(name: str, settings: ProviderSettings, standing: Standing | N
         "cause": cause,
         "error_code": code,
         "error_reason": reason,
-        "until": None if until_ms is None else rfc3339(until_ms),
+        "since": time_shown(since_ms),
+        "until": time_shown(until_ms),
         "rate": settings.rate,
         "rate_per": settings.rate_per,
         "daily": settings.daily,

@@ -217,7 +217,7 @@ def _list_providers() -> Schema:
     return {
         "operationId": "listProviders",
         "summary": "The providers: what each takes, whether it is called, and what the senders do with it",
-        "responses": {"200": _json("All of them", "ProviderList"), **_problems(401, 503)},
+        "responses": {"200": _json("All of them", "ProviderList"), **_problems(*_KEYED, 503)},
     }
 
 
@@ -227,8 +227,12 @@ def _command_provider(name: str) -> Schema:
         "operationId": f"{name}Provider",
         "summary": summary,
         "description": description,
-        "responses": {"200": _json("The provider after it", "OneProvider"), **_problems(401, 404, 503)},
+        "responses": {"200": _json("The provider after it", "OneProvider"), **_problems(*_KEYED, 503), **_no_provider()},
     }
+
+
+def _no_provider() -> Schema:
+    return {"404": _problems(404)["404"] | {"description": "No provider of this name"}}
 
 
 def _list_failed() -> Schema:
