@@ -15,7 +15,7 @@ from services.api.documents.pages import documentation_routes
 from services.api.intake.accepting import Broker, Intake, Limits
 from services.api.intake.idempotency import Idempotency
 from services.api.ledger import Ledger
-from services.api.providers import Providers
+from services.api.providers import Providers, ProviderTests
 from services.api.serving.access import InFlight, access_middleware, sampled_refusals
 from services.api.serving.auth import KeyedIds, auth_middleware
 from services.api.serving.body_reader import BodyReader
@@ -138,6 +138,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.get("/v1/providers", parts.providers.list_all),
         web.post("/v1/providers/{name}/pause", parts.providers.pause),
         web.post("/v1/providers/{name}/resume", parts.providers.resume),
+        web.post("/v1/providers/{name}/test", ProviderTests(parts.providers, intake).post),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),
         web.post("/v1/dead-letters/replay", dead_letters.replay),

@@ -41,6 +41,8 @@ class Held(NamedTuple):
     code: str | None
     reason: str | None
     status: int | None
+    since_ms: int | None = None
+    """By the same clock; known of an operator's pause only."""
 
 
 class Standing(NamedTuple):
@@ -213,7 +215,7 @@ def _standing(
     *words, paused_at_us, avoid_us, avoid_reason = rest
     held = _held(provider, until_us, left_us, is_told, cause, *words) if left_us > 0 else None
     if paused_at_us is not None:
-        held = Held(provider, _PAUSED_LOOK_S, None, Cause.PAUSED, None, _PAUSED, None)
+        held = Held(provider, _PAUSED_LOOK_S, None, Cause.PAUSED, None, _PAUSED, None, paused_at_us // 1000)
     return Standing(held, None if avoid_us is None else avoid_us / _US, avoid_reason)
 
 

@@ -1,6 +1,6 @@
 """What the senders say, every few seconds, of the providers that they serve."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -63,6 +63,11 @@ class ProviderSenders:
             found = await connection.execute(self._served, self._with_time({"fresh_us": FRESH_S * _US}))
             return {row[0]: Served(int(row[1]), Activity(*map(int, row[2:]))) for row in found}
 
+    async def names(self) -> Sequence[str]:
+        """The providers that any sender has served within the hour; one that ended well is not remembered."""
+        async with self._database.reading() as connection:
+            return (await connection.scalars(_NAMES)).all()
+
     def _with_time(self, values: Mapping[str, object]) -> dict[str, object]:
         return {**values, "now_us": now_ms() * 1000} if self._database.is_sqlite else dict(values)
 
@@ -75,6 +80,7 @@ _TELL = """
 """
 _FORGET_OLD = "DELETE FROM provider_senders WHERE seen_at_us < {now_us} - :kept_us"
 _LEAVE = text("DELETE FROM provider_senders WHERE sender = :sender")
+_NAMES = text("SELECT DISTINCT provider FROM provider_senders ORDER BY provider")
 _SERVED = """
     SELECT provider, COUNT(*), SUM(in_flight), SUM(sent), SUM(failed) FROM provider_senders
     WHERE seen_at_us > {now_us} - :fresh_us GROUP BY provider

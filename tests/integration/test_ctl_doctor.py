@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pika
@@ -481,17 +481,21 @@ def test_of_many_unfinished_batches_the_oldest_are_looked_at(one_patient: Patien
     assert only in [finding["what"] for finding in said["hints"]]
 
 
-def hold(settings: dict[str, str], pause_s: float, answer: CallResult) -> None:
-    """As a sender does."""
+def at_the_gates(settings: dict[str, str], command: Callable[[ProviderGates], Awaitable[object]]) -> None:
+    """As a sender or an operator does."""
 
-    async def held() -> None:
+    async def done() -> None:
         database = Database(settings["SMS_DATABASE_URL"])
         try:
-            await ProviderGates(database).hold("default", pause_s, answer)
+            await command(ProviderGates(database))
         finally:
             await database.close()
 
-    asyncio.run(held())
+    asyncio.run(done())
+
+
+def hold(settings: dict[str, str], pause_s: float, answer: CallResult) -> None:
+    at_the_gates(settings, lambda gates: gates.hold("default", pause_s, answer))
 
 
 def test_a_provider_that_is_held_is_named_with_the_reason_and_how_to_end_it(one_patient: Patient) -> None:
@@ -506,6 +510,21 @@ def test_a_provider_that_is_held_is_named_with_the_reason_and_how_to_end_it(one_
     assert what.endswith("Z: it does not serve our account (http_401, HTTP 401: Wrong key)")
     assert one_patient.smsctl("provider", "resume").stdout == "default is called again\n"
     assert one_patient.wrong() == []
+
+
+def test_a_provider_that_senders_cannot_reach_is_named_with_the_reason_until_it_is_tried_again(
+    one_patient: Patient,
+) -> None:
+    at_the_gates(one_patient.settings, lambda gates: gates.avoid("default", 300, "connection refused"))
+    assert one_patient.wrong() == ["senders cannot reach the provider default: connection refused"]
+    at_the_gates(one_patient.settings, lambda gates: gates.avoid("default", 0, "connection refused"))
+    assert one_patient.wrong() == []
+
+
+def test_a_provider_that_an_operator_paused_is_named_once_though_nobody_reaches_it(one_patient: Patient) -> None:
+    at_the_gates(one_patient.settings, lambda gates: gates.avoid("default", 300, "connection refused"))
+    at_the_gates(one_patient.settings, lambda gates: gates.pause("default"))
+    assert one_patient.wrong() == ["the provider default is paused: an operator paused it"]
 
 
 def test_messages_for_a_provider_that_no_sender_has_are_named(one_patient: Patient) -> None:
@@ -533,6 +552,25 @@ def test_a_provider_that_no_sender_serves_is_named_while_batches_run(
     assert unserved() == ["no sender serves the provider two"]
     books.execute("UPDATE batches SET state = 'paused' WHERE id = :id", id=batch_id)
     assert unserved() == []
+
+
+def test_where_the_file_is_not_the_providers_are_those_that_senders_served_within_the_hour(
+    one_patient: Patient, books: HandmadeLedger
+) -> None:
+    books.serve("one", "two")
+    batch_id = books.batch([State.PENDING], provider="two")
+    books.execute("UPDATE messages SET updated_at_ms = :now WHERE batch_id = :id", now=now_ms(), id=batch_id)
+
+    def of_providers() -> list[str]:
+        return [what for what in one_patient.wrong() if "provider" in what]
+
+    assert of_providers() == []
+    books.execute(
+        "UPDATE provider_senders SET seen_at_us = :past WHERE provider = 'two'", past=(now_ms() - 20_000) * 1000
+    )
+    assert of_providers() == ["no sender serves the provider two"]
+    books.execute("DELETE FROM provider_senders WHERE provider = 'two'")
+    assert of_providers() == ["1 message for the provider two, which there is not"]
 
 
 @pytest.mark.parametrize("off_s", [3600, -3600])

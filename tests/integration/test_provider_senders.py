@@ -59,3 +59,16 @@ async def test_a_days_limit_is_never_passed_however_many_take_of_it(database: Da
     async with database.reading() as connection:
         kept = set((await connection.execute(text("SELECT day FROM provider_days"))).scalars())
     assert kept == {"2026-11-29", "2026-11-30"}
+
+
+async def test_whom_a_killed_sender_served_is_known_and_whom_one_served_that_ended_well_is_not(
+    database: Database,
+) -> None:
+    senders = ProviderSenders(database)
+    await senders.tell("a", {"one": Activity(), "two": Activity()})
+    await senders.tell("b", {"one": Activity()})
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE provider_senders SET seen_at_us = seen_at_us - 20000000"))
+    assert (await senders.served(), await senders.names()) == ({}, ["one", "two"])
+    await senders.leave("a")
+    assert await senders.names() == ["one"]

@@ -50,6 +50,7 @@ async def problem(answer: Any) -> dict[str, Any]:
 
 
 BATCH = b'{"recipients": ["1"], "content": "x"}'
+TEST = b'{"to": "1", "content": "x"}'
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,17 @@ BATCH = b'{"recipients": ["1"], "content": "x"}'
         ("GET", "/v1/batches/00000000-0000-0000-0000-000000000000/events", {}, None, 404),
         ("POST", "/v1/batches/not-an-id/cancel", {}, None, 404),
         ("GET", "/v1/batches/00000000-0000-0000-0000-000000000000/pause", {}, None, 405),
+        ("POST", "/v1/providers/nobody/pause", {}, None, 404),
+        ("POST", "/v1/providers/nobody/resume", {}, None, 404),
+        ("POST", "/v1/providers/nobody/test", JSON, TEST, 404),
+        ("POST", "/v1/providers/default/pause", {}, None, 503),
+        ("GET", "/v1/providers", {}, None, 503),
+        ("POST", "/v1/providers/default/test", {}, TEST, 415),
+        ("POST", "/v1/providers/default/test", JSON, b"[]", 422),
+        ("POST", "/v1/providers/default/test", JSON, b'{"to": "1"}', 422),
+        ("POST", "/v1/providers/default/test", JSON, b'{"to": ["1"], "content": "x"}', 422),
+        ("POST", "/v1/providers/default/test", JSON, b'{"to": "1", "content": "x", "provider": "other"}', 422),
+        ("POST", "/v1/providers/default/test", JSON, TEST, 503),
         ("POST", f"/v1/batches/{BATCH_ID}/resume", {}, None, 503),
         ("GET", "/docs/../settings.py", {}, None, 404),
         ("GET", "/docs/docs.html", {}, None, 404),
@@ -101,6 +113,18 @@ async def test_every_error_is_a_problem_document(
     assert document["errors"] or status not in (400, 422)
     assert ("Retry-After" in answer.headers) == (status == 503)
     assert ("Allow" in answer.headers) == (status == 405)
+
+
+async def test_a_test_of_the_provider_that_leaves_the_choice_is_refused_where_there_are_others(
+    serve: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "providers.toml"
+    file.write_text('[providers.default]\ntype = "plain"\n[providers.other]\ntype = "plain"\n')
+    client = await serve(SMS_PROVIDERS_FILE=str(file))
+    answer = await client.post("/v1/providers/default/test", headers=JSON, data=TEST)
+    assert answer.status == 422
+    assert "goes out by any provider" in (await problem(answer))["errors"][0]["detail"]
+    assert (await client.post("/v1/providers/other/test", headers=JSON, data=TEST)).status == 503
 
 
 async def test_a_batch_of_ours_that_is_not_written_yet_is_503_without_a_ledger(serve: Any) -> None:
@@ -212,3 +236,16 @@ async def test_the_openapi_document_is_valid_with_keys_and_without(serve: Any, m
     keyed = build_openapi(ApiSettings())
     validate(keyed)
     assert keyed["security"] == [{"key": []}]
+
+
+async def test_every_route_of_the_contract_is_in_the_openapi_document(serve: Any) -> None:
+    client = await serve()
+    documented = {
+        (method.upper(), path)
+        for path, item in (await (await client.get("/openapi.json")).json())["paths"].items()
+        for method in item
+        if method in ("get", "post")
+    }
+    routes = {(route.method, route.resource.canonical) for route in client.server.app.router.routes()}
+    contract = {(method, path) for method, path in routes if path.startswith("/v1/") or path == "/send-sms"}
+    assert {(method, path) for method, path in contract if method in ("GET", "POST")} == documented

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.api.intake.requests import check_schedule
-from services.api.intake.validation import JSON, JSON_LIKE_FORM, Prepared, Source, prepare, urlencoded_form
+from services.api.intake.validation import (
+    JSON,
+    JSON_LIKE_FORM,
+    Prepared,
+    Source,
+    prepare,
+    provider_test,
+    urlencoded_form,
+)
 from services.api.serving.problems import Problem
 from services.dispatcher.expand import expand
 from shared.domain.states import State
@@ -17,6 +25,7 @@ from shared.messages import BATCH_TYPE, read_batch
 from shared.topology import Lane
 
 FORM = urlencoded_form(None)
+TEST = provider_test("default", Lane.PRIORITY)
 BATCH_ID = "01a2046e-6e47-8d1b-9e30-50dba6bdcba2"
 WHOLE = {
     "recipients": ["+8613800138000", 13900139000, {"to": 13700137000, "variables": {"n": 1.5}}, {"to": "1"}],
@@ -53,6 +62,29 @@ def test_the_message_says_all_that_the_request_said() -> None:
     assert (batch.lane, batch.on_unknown, batch.reference, batch.provider) == (Lane.PRIORITY, "resend", "r", "default")
     assert batch.tags == ["spring", "双十一"]
     assert (batch.send_at_ms, batch.expires_at_ms) == (4070908800000, 4070910600000)
+
+
+def test_a_test_of_a_provider_is_a_batch_of_one_that_is_pinned_to_it() -> None:
+    by_one = provider_test("one", Lane.PRIORITY)
+    body = orjson.dumps({"to": 13800138000, "template_id": 7, "variables": {"code": 123}})
+    batch = read_batch(BATCH_TYPE, prepare(body, by_one, 100, ("one", "two")).message(BATCH_ID, 5))
+    assert (batch.recipients, batch.template_id, batch.variables) == (["13800138000"], 7, {"code": "123"})
+    assert (batch.provider, batch.lane, batch.reference) == ("one", Lane.PRIORITY, "provider test")
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({"content": "x"}, "/to"),
+        ({"to": ["1"], "content": "x"}, "/to"),
+        ({"to": "1"}, ""),
+        ({"to": "1", "content": " "}, "/content"),
+        ({"to": "1", "content": "x", "lane": "bulk"}, "/lane"),
+        ({"to": "1", "content": "x", "recipients": ["2"]}, "/recipients"),
+    ],
+)
+def test_what_a_test_of_a_provider_may_not_say_is_pointed_at(members: dict[str, Any], pointer: str) -> None:
+    assert [flaw.pointer for flaw in problem(members, TEST).flaws] == [pointer]
 
 
 def test_the_fingerprint_is_of_the_meaning_not_of_the_bytes() -> None:

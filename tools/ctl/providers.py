@@ -41,9 +41,16 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_all() -> None:
+def list_all(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+) -> None:
     """Show each provider with its state, its routes, and what the senders do with it."""
-    terminal().print(_table(_stand(open_api())))
+    providers = _stand(open_api())
+    if as_json:
+        print(orjson.dumps([each.model_dump() for each in providers]).decode())
+    else:
+        terminal().print(_table(providers))
 
 
 @app.command()
@@ -111,16 +118,17 @@ def send_one(
     template: Annotated[int | None, typer.Option(min=1, help="A template, for a provider that takes no text.")] = None,
 ) -> None:
     """Send one text by this provider, and see what comes of it."""
+    console, api = terminal(), open_api()
+    lanes = _to_be_pinned(name, _stand(api)).lanes
     members: dict[str, object] = {
         "recipients": [to],
         "content": content,
         "provider": name,
+        "lane": Lane.PRIORITY if Lane.PRIORITY in lanes else lanes[0],
         "reference": "provider test",
     }
     if template is not None:
         members["template_id"] = template
-    console, api = terminal(), open_api()
-    _can_be_pinned(name, _stand(api))
     ended = follow_all(api, post_all(api, [BatchRequest(orjson.dumps(members), [])], None, console), console)
     report(console, ended)
     if not ended[-1].counts.get("sent"):
@@ -145,12 +153,13 @@ def _stand(api: Api) -> Sequence[ProviderState]:
         raise CtlError(refusal(error)) from None
 
 
-def _can_be_pinned(name: str, providers: Sequence[ProviderState]) -> None:
-    names = [each.name for each in providers]
-    if name not in names:
-        raise UsageError(f"there is no provider {name}; there is {', '.join(names)}")
-    if name == ANY_PROVIDER and len(names) > 1:
+def _to_be_pinned(name: str, providers: Sequence[ProviderState]) -> ProviderState:
+    by_name = {each.name: each for each in providers}
+    if name not in by_name:
+        raise UsageError(f"there is no provider {name}; there is {', '.join(by_name)}")
+    if name == ANY_PROVIDER and len(by_name) > 1:
         raise UsageError(f"a batch that names {ANY_PROVIDER} goes out by any provider; give this one another name")
+    return by_name[name]
 
 
 def _in_ledger(name: str, command: Callable[[Database], Awaitable[bool]]) -> bool:
@@ -158,7 +167,7 @@ def _in_ledger(name: str, command: Callable[[Database], Awaitable[bool]]) -> boo
 
     async def run() -> bool:
         async with opened(settings.database_url) as database:
-            known = _known(settings, await ProviderSenders(database).served())
+            known = _known(settings, await ProviderSenders(database).names())
             if name not in known:
                 raise UsageError(f"there is no provider {name}; there is {', '.join(known)}")
             return await command(database)
@@ -167,7 +176,8 @@ def _in_ledger(name: str, command: Callable[[Database], Awaitable[bool]]) -> boo
 
 
 def _known(settings: Settings, served: Collection[str]) -> list[str]:
-    """The providers that there are: a machine that has not the file still sees whom the senders serve."""
+    """The providers that there are: a machine that has not the file still sees whom senders serve, or served till they
+    were killed."""
     from_settings = settings.all_providers.names if settings.providers_file or not served else ()
     return list(dict.fromkeys((*from_settings, *served)))
 

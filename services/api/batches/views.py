@@ -27,9 +27,9 @@ def batch_shown(view: BatchView) -> Shown:
         **view.options,
         "template_id": view.template_id,
         "created_at": rfc3339(view.accepted_at_ms),
-        "send_at": _time(view.send_at_ms),
-        "expires_at": _time(view.expires_at_ms),
-        "finished_at": _time(view.finished_at_ms),
+        "send_at": time_shown(view.send_at_ms),
+        "expires_at": time_shown(view.expires_at_ms),
+        "finished_at": time_shown(view.finished_at_ms),
         "error_code": view.error_code,
         "error_reason": view.error_reason,
         "resend_of": view.resend_of,
@@ -87,7 +87,7 @@ def failed_shown(number: FailedNumber) -> Shown:
         "provider": number.provider,
         "provider_status": number.provider_status,
         "attempts": number.attempts,
-        "first_at": _time(number.first_at_ms),
+        "first_at": time_shown(number.first_at_ms),
         "failed_at": rfc3339(number.failed_at_ms),
     }
 
@@ -108,8 +108,8 @@ def attempt_shown(attempt: Attempt) -> Shown:
     """One attempt of a number."""
     return {
         "attempt": attempt.attempt,
-        "begun_at": _time(attempt.begun_at_ms),
-        "ended_at": _time(attempt.ended_at_ms),
+        "begun_at": time_shown(attempt.begun_at_ms),
+        "ended_at": time_shown(attempt.ended_at_ms),
         "provider": attempt.provider,
         "sender": attempt.sender,
         "state": attempt.state,
@@ -124,7 +124,7 @@ def held_shown(held: Held) -> Shown:
     return {
         "provider": held.provider,
         "cause": held.cause,
-        "until": _time(held.until_ms),
+        "until": time_shown(held.until_ms),
         "error_code": held.code,
         "error_reason": held.reason,
         "provider_status": held.status,
@@ -142,5 +142,6 @@ def links(batch_id: str) -> dict[str, str]:
     return {"self": place, "messages": f"{place}/messages", "events": f"{place}/events"}
 
 
-def _time(time_ms: int | None) -> str | None:
+def time_shown(time_ms: int | None) -> str | None:
+    """A time, where there is one."""
     return None if time_ms is None else rfc3339(time_ms)

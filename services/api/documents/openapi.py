@@ -87,6 +87,7 @@ def _paths(max_recipients: int) -> Schema:
             f"/v1/providers/{{name}}/{name}": {"parameters": [_NAME], "post": _command_provider(name)}
             for name in _PROVIDER
         },
+        "/v1/providers/{name}/test": {"parameters": [_NAME], "post": _test_provider()},
         "/v1/dead-letters": {"get": _list_failed()},
         "/v1/dead-letters/groups": {"get": _count_failed()},
         "/v1/dead-letters/replay": {"post": _handle_letters("replay")},
@@ -217,7 +218,7 @@ def _list_providers() -> Schema:
     return {
         "operationId": "listProviders",
         "summary": "The providers: what each takes, whether it is called, and what the senders do with it",
-        "responses": {"200": _json("All of them", "ProviderList"), **_problems(401, 503)},
+        "responses": {"200": _json("All of them", "ProviderList"), **_problems(*_KEYED, 503)},
     }
 
 
@@ -227,8 +228,28 @@ def _command_provider(name: str) -> Schema:
         "operationId": f"{name}Provider",
         "summary": summary,
         "description": description,
-        "responses": {"200": _json("The provider after it", "OneProvider"), **_problems(401, 404, 503)},
+        "responses": {
+            "200": _json("The provider after it", "OneProvider"),
+            **_problems(*_KEYED, 503),
+            **_no_provider(),
+        },
     }
+
+
+def _test_provider() -> Schema:
+    return {
+        "operationId": "testProvider",
+        "summary": "Send one text by a provider, to see what comes of it",
+        "description": "Accepted like any batch, pinned to this provider and in the priority lane where it takes that; "
+        "the batch says what came of it. While the provider is paused or held, the text waits.",
+        "parameters": [_ref("parameters/idempotency_key"), _ref("parameters/accept_language")],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema("ProviderTestRequest")}}},
+        "responses": {**_accepted("The broker has the batch"), **_no_provider()},
+    }
+
+
+def _no_provider() -> Schema:
+    return {"404": _problems(404)["404"] | {"description": "No provider of this name"}}
 
 
 def _list_failed() -> Schema:

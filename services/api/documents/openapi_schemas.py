@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.api.dead_letters.requests import DiscardRequest, ReplayRequest
-from services.api.intake.requests import BatchRequest, ResendRequest
+from services.api.intake.requests import BatchRequest, ProviderTestRequest, ResendRequest
 from shared.domain.options import BatchOptions
 from shared.domain.states import BatchState, State
 from shared.ledger.provider_gates import Cause
@@ -34,6 +34,7 @@ def schemas(max_recipients: int) -> Schema:
         **definitions,
         "BatchRequest": request,
         "ResendRequest": ResendRequest.model_json_schema(ref_template=_REF),
+        "ProviderTestRequest": ProviderTestRequest.model_json_schema(ref_template=_REF),
         "SendSms": _object(send_sms, "mobiles") | {"additionalProperties": False},
         "Accepted": _accepted_schema(),
         "Batch": _batch_schema(),
@@ -205,7 +206,8 @@ def _provider_schema() -> Schema:
         "cause": {"type": ["string", "null"], "enum": causes},
         "error_code": _TEXT_OR_NULL,
         "error_reason": _TEXT_OR_NULL,
-        "until": _TIME_OR_NULL,
+        "since": {**_TIME_OR_NULL, "description": "When an operator paused it"},
+        "until": {**_TIME_OR_NULL, "description": "When it is called again, to see; null for no end"},
         "rate": {"type": ["number", "null"], "description": "Per second; null where the file has none"},
         "rate_per": {"type": "string", "enum": ["calls", "messages", "segments"]},
         "daily": {"type": ["integer", "null"], "description": "Messages or segments in a day"},

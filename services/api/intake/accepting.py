@@ -23,6 +23,7 @@ from services.api.intake.validation import (
     Source,
     multipart_form,
     prepare,
+    provider_test,
     urlencoded_form,
 )
 from services.api.metrics import BATCHES_ACCEPTED, PUBLISH_SECONDS, PUBLISHES_FAILED, RECIPIENTS_ACCEPTED
@@ -37,7 +38,7 @@ from shared.domain.states import BatchState
 from shared.errors import PublishError, Rejected, Unconfirmed, Unroutable
 from shared.ids import new_batch_id
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER
-from shared.topology import BATCHES
+from shared.topology import BATCHES, Lane
 
 JSON_TYPE = "application/json"
 _URLENCODED, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
@@ -86,7 +87,7 @@ class Limits:
 
 
 class Intake:
-    """The handlers of `POST /v1/batches` and `POST /send-sms`."""
+    """The handlers of `POST /v1/batches` and `POST /send-sms`, and what a test of a provider is accepted by."""
 
     def __init__(
         self,
@@ -107,6 +108,11 @@ class Intake:
     async def send_sms(self, request: web.Request) -> web.Response:
         """What a jQuery form sends, or any other form, or JSON with the same names."""
         return await self._accept(request, _source(request))
+
+    async def post_test(self, request: web.Request, provider: str, lane: Lane) -> web.Response:
+        """JSON with one number: a batch that goes by this provider only."""
+        media_type(request, [JSON_TYPE])
+        return await self._accept(request, provider_test(provider, lane))
 
     async def _accept(self, request: web.Request, source: Source) -> web.Response:
         key = idempotency_key(request)

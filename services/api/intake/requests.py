@@ -106,6 +106,10 @@ def _is_seen(content: str) -> str:
     return content
 
 
+Content = Annotated[str, StringConstraints(min_length=1, max_length=5000, pattern=NO_NUL), AfterValidator(_is_seen)]
+TemplateId = Annotated[int, Field(ge=1, le=_MAX_BIGINT, strict=True)]
+
+
 class RecipientObject(TypedDict):
     """A recipient with variables of its own."""
 
@@ -150,12 +154,8 @@ class BatchRequest(_Schedule, BatchOptions):
     """A batch to be sent: one text, or a template, for up to 100,000 recipients."""
 
     recipients: Annotated[list[Recipient], FailFast(), Field(min_length=1)]
-    content: Annotated[
-        Annotated[str, StringConstraints(min_length=1, max_length=5000, pattern=NO_NUL), AfterValidator(_is_seen)]
-        | None,
-        Field(),
-    ] = None
-    template_id: Annotated[int | None, Field(ge=1, le=_MAX_BIGINT, strict=True)] = None
+    content: Annotated[Content | None, Field()] = None
+    template_id: TemplateId | None = None
     variables: Variables = Field(default_factory=dict)
     provider: Annotated[str, StringConstraints(max_length=32, pattern=r"^[a-z][a-z0-9-]*$")] = ANY_PROVIDER
 
@@ -178,6 +178,17 @@ class ResendRequest(_Schedule):
     """Which numbers of a batch are to be sent again."""
 
     states: Annotated[list[Annotated[Literal["failed", "expired"], BeforeValidator(_resendable)]], Field(min_length=1)]
+
+
+class ProviderTestRequest(BaseModel):
+    """One text to one number, to see whether a provider works."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: Number
+    content: Content | None = None
+    template_id: TemplateId | None = None
+    variables: Variables = Field(default_factory=dict)
 
 
 def unknown_members(members: dict[str, Any]) -> list[Flaw]:

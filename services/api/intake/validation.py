@@ -14,15 +14,25 @@ import orjson
 from pydantic import ValidationError
 
 from services.api.intake.forms import members_of_form, members_of_json, members_of_multipart
-from services.api.intake.requests import MAX_FLAWS, BatchRequest, epoch_ms, flaws_of_batch, unknown_members
+from services.api.intake.requests import (
+    MAX_FLAWS,
+    BatchRequest,
+    ProviderTestRequest,
+    epoch_ms,
+    flaws,
+    flaws_of_batch,
+    unknown_members,
+)
 from services.api.serving.problems import Flaw, Problem, invalid, malformed
 from shared.domain.routing import ANY_PROVIDER
+from shared.topology import Lane
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """RabbitMQ 4 refuses a message of more than 16 MiB; a little of it is left for what this process does not count."""
 _CHANGING_NUMBER = re.compile(rb"[\[:,]\s*-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))")
 _LONGEST_INTEGER = 18
 _VALUES_PER_RECIPIENT, _VALUES_AT_LEAST = 16, 10_000
+_TEST_REFERENCE = "provider test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,20 @@ def urlencoded_form(charset: str | None) -> Source:
 def multipart_form(boundary: bytes, charset: str | None) -> Source:
     """A form as `fetch` sends a FormData, or a browser one with a file field."""
     return Source(partial(members_of_multipart, boundary=boundary, charset=charset), "mobiles")
+
+
+def provider_test(provider: str, lane: Lane) -> Source:
+    """One text that goes by this provider, in JSON."""
+    return Source(partial(_members_of_test, provider=provider, lane=lane), "to")
+
+
+def _members_of_test(body: bytes, max_recipients: int, provider: str, lane: Lane) -> dict[str, Any]:
+    try:
+        test = ProviderTestRequest.model_validate(_json(body, max_recipients))
+    except ValidationError as error:
+        raise invalid(*flaws(error, "recipients")) from None
+    text = test.model_dump(exclude={"to"})
+    return {"recipients": [test.to], **text, "provider": provider, "lane": lane, "reference": _TEST_REFERENCE}
 
 
 def _too_many(recipients: Any, max_recipients: int) -> bool:

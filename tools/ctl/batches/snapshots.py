@@ -74,7 +74,10 @@ class ProviderState(BaseModel):
     type: str
     state: str
     cause: str | None = None
+    error_code: str | None = None
     error_reason: str | None = None
+    since: str | None = None
+    until: str | None = None
     rate: float | None = None
     weight: int
     lanes: list[str]

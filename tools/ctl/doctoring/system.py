@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared.domain.routing import ANY_PROVIDER
 from shared.ledger.database import Database
 from shared.management import NotAsked, management_api
 from shared.policy_watch import NOT_CONFIGURED
@@ -27,7 +26,8 @@ class System:
     redis_url: str | None
     api_url: str
     recover_after_s: float
-    providers: tuple[str, ...] = (ANY_PROVIDER,)
+    has_providers: tuple[str, ...] | None = None
+    """Those of SMS_PROVIDERS_FILE; None where this machine has not the file."""
 
     @classmethod
     def of(cls, settings: DoctorSettings, api_url: str) -> "System":
@@ -41,7 +41,7 @@ class System:
             redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
             api_url=api_url,
             recover_after_s=settings.recover_after_s,
-            providers=settings.all_providers.names,
+            has_providers=None if settings.providers_file is None else settings.all_providers.names,
         )
 
     @property
