@@ -278,9 +278,11 @@ class Feeder:
                 # What is pending now lies behind: rows that came back, or whose publish was not confirmed.
                 fed.after_row = -1
             return 0
-        routed = self._routed(fed, rows, rooms)
+        its_own = {route.provider for route in fed.stream.routes}
+        gone = [row for row in rows if row.may_be_at is not None and row.may_be_at not in its_own]
+        routed = self._routed(fed, [row for row in rows if row not in gone] if gone else rows, rooms)
         fed.after_row = rows[-1].row
-        if gone := [row for row in rows if self._is_gone(fed, row)]:
+        if gone:
             await self._end(fed, gone, _PROVIDER_GONE)
         if not routed:
             return len(gone)
@@ -294,24 +296,16 @@ class Feeder:
     def _routed(self, fed: _Fed, rows: Sequence[PendingRow], rooms: dict[str, int]) -> Sequence[_Routed]:
         """The rows with their providers. What may have been sent already stays with the one that may have it, and waits
         for that: it has its turn when the batch is gone through again."""
-        tied = {row.row for row in rows if row.may_be_at}
-        providers = iter(self._router.share(len(rows) - len(tied), fed.stream, rooms))
-        its_own = {route.provider for route in fed.stream.routes}
+        free = sum(row.may_be_at is None for row in rows)
+        providers = iter(self._router.share(free, fed.stream, rooms))
         routed: list[_Routed] = []
         for row in rows:
-            provider = (
-                (row.may_be_at if row.may_be_at in its_own else None) if row.row in tied else next(providers, None)
-            )
+            provider = next(providers, None) if row.may_be_at is None else row.may_be_at
             if provider is not None and rooms.get(provider, 0) > 0:
                 rooms[provider] -= 1
                 routed.append((row, provider))
         self._in_flight.update(_by_queue(fed, routed))
         return routed
-
-    @staticmethod
-    def _is_gone(fed: _Fed, row: PendingRow) -> bool:
-        """Whether a row may have been sent by a provider that does not serve it any more."""
-        return row.may_be_at is not None and row.may_be_at not in {route.provider for route in fed.stream.routes}
 
     async def _refuse(self, fed: _Fed) -> bool:
         """Begin to end the stream's next rows, which no provider serves; whether there were any."""

@@ -103,15 +103,13 @@ def left_over(providers: Collection[str]) -> list[str]:
 def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
     """The way of a provider's messages through this sender."""
     name = gateway.name
-    pipeline = Pipeline(
+    return Pipeline(
         (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
-        (gateway, limiter_of(settings, worker, name)),
+        (gateway, limiter_of(settings, worker, name), routing_of(settings)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),
         _rules(settings, name),
     )
-    pipeline.use(gateway, limiter_of(settings, worker, name), routing_of(settings))
-    return pipeline
 
 
 def routing_of(settings: SenderSettings) -> Routing | None:

@@ -46,7 +46,10 @@ class LastMinute:
 
 
 class Heartbeat:
-    """Tells the ledger, again and again. A ledger that is away is told the next time: nothing depends on it."""
+    """Tells the ledger, again and again; one that is away is told the next time.
+
+    Dispatchers go by it where there are several providers: one that no sender has told of lately is given nothing.
+    """
 
     def __init__(self, ledger: ProviderSenders, sender: str, look: Callable[[], Mapping[str, Activity]]) -> None:
         self._ledger, self._sender, self._look = ledger, sender, look

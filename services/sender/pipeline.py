@@ -53,7 +53,7 @@ class Pipeline:
     def __init__(
         self,
         ledger: tuple[SendingLedger, LedgerClock],
-        calling: tuple[Gateway, RateLimiter],
+        calling: tuple[Gateway, RateLimiter, Routing | None],
         publisher: Publisher,
         follow_ups: FollowUps,
         rules: Rules,
@@ -69,8 +69,10 @@ class Pipeline:
         self._suspects: list[Delivery] = []
         self._suspects_came = asyncio.Event()
         self._ended: asyncio.Queue[Ended] = asyncio.Queue()
-        self._provider = Provider(*calling, self._under_way, rules.concurrency)
+        gateway, limiter, routing = calling
+        self._provider = Provider(gateway, limiter, self._under_way, rules.concurrency)
         self._calling = Calling(self._provider, rules, self._under_way, self._ended)
+        self._calling.routing = routing
         self._most = _MOST if self._provider.max_recipients == 1 else max(_MOST_IN_CALLS, self._provider.max_recipients)
         self._claim_tokens = (f"{follow_ups.sender}#{number}" for number in itertools.count())
         self._last_minute = LastMinute()
