@@ -1,9 +1,11 @@
-"""Does the fault suite notice? Breaks a copy of the code in one way after the other, and runs what must fail then.
+"""Does the fault suite notice? Breaks copies of the code, each in one way, and runs what must fail then.
 
-`python -m tests.faults.selfcheck [--quick] [words of a mistake …]`: exit status 1 where a breakage went unnoticed; with
-`--quick`, by those scenarios that are part of `make test`.
+`python -m tests.faults.selfcheck [--quick] [--jobs=N] [words of a mistake …]`: exit status 1 where a breakage went
+unnoticed; with `--quick`, by those scenarios that are part of `make test`. Two at a time keep two cores busy: most of
+a scenario is waiting.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -11,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.faults.breakages import BREAKAGES, Breakage
@@ -28,20 +32,28 @@ _COUNTED = re.compile(r"^\| (?P<scenario>\d+) \|.*?\| (?P<runs>\d+) \| (?P<faile
 
 def main(arguments: list[str]) -> int:
     """Run the breakages whose mistake has one of the words, or all; print what came of each."""
-    quick = "--quick" in arguments
-    words = [argument for argument in arguments if argument != "--quick"]
-    chosen = [item for item in BREAKAGES if not words or any(word in item.mistake for word in words)]
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.selfcheck")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args(arguments)
+    chosen = [item for item in BREAKAGES if not options.words or any(word in item.mistake for word in options.words)]
     unnoticed = 0
     print("| the mistake | scenario | noticed | seconds |\n|---|---|---|---|", flush=True)
-    for breakage in chosen:
-        began_at_s = time.monotonic()
-        failed = _failed_scenarios(breakage, quick=quick)
-        seconds = time.monotonic() - began_at_s
-        for scenario in breakage.scenarios:
-            noticed = scenario in failed
-            unnoticed += not noticed
-            print(f"| {breakage.mistake} | {scenario} | {'yes' if noticed else 'NO'} | {seconds:.0f} |", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        tried = pool.map(partial(_tried, quick=options.quick), chosen)
+        for breakage, (failed, seconds) in zip(chosen, tried, strict=True):
+            for scenario in breakage.scenarios:
+                noticed = scenario in failed
+                unnoticed += not noticed
+                print(f"| {breakage.mistake} | {scenario} | {'yes' if noticed else 'NO'} | {seconds:.0f} |", flush=True)
     return 1 if unnoticed else 0
+
+
+def _tried(breakage: Breakage, *, quick: bool) -> tuple[set[int], float]:
+    """The scenarios that failed, and the seconds it took."""
+    began_at_s = time.monotonic()
+    return _failed_scenarios(breakage, quick=quick), time.monotonic() - began_at_s
 
 
 def _failed_scenarios(breakage: Breakage, *, quick: bool) -> set[int]:
