@@ -69,7 +69,7 @@ class ProviderSettings(BaseModel):
     timeout_s: Annotated[FiniteFloat, Field(gt=0, le=300)] | None = None
     """None: SMS_PROVIDER_TIMEOUT_S."""
     templates: dict[int, TemplateMapping] = {}
-    """By our template's id."""
+    """By our template's id. `http` with some takes only these."""
 
     @field_validator("lanes", mode="before")
     @classmethod
@@ -80,7 +80,8 @@ class ProviderSettings(BaseModel):
 
     def route(self, name: str) -> Route:
         """What it takes."""
-        templates = frozenset(self.templates) if self.type in _TEMPLATE_TYPES else None
+        takes_only = self.type in _TEMPLATE_TYPES or (self.type == "http" and self.templates)
+        templates = frozenset(self.templates) if takes_only else None
         return Route(name, frozenset(self.lanes), frozenset(self.prefixes), self.weight, templates)
 
 

@@ -109,6 +109,7 @@ def provider_shown(name: str, settings: ProviderSettings, standing: Standing | N
         "until": time_shown(until_ms),
         "rate": settings.rate,
         "rate_per": settings.rate_per,
+        "pace": round(standing.pace, 2) if standing else 1.0,
         "daily": settings.daily,
         "weight": settings.weight,
         "lanes": list(settings.lanes),

@@ -26,8 +26,9 @@ class Calling:
         self.routing: Routing | None = None
         """Which messages are the provider's, where there are others."""
 
-    def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
-        """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
+    async def begin(self, claimed: Sequence[Claimed], slot_s: float | None = None) -> Sequence[asyncio.Task[None]]:
+        """Begin the calls, at the provider's pace from this slot on, None for at once; each task ends when all of its
+        call is recorded and settled."""
         if self.routing is not None:
             others = [one for one in claimed if self._is_anothers(one, self.routing)]
             if others:
@@ -35,10 +36,11 @@ class Calling:
                 self._under_way.begin(self._hand_back(others))
         calls = in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
         reserved, units, begun = self._reserved(claimed), 0, []
+        slot_s = await self._provider.slot_in_time(slot_s, reserved)
         for together in calls:
             its = self._units_of(together)
             if units + its <= reserved:
-                begun.append(self._under_way.begin(self._send(together, units * self._provider.interval_s)))
+                begun.append(self._under_way.begin(self._send(together, self._provider.slot_after(slot_s, units))))
             else:
                 begun.append(self._under_way.begin(self._send_beyond(together, its)))
             units += its
@@ -65,16 +67,16 @@ class Calling:
         """What was reserved before the claim, as if all could share calls."""
         return max(self._provider.calls_for(len(claimed)), self._units_of(claimed))
 
-    async def _send(self, claimed: Sequence[Claimed], wait_s: float) -> None:
-        if wait_s:
-            await asyncio.sleep(wait_s)
-        now = now_ms()
-        late = [one for one in claimed if one.is_late(now)]
-        due = [one for one in claimed if not one.is_late(now)] if late else claimed
+    async def _send(self, claimed: Sequence[Claimed], slot_s: float | None) -> None:
+        async with self._provider.room:
+            if slot_s is not None:
+                await self._provider.wait_for_slot(slot_s, self._units_of(claimed))
+            now = now_ms()
+            late = [one for one in claimed if one.is_late(now)]
+            due = [one for one in claimed if not one.is_late(now)] if late else claimed
+            answer = await self._call(due) if due else ()
         done = [Done(one, self._kept_if_maybe_sent(one, expired())) for one in late]
         if due:
-            async with self._provider.slots:
-                answer = await self._call(due)
             crash_at("sender.answered")
             if isinstance(answer, CallResult):
                 if len(due) > 1 and self._provider.may_be_of_one(answer):
@@ -89,9 +91,9 @@ class Calling:
         middle = len(claimed) // 2
         halves = claimed[:middle], claimed[middle:]
         units = [self._units_of(half) for half in halves]
-        wait_s = await self._provider.reserve_units(sum(units))
-        first = self._under_way.begin(self._send(halves[0], wait_s))
-        second = self._under_way.begin(self._send(halves[1], wait_s + units[0] * self._provider.interval_s))
+        slot_s = await self._provider.reserve_units(sum(units))
+        first = self._under_way.begin(self._send(halves[0], slot_s))
+        second = self._under_way.begin(self._send(halves[1], self._provider.slot_after(slot_s, units[0])))
         await asyncio.gather(first, second)
 
     async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:

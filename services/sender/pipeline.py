@@ -151,13 +151,13 @@ class Pipeline:
     async def _send_when_possible(self, deliveries: list[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Begin to send what the circuit and the pace let through; the calls."""
         while deliveries := await self._probing(deliveries):
-            if wait_s := await self._provider.reserve(deliveries):
-                await asyncio.sleep(wait_s)
+            slot_s = await self._provider.reserve(deliveries)
+            await self._provider.wait_to_claim(slot_s)
             if self._closing:
                 break
             if not self._provider.circuit.is_open:
                 # Shielded: a claim that is cut off halfway leaves rows claimed that nobody sends.
-                return await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries)))
+                return await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries, slot_s)))
         return []
 
     async def _probing(self, deliveries: list[Delivery]) -> list[Delivery]:
@@ -177,12 +177,13 @@ class Pipeline:
                 # Not all of it at once: the pause may be lifted meanwhile.
                 await asyncio.sleep(min(wait_s, held_until_s - now_s, _LOOK_AT_CIRCUIT_EVERY_S))
                 continue
-            await asyncio.sleep(await self._provider.reserve(deliveries[:1]))
+            slot_s = await self._provider.reserve(deliveries[:1])
+            await self._provider.wait_to_claim(slot_s)
             if self._closing:
                 break
             if self._provider.circuit.wait_s(time.monotonic()):
                 continue
-            calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))
+            calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1], slot_s)))
             deliveries = deliveries[1:]
             if calls:
                 await asyncio.wait(calls)
@@ -204,8 +205,10 @@ class Pipeline:
             for calls in in_parts(await next_batch(self._ended, _MOST, _LINGER_S), _MOST):
                 await asyncio.shield(self._under_way.begin(self._record(calls)))
 
-    async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> Sequence[asyncio.Task[None]]:
-        """Claim, and begin a call for what could be claimed; the calls."""
+    async def _claim_and_send(
+        self, deliveries: Sequence[Delivery], slot_s: float | None
+    ) -> Sequence[asyncio.Task[None]]:
+        """Claim, and begin a call for what could be claimed, in this slot and those after it; the calls."""
         if not self._clock.is_right:
             return []  # the broker has been given them back
         for delivery in deliveries:
@@ -218,7 +221,7 @@ class Pipeline:
         attempts = {key: turn.message.attempt for key, turn in first.items()}
         claims = await when_ledger_answers(lambda: self._ledger.claim(attempts, token, now_ms()))
         crash_at("sender.claimed")
-        calls = self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()])
+        calls = await self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()], slot_s)
         others = [turn for key, turn in first.items() if key not in claims.ours] + copies
         if others:
             self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))

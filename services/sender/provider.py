@@ -11,17 +11,20 @@ import structlog
 
 from services.sender import metrics
 from services.sender.circuit import Circuit
-from services.sender.providers.gateway import Gateway, TextMessage
-from services.sender.rate_limiter import RateLimiter
+from services.sender.providers.gateway import Gateway, Results, TextMessage
+from services.sender.rate_limiter import RateLimiter, is_missed
 from shared.amqp.messages import Delivery
 from shared.domain.outcome import CallResult, Verdict
-from shared.ledger.provider_gates import Cause
+from shared.ledger.provider_gates import SLOWED_ONCE_IN_S, Cause
 from shared.messages import segments_in
 from shared.running_tasks import RunningTasks
 
 _LOOK_AT_GATE_EVERY_S = 0.5
 _UNDERSTOOD = frozenset({Verdict.ACCEPTED, Verdict.REFUSED, Verdict.PUT_OFF})
 _MOST_IN_DOUBT = 20
+_CLAIM_AHEAD_S = 0.05
+_MOST_MISSED = 2
+"""How many slots a call may miss: on a machine where it misses each, it is made late rather than never."""
 _MOST_TELLING_FIRST = (
     Verdict.ACCEPTED,
     Verdict.ACCOUNT,
@@ -45,6 +48,7 @@ class Provider:
         self._in_flight = 0
         self._understood_at_s = -math.inf
         self._told_to_avoid, self._heard_otherwise = False, 0
+        self._slowed_at_s = -math.inf
         self._gate_until_s: float | None = None
         """The latest moment until which the gate held this sender; None while it is lifted."""
         # Looked up when somebody asks, which costs a call less than moving the gauge twice.
@@ -52,15 +56,13 @@ class Provider:
         metrics.CIRCUIT_OPEN.labels(gateway.name).set(0)
         self.name = gateway.name
         self.max_recipients = gateway.max_recipients
-        self.interval_s = limiter.interval_s
-        """From one unit of the rate to the next, where there is one."""
-        self.slots = asyncio.Semaphore(concurrency) if concurrency else nullcontext()
-        """Room for calls, of those that one sender may have under way."""
+        self.room = asyncio.Semaphore(concurrency) if concurrency else nullcontext()
+        """For calls, of those that one sender may have under way."""
 
     def use(self, gateway: Gateway, limiter: RateLimiter) -> None:
         """Make calls by these from now on; those under way end as they began."""
         self._gateway, self._limiter = gateway, limiter
-        self.max_recipients, self.interval_s = gateway.max_recipients, limiter.interval_s
+        self.max_recipients = gateway.max_recipients
 
     @property
     def calls_under_way(self) -> int:
@@ -89,25 +91,50 @@ class Provider:
             case "segments":
                 return segments()
 
-    async def reserve(self, deliveries: Sequence[Delivery]) -> float:
-        """Reserve what it takes to send them; how long to wait for the first call.
+    async def reserve(self, deliveries: Sequence[Delivery]) -> float | None:
+        """Reserve what it takes to send them; the first call's slot, None for at once.
 
         Where the day's limit has too little left for all, the circuit opens: they are tried one by one, and where it
         has nothing left, all senders pause until the next day.
         """
         if not self._limiter.is_needed:
-            return 0.0
+            return None
         numbers, by_segment = len(deliveries), self._limiter.unit == "segments"
         messages = sum(segments_in(delivery.body) for delivery in deliveries) if by_segment else numbers
         day_left_s = await self._limiter.take_of_day(messages)
         if day_left_s is not None:
             await self._end_of_day(day_left_s if numbers == 1 else 0.0)
-            return 0.0
+            return None
         return await self.reserve_units(self.calls_for(numbers) if self._limiter.unit == "calls" else messages)
 
-    async def reserve_units(self, units: int) -> float:
-        """Reserve what the rate counts; how long to wait for the first of it."""
+    async def reserve_units(self, units: int) -> float | None:
+        """Reserve what the rate counts; the slot of the first, None for at once."""
         return await self._limiter.reserve(units)
+
+    def slot_after(self, slot_s: float | None, units: int) -> float | None:
+        """The slot so many units after this one."""
+        return None if slot_s is None else slot_s + units * self._limiter.interval_s
+
+    async def wait_to_claim(self, slot_s: float | None) -> None:
+        """Wait until shortly before the slot of the first call, so that it is claimed by then."""
+        if slot_s is not None:
+            await asyncio.sleep(slot_s - _CLAIM_AHEAD_S - time.monotonic())
+
+    async def slot_in_time(self, slot_s: float | None, units: int) -> float | None:
+        """This slot; if it is missed already, another for as many units."""
+        if slot_s is None or not is_missed(slot_s, time.monotonic()):
+            return slot_s
+        return await self.reserve_units(units)
+
+    async def wait_for_slot(self, slot_s: float | None, units: int) -> None:
+        """Wait until a call with so many units may be made: whoever wakes up too late waits for another slot."""
+        missed = 0
+        while slot_s is not None:
+            await asyncio.sleep(slot_s - time.monotonic())
+            if missed == _MOST_MISSED or not is_missed(slot_s, time.monotonic()):
+                return
+            missed += 1
+            slot_s = await self.reserve_units(units)
 
     async def _end_of_day(self, left_s: float) -> None:
         until_s = time.monotonic() + left_s
@@ -121,7 +148,7 @@ class Provider:
         """As `Gateway.share_key`."""
         return self._gateway.share_key(message)
 
-    async def call(self, messages: Sequence[TextMessage]) -> CallResult | Sequence[CallResult]:
+    async def call(self, messages: Sequence[TextMessage]) -> Results:
         """Call once, for at most `max_recipients` messages: what `Gateway.send` returns."""
         if (refusal := self._gateway.unsendable(messages)) is not None:
             return refusal
@@ -143,6 +170,8 @@ class Provider:
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
+        if was_too_fast(answer):
+            self._slow_down(now_s, whole)
         metrics.PROVIDER_SECONDS[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
@@ -185,6 +214,18 @@ class Provider:
                 self.circuit.release(time.monotonic())
             self._gate_until_s = None
 
+    def _slow_down(self, now_s: float, answer: CallResult) -> None:
+        # Of calls that were under way together all are refused: they are one sign, and one statement.
+        if now_s - self._slowed_at_s > SLOWED_ONCE_IN_S:
+            self._slowed_at_s = now_s
+            self._under_way.begin(self._slow_all(answer))
+
+    async def _slow_all(self, answer: CallResult) -> None:
+        """Have all senders call more slowly."""
+        pace = await self._limiter.slow(answer.retry_after_s or 0.0)
+        if pace is not None:
+            log.warning("provider_slowed", provider=self.name, pace=pace, code=answer.code, reason=answer.reason)
+
     async def _avoid(self, pause_s: float, reason: str | None) -> None:
         await self._limiter.avoid(pause_s, reason)
         self._told_to_avoid, self._heard_otherwise = self.circuit.is_open, 0
@@ -221,6 +262,11 @@ class Provider:
             if not self.circuit.is_open:
                 self._told_to_avoid = False
                 self._under_way.begin(self._limiter.reached())
+
+
+def was_too_fast(answer: Results) -> bool:
+    """Whether the provider found the call, or a message in it, to come too soon."""
+    return answer.too_fast if isinstance(answer, CallResult) else any(result.too_fast for result in answer)
 
 
 def most_telling(results: Sequence[CallResult]) -> CallResult:

@@ -1,7 +1,8 @@
 """The pace of provider calls, which all senders keep together."""
 
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.domain.outcome import CallResult
@@ -12,6 +13,16 @@ from shared.providers import Unit
 
 _SPAN_S = 0.25
 """What is reserved at a time: a sender that stands still makes no more calls too late than these."""
+_USED, _LATEST_S = 0.96, 0.025
+"""The share of the rate that is used, and how long after its slot a call may still be made. Together: as many calls as
+have their slots in 1.025 s may fall into one second, and are fewer than the rate."""
+_SOONEST_S = 0.02
+"""How far ahead the first slot is, so that there is time to claim what is called in it."""
+
+
+def is_missed(slot_s: float, now_s: float) -> bool:
+    """Whether it is too late to make a call in this slot: beside those of the slots since, it might be one too many."""
+    return now_s - slot_s > _LATEST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class DailyLimit:
     def left_s(self, now: datetime) -> float:
         """How long the day lasts still."""
         here = now.astimezone(self.zone)
-        tomorrow = datetime.combine(here.date() + timedelta(days=1), time(), self.zone)
+        tomorrow = datetime.combine(here.date() + timedelta(days=1), datetime.min.time(), self.zone)
         return (tomorrow - now).total_seconds()
 
 
@@ -46,16 +57,23 @@ class RateLimiter:
         daily: DailyLimit | None = None,
     ) -> None:
         self._gates, self._provider, self._longest_pause_s = gates, provider, longest_pause_s
-        self.unit, self._daily = unit, daily
-        self.most_at_once = None if per_s is None else max(1, int(per_s * _SPAN_S))
+        self._per_s, self.unit, self._daily = per_s, unit, daily
+        self._pace = 1.0
+
+    @property
+    def most_at_once(self) -> int | None:
         """How many units to reserve at a time; None for any number."""
-        self.interval_s = 0.0 if per_s is None else 1 / per_s
-        """From one unit to the next."""
+        return None if self._per_s is None else max(1, int(self._per_s * self._pace * _SPAN_S))
+
+    @property
+    def interval_s(self) -> float:
+        """From one unit to the next; 0 where there is no rate."""
+        return 0.0 if self._per_s is None else 1 / (self._per_s * self._pace * _USED)
 
     @property
     def is_needed(self) -> bool:
         """Whether anything is counted at all."""
-        return bool(self.interval_s) or self._daily is not None
+        return self._per_s is not None or self._daily is not None
 
     async def take_of_day(self, units: int) -> float | None:
         """Use units of the day's limit; where fewer are left, how long the day lasts still."""
@@ -68,11 +86,23 @@ class RateLimiter:
             return None
         return daily.left_s(now)
 
-    async def reserve(self, units: int) -> float:
-        """Reserve units; how long to wait for the first."""
-        if not self.interval_s:
-            return 0.0
-        return await when_ledger_answers(lambda: self._gates.reserve(self._provider, units, self.interval_s))
+    async def reserve(self, units: int) -> float | None:
+        """Reserve units; the slot of the first, by the monotonic clock; None where there is no rate."""
+        if self._per_s is None:
+            return None
+        wait_s = await when_ledger_answers(
+            lambda: self._gates.reserve(self._provider, units, self.interval_s, _SOONEST_S)
+        )
+        return time.monotonic() + wait_s
+
+    async def slow(self, pause_s: float) -> float | None:
+        """Have all senders call at half the pace, after that pause; the share of the rate, None where it was just
+        halved, or where there is no rate."""
+        if self._per_s is None:
+            return None
+        slowed_to = await when_ledger_answers(lambda: self._gates.slow(self._provider, pause_s))
+        self._pace = slowed_to or self._pace
+        return slowed_to
 
     async def hold(self, pause_s: float, answer: CallResult, cause: Cause | None = None) -> None:
         """Tell all senders that this answer asks for a pause."""
@@ -98,5 +128,8 @@ class RateLimiter:
             await self.reached()
 
     async def standing(self) -> Standing | None:
-        """What any sender was told of the provider; None where nothing is known against it."""
-        return (await when_ledger_answers(self._gates.standings)).get(self._provider)
+        """What any sender was told of the provider; None where nothing is known against it. The pace is that which
+        all senders keep."""
+        standing = (await when_ledger_answers(self._gates.standings)).get(self._provider)
+        self._pace = standing.pace if standing else 1.0
+        return standing

@@ -33,5 +33,5 @@ def not_taken(
     what: AnswerClass, code: str | None, reason: str | None, status: int, retry_after_s: float | None = None
 ) -> CallResult:
     """The result of a call that ended so, with the provider's words as they may be shown."""
-    about_content = what is AnswerClass.CONTENT
-    return CallResult(_VERDICTS[what], code, reason, status, None, retry_after_s, about_content)
+    about_content, too_fast = what is AnswerClass.CONTENT, what is AnswerClass.THROTTLED
+    return CallResult(_VERDICTS[what], code, reason, status, None, retry_after_s, about_content, too_fast)

@@ -34,6 +34,8 @@ class CallResult(NamedTuple):
     retry_after_s: float | None = None
     about_content: bool = False
     """It was refused because of what it says, and so may be others like it."""
+    too_fast: bool = False
+    """It came too soon after others for the provider, which is to be called more slowly."""
 
 
 SENDER_DIED = CallResult(Verdict.UNCLEAR, "sender_died", "The sender died during the call: it may have been sent")

@@ -11,8 +11,18 @@ from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.database import Database
 
 _US = 1_000_000
-_SQLITE = {"now_us": ":now_us", "greatest": "MAX"}
-_POSTGRES = {"now_us": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)", "greatest": "GREATEST"}
+SLOWED_ONCE_IN_S = 1.0
+"""Refusals within so much time are of calls that were under way together, and one sign."""
+_CLIMBS_IN_S = 60.0
+"""How long a pace takes from next to nothing to the whole rate."""
+_PACES = {"climb_us": _CLIMBS_IN_S * _US, "once_us": round(SLOWED_ONCE_IN_S * _US), "slowest": 1 / 32}
+_SQLITE = {"now_us": ":now_us", "greatest": "MAX", "least": "MIN", **_PACES}
+_POSTGRES = {
+    "now_us": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)",
+    "greatest": "GREATEST",
+    "least": "LEAST",
+    **_PACES,
+}
 
 
 class Cause(StrEnum):
@@ -55,6 +65,8 @@ class Standing(NamedTuple):
     little, until a sender has reached it. None where nothing is known against it."""
     reason: str | None
     """Why it is avoided."""
+    pace: float = 1.0
+    """The share of its rate at which it is called: less for a while after it found that too fast."""
 
     @property
     def is_stopped(self) -> bool:
@@ -78,19 +90,28 @@ class ProviderGates:
     def __init__(self, database: Database) -> None:
         self._database = database
         words = _SQLITE if database.is_sqlite else _POSTGRES
-        self._reserve, self._hold, self._standings, self._shorten, self._pause, self._avoid = (
-            text(statement.format(**words)) for statement in (_RESERVE, _HOLD, _STANDINGS, _SHORTEN, _PAUSE, _AVOID)
+        self._reserve, self._slow, self._hold, self._standings, self._shorten, self._pause, self._avoid = (
+            text(statement.format(**words))
+            for statement in (_RESERVE, _SLOW, _HOLD, _STANDINGS, _SHORTEN, _PAUSE, _AVOID)
         )
 
-    async def reserve(self, provider: str, calls: int, interval_s: float) -> float:
+    async def reserve(self, provider: str, calls: int, interval_s: float, soonest_s: float = 0.0) -> float:
         """Reserve that many calls, `interval_s` apart from each other and from all others; how many seconds until the
-        first may begin."""
+        first may begin, `soonest_s` at the least."""
         span_us = round(calls * interval_s * _US)
         async with self._database.writing() as connection:
-            values = {"provider": provider, "span_us": span_us}
+            values = {"provider": provider, "span_us": span_us, "soonest_us": round(soonest_s * _US)}
             found = await connection.execute(self._reserve, self._with_time(values))
             end_us, now_us = found.one()
         return max(0.0, (int(end_us) - span_us - int(now_us)) / _US)
+
+    async def slow(self, provider: str, pause_s: float) -> float | None:
+        """Halve the pace of all senders, which climbs again after that pause; the share of the rate that it is then,
+        None where it was halved for the same reason just now."""
+        values: dict[str, object] = {"provider": provider, "pause_us": round(pause_s * _US)}
+        async with self._database.writing() as connection:
+            slowed_to = (await connection.execute(self._slow, self._with_time(values))).scalar()
+        return None if slowed_to is None else float(slowed_to)
 
     async def hold(self, provider: str, pause_s: float, answer: CallResult, cause: Cause | None = None) -> None:
         """Have every sender pause because of this answer, or for another cause; a longer pause that holds already
@@ -148,10 +169,23 @@ class ProviderGates:
 
 
 _RESERVE = """
-    INSERT INTO provider_gates (provider, next_slot_us, held_until_us) VALUES (:provider, {now_us} + :span_us, 0)
+    INSERT INTO provider_gates (provider, next_slot_us, held_until_us)
+    VALUES (:provider, {now_us} + :soonest_us + :span_us, 0)
     ON CONFLICT (provider) DO UPDATE
-       SET next_slot_us = {greatest}(provider_gates.next_slot_us, {now_us}) + :span_us
+       SET next_slot_us = {greatest}(provider_gates.next_slot_us, {now_us} + :soonest_us) + :span_us
     RETURNING next_slot_us, {now_us}
+"""
+# The pace stays until the pause is over, and climbs from then on.
+_SLOW = """
+    INSERT INTO provider_gates (provider, next_slot_us, held_until_us, slowed_to, slowed_until_us)
+    SELECT :provider, 0, 0, 0.5, clock.now_us + :pause_us FROM (SELECT {now_us} AS now_us) AS clock WHERE true
+    ON CONFLICT (provider) DO UPDATE
+       SET slowed_to = {greatest}({slowest}, {least}(1.0, COALESCE(provider_gates.slowed_to + {greatest}(0,
+               excluded.slowed_until_us - :pause_us - provider_gates.slowed_until_us) / {climb_us}, 1.0)) / 2),
+           slowed_until_us = excluded.slowed_until_us
+     WHERE provider_gates.slowed_until_us IS NULL
+        OR provider_gates.slowed_until_us + {once_us} < excluded.slowed_until_us - :pause_us
+    RETURNING slowed_to
 """
 # One reading of the clock for both columns: equal, they say that the words are of this pause.
 _HOLD = """
@@ -195,9 +229,12 @@ _REACHED = text("""
 _STANDINGS = """
     SELECT provider, held_until_us, held_until_us - clock.now_us AS left_us, told_until_us = held_until_us AS is_told,
            cause, error_code, error_reason, provider_status, paused_at_us, avoid_until_us - clock.now_us AS avoid_us,
-           avoid_reason
+           avoid_reason, {least}(1.0, COALESCE(
+               slowed_to + {greatest}(0, clock.now_us - slowed_until_us) / {climb_us}, 1.0)) AS pace
     FROM provider_gates, (SELECT {now_us} AS now_us) AS clock
-    WHERE held_until_us > clock.now_us OR paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL ORDER BY provider
+    WHERE held_until_us > clock.now_us OR paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL
+       OR slowed_until_us + {climb_us} > clock.now_us
+    ORDER BY provider
 """
 _PAUSED_LOOK_S = 3600.0
 """How long a pause without an end is told to be: it is looked at again long before."""
@@ -212,11 +249,11 @@ def _standing(
     cause: str | None,
     *rest: Any,
 ) -> Standing:
-    *words, paused_at_us, avoid_us, avoid_reason = rest
+    *words, paused_at_us, avoid_us, avoid_reason, pace = rest
     held = _held(provider, until_us, left_us, is_told, cause, *words) if left_us > 0 else None
     if paused_at_us is not None:
         held = Held(provider, _PAUSED_LOOK_S, None, Cause.PAUSED, None, _PAUSED, None, paused_at_us // 1000)
-    return Standing(held, None if avoid_us is None else avoid_us / _US, avoid_reason)
+    return Standing(held, None if avoid_us is None else avoid_us / _US, avoid_reason, float(pace))
 
 
 def _held(provider: str, until_us: int, left_us: int, is_told: bool, cause: str | None, *words: Any) -> Held:  # noqa: FBT001

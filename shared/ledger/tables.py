@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -161,6 +162,9 @@ provider_gates = Table(
     # A sender could not reach it: until then it is fed nothing where another can take it, then a little, to see.
     Column("avoid_until_us", BigInteger),
     Column("avoid_reason", Text),
+    # The provider found our calls too fast: all of us call at this share of the rate, and climb back from then on.
+    Column("slowed_to", Float),
+    Column("slowed_until_us", BigInteger),
 )
 
 # What each sender says of a provider that it serves, every few seconds.

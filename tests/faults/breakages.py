@@ -202,8 +202,8 @@ BREAKAGES = (
         (
             Edit(
                 "services/sender/rate_limiter.py",
-                "        if not self.interval_s:\n            return 0.0\n",
-                "        return 0.0\n",
+                "        if self._per_s is None:\n            return None\n        wait_s",
+                "        return None\n        wait_s",
             ),
             Edit(
                 "services/sender/rate_limiter.py",

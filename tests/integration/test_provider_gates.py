@@ -1,7 +1,12 @@
-"""What an operator decides about a provider, as the ledger keeps it."""
+"""What an operator decides about a provider, and how fast all senders call it, as the ledger keeps it."""
+
+import asyncio
+import time
 
 import pytest
+from sqlalchemy import text
 
+from services.sender.rate_limiter import RateLimiter
 from shared.ledger.database import Database
 from shared.ledger.provider_gates import Cause, Held, ProviderGates
 
@@ -30,3 +35,58 @@ async def test_resume_ends_a_pause_and_what_was_known_against_the_provider(datab
     assert await gates.resume("one")
     assert await gates.standings() == {}
     assert not await gates.resume("one")
+
+
+async def later(database: Database, seconds: float) -> None:
+    """Have so much time passed for the paces."""
+    async with database.writing() as connection:
+        passed = {"us": round(seconds * 1_000_000)}
+        await connection.execute(text("UPDATE provider_gates SET slowed_until_us = slowed_until_us - :us"), passed)
+
+
+async def test_a_pace_is_halved_once_for_what_was_under_way_together_and_climbs_back(database: Database) -> None:
+    gates = ProviderGates(database)
+    assert [await gates.slow("one", 0), await gates.slow("one", 0)] == [0.5, None]
+    assert 0.5 <= (await gates.standings())["one"].pace < 0.75
+    assert (await gates.standings())["one"].held is None
+    await later(database, 15)
+    assert 0.75 <= (await gates.standings())["one"].pace < 1
+    slowed_to = await gates.slow("one", 0)
+    assert slowed_to is not None
+    assert 0.375 <= slowed_to < 0.5
+    await later(database, 60)
+    assert await gates.standings() == {}
+    assert await gates.slow("one", 0) == 0.5
+
+
+async def test_a_pace_climbs_from_the_end_of_the_pause_on_and_never_falls_to_nothing(database: Database) -> None:
+    gates = ProviderGates(database)
+    assert await gates.slow("one", 100) == 0.5
+    assert (await gates.standings())["one"].pace == 0.5
+    assert await gates.slow("one", 100) is None
+    await later(database, 101.5)
+    for _ in range(10):
+        slowed_to = await gates.slow("one", 0)
+        await later(database, 1.5)
+    assert slowed_to is not None
+    assert 1 / 32 <= slowed_to < 1 / 16
+
+
+async def test_the_first_slot_leaves_the_time_that_was_asked_for(database: Database) -> None:
+    gates = ProviderGates(database)
+    assert 50 < await gates.reserve("one", 1, 0.1, soonest_s=100) <= 100
+    assert 50 < await gates.reserve("one", 1, 0.1, soonest_s=90) <= 100.1
+
+
+async def test_fifty_senders_get_no_more_slots_than_the_rate_has(database: Database) -> None:
+    gates, began_at_s = ProviderGates(database), time.monotonic()
+    limiters = [RateLimiter(gates, "one", 500, 300) for _ in range(50)]
+
+    async def send(limiter: RateLimiter) -> None:
+        for _ in range(5):
+            await limiter.reserve(4)
+
+    await asyncio.gather(*map(send, limiters))
+    next_slot_s = await limiters[0].reserve(1)
+    assert next_slot_s is not None
+    assert next_slot_s - began_at_s >= 50 * 5 * 4 / 500

@@ -33,6 +33,12 @@ def test_what_stops_a_provider_is_shown(
     assert [shown[key] for key in ("state", "cause", "error_reason", "until")] == [state, cause, reason, until]
 
 
+@pytest.mark.parametrize(("standing", "pace"), [(None, 1.0), (Standing(None, None, None, 0.5123), 0.51)])
+def test_how_much_of_its_rate_is_used_is_shown(standing: Standing | None, pace: float) -> None:
+    shown = _shown(standing)
+    assert (shown["state"], shown["pace"]) == ("open", pace)
+
+
 def test_a_provider_that_no_sender_was_heard_of_does_nothing() -> None:
     counts = ("senders", "in_flight", "sent_last_minute", "failed_last_minute")
     assert [_shown(None)[key] for key in counts] == [0, 0, 0, 0]

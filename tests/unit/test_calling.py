@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from services.sender.calling import Calling
 from services.sender.provider import Provider
 from services.sender.providers.gateway import TextMessage
-from services.sender.rate_limiter import RateLimiter
+from services.sender.rate_limiter import RateLimiter, is_missed
 from services.sender.stages import Claimed, Done, Ended, Rules, Turn, in_parts
 from shared.amqp.messages import Delivery
 from shared.clock import now_ms
@@ -80,10 +82,15 @@ class PlayedGates:
     def __init__(self) -> None:
         self.reserved: list[int] = []
         self.held_s = 0.0
+        self.slowed, self.wait_s = 0, 0.0
 
-    async def reserve(self, _provider: str, calls: int, _interval_s: float) -> float:
+    async def reserve(self, _provider: str, calls: int, _interval_s: float, _soonest_s: float) -> float:
         self.reserved.append(calls)
-        return 0.0
+        return self.wait_s
+
+    async def slow(self, _provider: str, _pause_s: float) -> float:
+        self.slowed += 1
+        return 0.5
 
     async def hold(self, _provider: str, pause_s: float, _answer: CallResult, _cause: Cause | None = None) -> None:
         self.held_s = pause_s
@@ -151,6 +158,7 @@ async def sent(
     per_s: float | None = None,
     unit: Unit = "calls",
     routing: Routing | None = None,
+    late_s: float = 0.0,
 ) -> Stage:
     """Send the rows to the end, each recorded once."""
     under_way, ended = RunningTasks(), asyncio.Queue[Ended]()
@@ -160,7 +168,7 @@ async def sent(
     recording = asyncio.create_task(record(ended, stage))
     calling = Calling(provider, RULES, under_way, ended)
     calling.routing = routing
-    calls = calling.begin([claimed(row) for row in rows])
+    calls = await calling.begin([claimed(row) for row in rows], time.monotonic() - late_s if per_s else None)
     await asyncio.gather(*calls)
     await under_way.ended()
     recording.cancel()
@@ -285,6 +293,46 @@ async def test_the_parts_of_a_refused_call_are_tried_again_where_the_claim_leave
 async def test_every_part_of_a_refused_call_has_its_slot_in_the_rate() -> None:
     stage = await sent([row(number) for number in range(8)], refusing_calls_with(3), per_s=1000)
     assert 1 + sum(stage.gates.reserved) == len(stage.gateway.calls) == 7
+
+
+@given(rate=st.integers(1, 5000))
+def test_no_second_has_more_calls_than_the_rate_however_late_they_are(rate: int) -> None:
+    interval_s = RateLimiter(PlayedGates(), "played", rate, 300).interval_s  # type: ignore[arg-type]
+    late_s = 0.0
+    while not is_missed(0.0, late_s + 0.001):
+        late_s += 0.001
+    # The first as late as may be, and all after it in time.
+    assert math.floor((1 + late_s) / interval_s) + 1 <= rate
+    assert 0.95 <= 1 / (interval_s * rate) <= 1
+
+
+async def test_a_call_that_misses_its_slot_gets_another_but_is_made_in_the_end() -> None:
+    stage = await sent([], accepting, per_s=100)
+    await stage.provider.wait_for_slot(time.monotonic(), 2)
+    assert stage.gates.reserved == []
+    stage.gates.wait_s = -1.0
+    await stage.provider.wait_for_slot(time.monotonic() - 1, 2)
+    assert stage.gates.reserved == [2, 2]
+
+
+async def test_calls_whose_slots_passed_during_the_claim_get_others_together() -> None:
+    stage = await sent([row(number) for number in range(40)], accepting, most=1, per_s=5000, late_s=5)
+    assert stage.gates.reserved[0] == 40
+    assert stage.states == {State.SENT: 40}
+
+
+async def test_a_provider_that_is_called_too_fast_is_called_more_slowly_whatever_else_it_took() -> None:
+    throttled = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429, too_fast=True)
+    stage = await sent([row(number) for number in range(6)], lambda _: [ACCEPTED, throttled, ACCEPTED], 3, per_s=100)
+    assert stage.gates.slowed == 1
+    assert stage.provider.slot_after(0.0, 48) == pytest.approx(1.0)
+
+
+async def test_where_there_is_no_rate_nothing_is_slowed() -> None:
+    throttled = CallResult(Verdict.NOT_SENT, "throttled", "Later", 429, too_fast=True)
+    stage = await sent([row(0)], lambda _: throttled)
+    assert stage.gates.slowed == 0
+    assert stage.provider.slot_after(None, 48) is None
 
 
 @pytest.mark.parametrize(("numbers", "calls"), [(1, 1), (30, 1), (31, 2), (100, 4)])
@@ -453,6 +501,7 @@ async def test_no_more_calls_are_under_way_than_the_provider_takes_of_one_sender
     gateway = Counting(accepting, 1)
     provider = Provider(gateway, RateLimiter(gates, "played", None, 300), tasks, concurrency=3)  # type: ignore[arg-type]
     recording = asyncio.create_task(record(ended, Stage(gateway, gates, provider, tasks)))
-    await asyncio.gather(*Calling(provider, RULES, tasks, ended).begin([claimed(row(number)) for number in range(20)]))
+    calling = Calling(provider, RULES, tasks, ended)
+    await asyncio.gather(*await calling.begin([claimed(row(number)) for number in range(20)]))
     recording.cancel()
     assert most == 3

@@ -11,6 +11,7 @@ from services.sender.providers.config import read_accounts
 from services.sender.providers.gateway import HttpGateway
 from services.sender.settings import SenderSettings
 from shared.errors import SettingsError
+from shared.providers import read_providers
 from shared.settings import load
 
 SECRET = "s3cr3t-of-nobody"
@@ -243,3 +244,9 @@ def test_what_is_said_of_all_providers_holds_where_one_says_nothing_itself(
     assert [settings.call_timeout_s(name) for name in ("main", "other")] == [7, 40]
     assert settings.lease_ms == 1000 * (2 * 40 + 8)
     assert settings.call_within_ms("other") == settings.lease_ms - 1000 * (40 + 4)
+
+
+def test_an_http_provider_with_templates_takes_only_these(tmp_path: Path) -> None:
+    templates = "\n[providers.default.templates]\n7 = { code = 'T-7' }\n"
+    assert read_providers(file_with(tmp_path, HTTP)).routes[0].templates is None
+    assert read_providers(file_with(tmp_path, HTTP + templates)).routes[0].templates == frozenset({7})

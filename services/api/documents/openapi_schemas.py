@@ -210,6 +210,7 @@ def _provider_schema() -> Schema:
         "until": {**_TIME_OR_NULL, "description": "When it is called again, to see; null for no end"},
         "rate": {"type": ["number", "null"], "description": "Per second; null where the file has none"},
         "rate_per": {"type": "string", "enum": ["calls", "messages", "segments"]},
+        "pace": {"type": "number", "description": "The share of its rate used now: less for a while after 429s"},
         "daily": {"type": ["integer", "null"], "description": "Messages or segments in a day"},
         "weight": _COUNT,
         "lanes": {"type": "array", "items": {"type": "string", "enum": list(Lane)}},

@@ -63,12 +63,12 @@ def _tencent(account: TencentAccount, templates: Templates) -> Format:
     return TencentFormat(key, app, templates, account.region, account.endpoint)
 
 
-def _http(account: HttpAccount, _templates: Templates) -> Format:
+def _http(account: HttpAccount, templates: Templates) -> Format:
     secrets = {name: secret.get_secret_value() for name, secret in account.secrets.items()}
     sent = Sent(account.endpoint, account.method, account.body, account.headers, account.fields, secrets)
     places = account.answer
     heard = Heard(places.id, places.code, places.message, frozenset(places.accepted), account.classes)
-    return ConfiguredFormat(sent, heard)
+    return ConfiguredFormat(sent, heard, templates)
 
 
 TYPES: Mapping[str, tuple[Callable[[Any, Templates], Format], int]] = {

@@ -67,6 +67,8 @@ class Format(Protocol):
 
     may_need_a_call_each: bool
     """As `Gateway.may_need_a_call_each`."""
+    can_send_any: bool
+    """Whether `unsendable` is None for every message."""
 
     def share_key(self, message: TextMessage) -> Hashable:
         """As `Gateway.share_key`."""
@@ -87,7 +89,7 @@ class Format(Protocol):
 class AnyTexts:
     """Of formats that send each message's own text: any may share a call, and any can be sent."""
 
-    may_need_a_call_each = False
+    may_need_a_call_each, can_send_any = False, True
 
     def share_key(self, _message: TextMessage) -> Hashable:
         """As `Format.share_key`: one for all."""
@@ -116,7 +118,7 @@ class HttpGateway:
         self._format, self._transport, self._longest_pause_s = format_, transport, longest_pause_s
         self.share_key, self.may_be_of_one = format_.share_key, format_.may_be_of_one
         self.may_need_a_call_each = format_.may_need_a_call_each
-        self._can_send_any = isinstance(format_, AnyTexts)
+        self._can_send_any = format_.can_send_any
 
     async def open(self) -> None:
         """Make ready to call."""

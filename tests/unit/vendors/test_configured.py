@@ -13,6 +13,7 @@ from services.sender.providers.vendors.configured import ConfiguredFormat, Heard
 from services.sender.transports import HttpAnswer
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
+from shared.providers import TemplateMapping
 
 NOW = datetime(2026, 11, 27, 8, tzinfo=UTC)
 MESSAGE = TextMessage("b:7", "+8613800138000", 'Save 50 $ & more: "ok" $to')
@@ -167,3 +168,34 @@ def test_a_gateway_may_tell_no_id() -> None:
 def test_no_reason_shows_the_number_or_the_text() -> None:
     found = result({"code": 1001, "msg": f"{MESSAGE.to}: {MESSAGE.text}"})
     assert found.reason == "+86138****8000: …"
+
+
+TEMPLATES = {7: TemplateMapping(code="T-7", params={"who": "name"}), 8: TemplateMapping(code="T-8")}
+BY_TEMPLATE = replace(SENT, fields={"tpl": "$template", "args": {"name": "$template.name"}})
+OF_SEVEN = MESSAGE._replace(template_id=7, variables={"who": "李雷 $to", "other": "x"})
+
+
+def test_a_template_goes_out_by_its_code_there_and_its_values_by_their_names() -> None:
+    only_seven = {7: TEMPLATES[7]}
+    format_ = ConfiguredFormat(BY_TEMPLATE, HEARD, only_seven)
+    assert orjson.loads(format_.request([OF_SEVEN], NOW).body) == {"tpl": "T-7", "args": {"name": "李雷 $to"}}
+    assert format_.unsendable(OF_SEVEN) is None
+    refused = [OF_SEVEN._replace(template_id=None), OF_SEVEN._replace(template_id=8), OF_SEVEN._replace(variables={})]
+    codes = [refusal.code for message in refused if (refusal := format_.unsendable(message))]
+    assert codes == ["template_not_mapped", "template_not_mapped", "missing_variable"]
+    assert ConfiguredFormat(SENT, HEARD).unsendable(OF_SEVEN) is None
+
+
+@pytest.mark.parametrize("templates", [{}, TEMPLATES])
+def test_a_value_that_a_template_does_not_have_is_refused_at_once(templates: dict[int, TemplateMapping]) -> None:
+    with pytest.raises(ValueError, match=r"there is no \$template"):
+        ConfiguredFormat(BY_TEMPLATE, HEARD, templates)
+
+
+def test_no_reason_shows_a_templates_value() -> None:
+    body = orjson.dumps({"code": "1001", "msg": "no such 李雷 $to"})
+    format_ = ConfiguredFormat(BY_TEMPLATE, HEARD, {7: TEMPLATES[7]})
+    found = format_.results(HttpAnswer(200, {}, body), [OF_SEVEN], NOW)
+    assert isinstance(found, CallResult)
+    assert found.reason is not None
+    assert "李雷" not in found.reason

@@ -79,6 +79,7 @@ class ProviderState(BaseModel):
     since: str | None = None
     until: str | None = None
     rate: float | None = None
+    pace: float = 1.0
     weight: int
     lanes: list[str]
     prefixes: list[str]

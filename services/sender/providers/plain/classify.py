@@ -71,7 +71,7 @@ def classify(
         pause_s = retry_after_s(headers.get("Retry-After"), now)
         return CallResult(
             Verdict.NOT_SENT, code or f"http_{status}", reason or _SENTENCES.get(status, _HTTP.format(status)), status,
-            retry_after_s=pause_s,
+            retry_after_s=pause_s, too_fast=status == _THROTTLED,
         )  # fmt: skip
     if status in _ABOUT_US:
         return CallResult(Verdict.ACCOUNT, code or f"http_{status}", reason or _ACCOUNT.format(status), status)

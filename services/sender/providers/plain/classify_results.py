@@ -18,7 +18,8 @@ from services.sender.providers.plain.classify import (
 )
 from shared.domain.outcome import CallResult, Verdict
 
-_TEMPORARY = frozenset({"throttled", "unavailable"})
+_THROTTLED = "throttled"
+_TEMPORARY = frozenset({_THROTTLED, "unavailable"})
 """The format's own codes: they say of one message what 429 and 503 say of a call."""
 
 
@@ -78,7 +79,9 @@ def _verdict(
     if own in codes.permanent:
         return _refused(code, reason, status)
     if says_no:
-        return CallResult(Verdict.NOT_SENT, code, reason or _LATER.format(code), status, retry_after_s=pause_s)
+        too_fast = own == _THROTTLED
+        reason = reason or _LATER.format(code)
+        return CallResult(Verdict.NOT_SENT, code, reason, status, retry_after_s=pause_s, too_fast=too_fast)
     if code is None or has_id(entry):
         return not_understood(status, "with a result that has neither a message_id nor a code")
     return _refused(code, reason, status)

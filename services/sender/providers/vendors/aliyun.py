@@ -101,7 +101,7 @@ def _nonce() -> str:
 class AliyunFormat:
     """`key` is an AccessKey's id and secret, `sign_name` an approved one; ValueError for templates without names."""
 
-    may_need_a_call_each = False
+    may_need_a_call_each = can_send_any = False
 
     def __init__(
         self,

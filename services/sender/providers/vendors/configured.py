@@ -1,21 +1,24 @@
 """Any gateway with one message in a call, as its configuration says: what is sent, and what the answer means; pure."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import orjson
 
-from services.sender.providers.gateway import AnyTexts, Results, TextMessage
+from services.sender.providers.gateway import Results, TextMessage
 from services.sender.providers.plain.classify import has_id
 from services.sender.providers.vendors.reading import Answered, read_answer, unexpected
+from services.sender.providers.vendors.templates import Templates, with_values
 from services.sender.transports import HttpAnswer, HttpRequest
 from services.sender.transports.address import Address
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
+from shared.providers import TemplateMapping
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|(?P<name>[a-z_]+(?:\.[A-Za-z0-9_]+)?)|(?P<wrong>.?))", re.DOTALL)
 _OF_A_MESSAGE: Mapping[str, Callable[[TextMessage], str]] = {
@@ -52,25 +55,39 @@ class Heard:
     classes: Mapping[str, AnswerClass]
 
 
-class ConfiguredFormat(AnyTexts):
-    """Sends and reads as it is told; ValueError for what cannot be sent."""
+class ConfiguredFormat:
+    """Sends and reads as it is told; ValueError for what cannot be sent. With templates it sends these only."""
 
-    def __init__(self, sent: Sent, heard: Heard) -> None:
+    may_need_a_call_each = False
+
+    def __init__(
+        self, sent: Sent, heard: Heard, templates: Mapping[int, TemplateMapping] = MappingProxyType({})
+    ) -> None:
         self._sent, self._heard = sent, heard
+        self._templates, self.can_send_any = Templates(templates, dict), not templates
         spelled = {
             form for secret in sent.secrets.values() for form in (secret, quote(secret, safe=""), quote_plus(secret))
         }
         self._concealed = sorted(spelled, key=len, reverse=True)
         if "$" in urlsplit(sent.url).netloc.rpartition("@")[2] or "#" in sent.url:
             raise ValueError("endpoint: no placeholder in its host, and no fragment")
-        if any("$text" in value for value in sent.headers.values()):
+        if any("$text" in value or "$template." in value for value in sent.headers.values()):
             raise ValueError("headers: a text has characters that a header cannot have")
         # What is wrong shows now, and not with the first message.
-        try:
-            request = self.request([_ANY], datetime.now(UTC))
-        except TypeError:
-            raise ValueError("fields: something in them is not JSON") from None
-        tuple(Address.of(request.url).headers(request.headers))
+        for example in _examples(templates):
+            try:
+                request = self.request([example], datetime.now(UTC))
+            except TypeError:
+                raise ValueError("fields: something in them is not JSON") from None
+            tuple(Address.of(request.url).headers(request.headers))
+
+    def share_key(self, _message: TextMessage) -> Hashable:
+        """As `Format.share_key`; each call has one message."""
+        return None
+
+    def unsendable(self, message: TextMessage) -> CallResult | None:
+        """As `Format.unsendable`."""
+        return None if self.can_send_any else self._templates.unsendable(message)
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
@@ -91,7 +108,7 @@ class ConfiguredFormat(AnyTexts):
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted is a 2xx with a code that accepts, and with an id where one is expected."""
-        answered = read_answer(answer, messages, now, self._concealed)
+        answered = read_answer(answer, with_values(messages), now, self._concealed)
         raw_code = self._at(answered, self._heard.code)
         code = _code(raw_code)
         message_id = self._at(answered, self._heard.id)
@@ -112,6 +129,9 @@ class ConfiguredFormat(AnyTexts):
 
     def _values(self, message: TextMessage) -> Mapping[str, str]:
         own = {name: value(message) for name, value in _OF_A_MESSAGE.items()}
+        if (code := self._templates.code(message)) is not None:
+            own["template"] = code
+            own |= {f"template.{name}": value for name, value in self._templates.by_name(message).items()}
         return own | {f"secret.{name}": secret for name, secret in self._sent.secrets.items()}
 
     def _accepts(self, code: str | None, raw_code: object, message_id: object) -> bool:
@@ -149,6 +169,16 @@ def _says_taken(message_id: object) -> bool:
 _ANY = TextMessage("b:0", "+8613800138000", "text")
 
 
+def _examples(templates: Mapping[int, TemplateMapping]) -> Sequence[TextMessage]:
+    """A message of every kind that may have to be sent."""
+    if not templates:
+        return [_ANY]
+    return [
+        _ANY._replace(template_id=template_id, variables=dict.fromkeys(mapping.params, "value"))
+        for template_id, mapping in templates.items()
+    ]
+
+
 def _filled(template: Any, values: Mapping[str, str]) -> Any:
     """The template with every placeholder in its texts filled in."""
     if isinstance(template, str):
@@ -165,6 +195,7 @@ def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
         return "$"
     if (name := found["name"]) is None or name not in values:
         raise ValueError(
-            f"there is no {found[0].strip()}; write $to, $to_digits, $text, $reference, $secret.NAME, or $$"
+            f"there is no {found[0].strip()}; write $to, $to_digits, $text, $reference, $secret.NAME, $$, or of a "
+            "template $template, $template.THEIR_NAME"
         )
     return values[name]

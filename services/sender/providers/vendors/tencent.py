@@ -110,7 +110,7 @@ CODES: Mapping[str, AnswerClass] = {
 class TencentFormat:
     """`sign_name` is the approved signature, without its brackets; ValueError for templates without an order."""
 
-    may_need_a_call_each = True
+    may_need_a_call_each, can_send_any = True, False
     """A call has one set of values, for all of its numbers."""
 
     def __init__(
