@@ -34,6 +34,8 @@ class Calling:
             if others:
                 claimed = [one for one in claimed if not self._is_anothers(one, self.routing)]
                 self._under_way.begin(self._hand_back(others))
+        if not claimed:
+            return []
         calls = in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
         reserved, units, begun = self._reserved(claimed), 0, []
         slot_s = await self._provider.slot_in_time(slot_s, reserved)
