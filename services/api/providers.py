@@ -96,7 +96,7 @@ def provider_shown(name: str, settings: ProviderSettings, standing: Standing | N
         cause, code, reason = held.cause.value, held.code, held.reason
         since_ms, until_ms = held.since_ms, held.until_ms
     elif standing is not None and standing.is_stopped:
-        state, cause, reason = "held", _UNREACHABLE, standing.reason
+        state, cause, reason, until_ms = "held", _UNREACHABLE, standing.reason, standing.avoided_until_ms
     activity = served.activity if served else Activity()
     return {
         "name": name,

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack, HandingBackAll
 from services.sender.heartbeat import Heartbeat
+from services.sender.open_gateways import OpenGateways
 from services.sender.pipeline import Pipeline
 from services.sender.providers import gateways_of
 from services.sender.providers.gateway import HttpGateway
@@ -43,8 +44,8 @@ def main() -> None:
 
 async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     """Wire the sender, and let it work until the stop: a pipeline for each provider that it serves."""
-    gateways = dict(gateways_of(settings))
-    opened = list(gateways.values())
+    gateways = gateways_of(settings)
+    open_gateways = OpenGateways(gateways)
     takers: dict[str, Pipeline | HandingBackAll] = {}
     worker = Worker(
         "sender",
@@ -68,8 +69,7 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
     async def reload(_providers: Providers) -> None:
         anew = load(SenderSettings)
         for name, gateway in gateways_of(anew).items():
-            opened.append(gateway)
-            await gateway.open()
+            await open_gateways.replace(name, gateway, calls_end_within_s=anew.lease_ms / 1000)
             limiter = limiter_of(anew, worker, name)
             pipelines[name].use(gateway, limiter, routing_of(anew))
             await limiter.end_refusal()
@@ -83,10 +83,10 @@ async def serve(settings: SenderSettings, stop: asyncio.Event) -> None:
         stop,
         {f"pipeline {number}": taker.run for number, taker in enumerate(takers_once, 1)}
         | {"reloading": Reloading(settings, worker.database, reload).run, "heartbeat": heartbeat.run},
-        prepare=lambda: _all(gateway.open for gateway in gateways.values()),
+        prepare=open_gateways.open,
         drain=lambda: _all(taker.drain for taker in takers_once),
         cut_off=lambda: _all(taker.cancel for taker in takers_once),
-        close=lambda: _all([heartbeat.leave, *(gateway.close for gateway in opened)]),
+        close=lambda: _all([heartbeat.leave, open_gateways.close]),
     )
 
 

@@ -65,6 +65,8 @@ class Standing(NamedTuple):
     little, until a sender has reached it. None where nothing is known against it."""
     reason: str | None
     """Why it is avoided."""
+    avoided_until_ms: int | None = None
+    """The same by the database's clock, as Unix time."""
     pace: float = 1.0
     """The share of its rate at which it is called: less for a while after it found that too fast."""
 
@@ -229,7 +231,7 @@ _REACHED = text("""
 _STANDINGS = """
     SELECT provider, held_until_us, held_until_us - clock.now_us AS left_us, told_until_us = held_until_us AS is_told,
            cause, error_code, error_reason, provider_status, paused_at_us, avoid_until_us - clock.now_us AS avoid_us,
-           avoid_reason, {least}(1.0, COALESCE(
+           avoid_reason, avoid_until_us, {least}(1.0, COALESCE(
                slowed_to + {greatest}(0, clock.now_us - slowed_until_us) / {climb_us}, 1.0)) AS pace
     FROM provider_gates, (SELECT {now_us} AS now_us) AS clock
     WHERE held_until_us > clock.now_us OR paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL
@@ -249,11 +251,13 @@ def _standing(
     cause: str | None,
     *rest: Any,
 ) -> Standing:
-    *words, paused_at_us, avoid_us, avoid_reason, pace = rest
+    *words, paused_at_us, avoid_us, avoid_reason, avoid_until_us, pace = rest
     held = _held(provider, until_us, left_us, is_told, cause, *words) if left_us > 0 else None
     if paused_at_us is not None:
         held = Held(provider, _PAUSED_LOOK_S, None, Cause.PAUSED, None, _PAUSED, None, paused_at_us // 1000)
-    return Standing(held, None if avoid_us is None else avoid_us / _US, avoid_reason, float(pace))
+    if avoid_us is None:
+        return Standing(held, None, None, pace=float(pace))
+    return Standing(held, avoid_us / _US, avoid_reason, avoid_until_us // 1000, float(pace))
 
 
 def _held(provider: str, until_us: int, left_us: int, is_told: bool, cause: str | None, *words: Any) -> Held:  # noqa: FBT001

@@ -1,6 +1,7 @@
 """What operators ask of several providers over HTTP and on the command line, while services run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_provider_of_the_priority_lane_only_is_tested_in_it(trio: Several) -> 
     trio.has(one="", urgent='lanes = ["priority"]').up(senders=1)
     trio.settings["SMS_API_URL"] = trio.api.url
     assert "1 recipients" in trio.command("providers", "test", "urgent", "--to", NUMBER)
+
+
+def test_a_test_has_what_fills_its_text(trio: Several) -> None:
+    trio.has(one="", two="").up(senders=1)
+    trio.settings["SMS_API_URL"] = trio.api.url
+    text = ("--content", "Hello $name", "--variable", "name=Li=Lei")
+    said = trio.command("providers", "test", "two", "--to", NUMBER, *text)
+    (batch_id,) = re.findall(r"batch (\S+): accepted, 1 recipients", said)
+    calls = requests.get(f"{trio.providers['two'].url}/calls", params={"batch": batch_id}, timeout=30).json()["calls"]
+    assert [call["text"] for call in calls] == ["Hello Li=Lei"]
+    assert trio.refused("providers", "test", "two", "--to", NUMBER, "--variable", "name")[0] == 2
 
 
 def test_the_list_for_machines_says_since_when_a_provider_is_paused(trio: Several) -> None:

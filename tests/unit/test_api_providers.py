@@ -20,7 +20,7 @@ PAUSED = Held("one", 3600.0, None, Cause.PAUSED, None, "An operator paused it", 
         (None, "open", None, None, None),
         (Standing(ACCOUNT, None, None), "held", "account", "Wrong key", "2026-01-01T00:00:00.000Z"),
         (Standing(PAUSED, None, None), "paused", "paused", "An operator paused it", None),
-        (Standing(None, 5.0, "refused"), "held", "unreachable", "refused", None),
+        (Standing(None, 5.0, "no", UNTIL_MS), "held", "unreachable", "no", "2026-01-01T00:00:00.000Z"),
         (Standing(PAUSED, 5.0, "refused"), "paused", "paused", "An operator paused it", None),
         (Standing(None, -1.0, "refused"), "open", None, None, None),
     ],
@@ -33,7 +33,7 @@ def test_what_stops_a_provider_is_shown(
     assert [shown[key] for key in ("state", "cause", "error_reason", "until")] == [state, cause, reason, until]
 
 
-@pytest.mark.parametrize(("standing", "pace"), [(None, 1.0), (Standing(None, None, None, 0.5123), 0.51)])
+@pytest.mark.parametrize(("standing", "pace"), [(None, 1.0), (Standing(None, None, None, pace=0.5123), 0.51)])
 def test_how_much_of_its_rate_is_used_is_shown(standing: Standing | None, pace: float) -> None:
     shown = _shown(standing)
     assert (shown["state"], shown["pace"]) == ("open", pace)

@@ -61,6 +61,10 @@ class Api:
         """Post one batch, again under the same key while the api cannot take it; `notice` hears of every pause."""
         return self._post("/v1/batches", body, idempotency_key, notice)
 
+    def test_provider(self, name: str, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
+        """Have one text sent by this provider; again under the same key, as `post_batch`."""
+        return self._post(f"/v1/providers/{quote(name, safe='')}/test", body, idempotency_key, notice)
+
     def resend(self, batch_id: str, body: bytes, idempotency_key: str, notice: Callable[[str], None]) -> Accepted:
         """Have numbers of a batch sent again in a new one; again under the same key, as `post_batch`."""
         return self._post(f"{_place(batch_id)}/resend", body, idempotency_key, notice)

@@ -112,7 +112,7 @@ def send(
     batches = _batches(file, given, encoding)
     console, api = terminal(), open_api()
     try:
-        batch_ids = post_all(api, batches, _key(idempotency_key), console)
+        batch_ids = post_all(api.post_batch, batches, _key(idempotency_key), console)
     except MaybePosted as error:
         raise CtlError(f"{error}\n  the same command with --idempotency-key {error.key} sends nothing twice") from None
     if send_at is not None:
@@ -147,7 +147,7 @@ def sample(
     numbers = sample_batch.sample_recipients(recipients)
     body = orjson.dumps({"recipients": numbers, "content": sample_batch.CONTENT, "reference": "sample"})
     console, api = terminal(), open_api()
-    batch_ids = post_all(api, [BatchRequest(body, [])], None, console)
+    batch_ids = post_all(api.post_batch, [BatchRequest(body, [])], None, console)
     if not follow:
         return
     ended = follow_all(api, batch_ids, console)

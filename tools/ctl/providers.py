@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -116,20 +117,17 @@ def send_one(
     to: Annotated[str, typer.Option(help="The number that gets the text.")],
     content: Annotated[str, typer.Option(help="The text.")] = _TEST_CONTENT,
     template: Annotated[int | None, typer.Option(min=1, help="A template, for a provider that takes no text.")] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, for the template; may be repeated.")] = None,
 ) -> None:
     """Send one text by this provider, and see what comes of it."""
+    variables = dict(map(_variable, variable or ()))
     console, api = terminal(), open_api()
-    lanes = _to_be_pinned(name, _stand(api)).lanes
-    members: dict[str, object] = {
-        "recipients": [to],
-        "content": content,
-        "provider": name,
-        "lane": Lane.PRIORITY if Lane.PRIORITY in lanes else lanes[0],
-        "reference": "provider test",
-    }
+    _look_up(name, _stand(api))
+    members: dict[str, object] = {"to": to, "content": content, "variables": variables}
     if template is not None:
         members["template_id"] = template
-    ended = follow_all(api, post_all(api, [BatchRequest(orjson.dumps(members), [])], None, console), console)
+    post = partial(api.test_provider, name)
+    ended = follow_all(api, post_all(post, [BatchRequest(orjson.dumps(members), [])], None, console), console)
     report(console, ended)
     if not ended[-1].counts.get("sent"):
         raise CtlError(f"not sent; to see why: smsctl status {ended[-1].batch_id}")
@@ -153,13 +151,19 @@ def _stand(api: Api) -> Sequence[ProviderState]:
         raise CtlError(refusal(error)) from None
 
 
-def _to_be_pinned(name: str, providers: Sequence[ProviderState]) -> ProviderState:
-    by_name = {each.name: each for each in providers}
-    if name not in by_name:
-        raise UsageError(f"there is no provider {name}; there is {', '.join(by_name)}")
-    if name == ANY_PROVIDER and len(by_name) > 1:
+def _look_up(name: str, providers: Sequence[ProviderState]) -> None:
+    names = [each.name for each in providers]
+    if name not in names:
+        raise UsageError(f"there is no provider {name}; there is {', '.join(names)}")
+    if name == ANY_PROVIDER and len(names) > 1:
         raise UsageError(f"a batch that names {ANY_PROVIDER} goes out by any provider; give this one another name")
-    return by_name[name]
+
+
+def _variable(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--variable {given}: write NAME=VALUE")
+    return name, value
 
 
 def _in_ledger(name: str, command: Callable[[Database], Awaitable[bool]]) -> bool:

@@ -48,8 +48,8 @@ class Gateway(Protocol):
         """Only messages with the same key may be in one call."""
 
     def unsendable(self, messages: Sequence[TextMessage]) -> CallResult | None:
-        """The refusal of messages of which one cannot be sent at all; nobody was called, so it says nothing of the
-        provider."""
+        """The refusal of messages of which one cannot be sent at all, or that cannot share a call (any more); nobody
+        was called, so it says nothing of the provider."""
 
     async def send(self, messages: Sequence[TextMessage]) -> Results:
         """Call the provider once, with one to `max_recipients` messages of one key; never retries by itself."""
@@ -132,7 +132,11 @@ class HttpGateway:
         """As `Gateway.unsendable`."""
         if self._can_send_any:  # asked twice for each message
             return None
-        return next(filter(None, map(self._format.unsendable, messages)), None)
+        refusal = next(filter(None, map(self._format.unsendable, messages)), None)
+        if refusal is None and len(messages) > 1 and len(set(map(self.share_key, messages))) > 1:
+            # They were put together by other templates than these: the file was read again meanwhile.
+            return _NOT_TOGETHER
+        return refusal
 
     async def send(self, messages: Sequence[TextMessage]) -> Results:
         """Call once. Failing to connect is certainly not sent; losing the answer is unclear.
@@ -141,12 +145,7 @@ class HttpGateway:
         """
         if (refusal := self.unsendable(messages)) is not None:
             return refusal
-        try:
-            request = self._format.request(messages, datetime.now(UTC))
-        except ValueError:
-            # They were put together by other templates than these: the file was read again meanwhile.
-            return _NOT_TOGETHER
-        answer = await self._transport.send(request)
+        answer = await self._transport.send(self._format.request(messages, datetime.now(UTC)))
         if isinstance(answer, CallResult):
             return answer
         try:

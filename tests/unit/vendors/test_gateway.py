@@ -35,7 +35,8 @@ def transport() -> Accepting:
 
 @pytest.fixture
 def gateway(transport: Accepting) -> HttpGateway:
-    format_ = AliyunFormat(("id", "secret"), "Acme", {1: TemplateMapping(code="SMS_1")})
+    templates = {1: TemplateMapping(code="SMS_1"), 3: TemplateMapping(code="SMS_3")}
+    format_ = AliyunFormat(("id", "secret"), "Acme", templates)
     return HttpGateway("p", format_, transport, 100)
 
 
@@ -44,6 +45,16 @@ async def test_what_has_no_template_there_is_refused_without_a_call(gateway: Htt
     assert isinstance(whole, CallResult)
     assert (whole.verdict, whole.code) == (Verdict.REFUSED, "template_not_mapped")
     assert gateway.may_be_of_one(whole)
+    assert not transport.requests
+
+
+async def test_what_cannot_share_a_call_any_more_is_put_off_without_one(
+    gateway: HttpGateway, transport: Accepting
+) -> None:
+    refusal = gateway.unsendable([SENDABLE, SENDABLE._replace(template_id=3)])
+    assert refusal is not None
+    assert (refusal.verdict, refusal.code) == (Verdict.PUT_OFF, "file_read_again")
+    assert await gateway.send([SENDABLE, SENDABLE._replace(template_id=3)]) == refusal
     assert not transport.requests
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
@@ -10,7 +10,7 @@ from tools.ctl.api import Api
 from tools.ctl.batches.display import showing
 from tools.ctl.batches.report import print_batch, print_counts, print_failures, refusal
 from tools.ctl.batches.requests import BatchRequest
-from tools.ctl.batches.snapshots import MessageRow, Snapshot, total
+from tools.ctl.batches.snapshots import Accepted, MessageRow, Snapshot, total
 from tools.ctl.batches.watch import Watched, watch
 from tools.ctl.errors import CtlError, Interrupted, MaybePosted, Refused, Unreachable
 from tools.ctl.settings import load_ctl_settings
@@ -30,14 +30,18 @@ def note(line: str) -> None:
     print(f"smsctl: {line}", file=sys.stderr)
 
 
-def post_all(api: Api, batches: Sequence[BatchRequest], key: str | None, console: Console) -> list[str]:
+Post = Callable[[bytes, str, Callable[[str], None]], Accepted]
+"""As `Api.post_batch`."""
+
+
+def post_all(post: Post, batches: Sequence[BatchRequest], key: str | None, console: Console) -> list[str]:
     """Post every batch, each under its own idempotency key; their ids. MaybePosted where that fails half-way."""
     key = key or secrets.token_hex(16)
     accepted: list[str] = []
     for part, batch in enumerate(batches, start=1):
         part_key = key if len(batches) == 1 else f"{key}-{part}"
         try:
-            answer = api.post_batch(batch.body, part_key, note)
+            answer = post(batch.body, part_key, note)
         except (CtlError, KeyboardInterrupt) as error:
             raise _not_posted(error, batch, accepted, key) from None
         accepted.append(answer.batch_id)
