@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from services.sender.providers.vendors import aliyun, tencent, twilio, vonage
 from shared.domain.answers import AnswerClass
 
 SignatureMethod = Literal["md5-hash", "md5", "sha1", "sha256", "sha512"]
@@ -80,7 +81,7 @@ class TwilioAccount(_Account):
     """With one, `auth_token` is its secret."""
     sender: Annotated[Word | None, Field(alias="from")] = None
     messaging_service_sid: Annotated[str | None, Field(pattern=r"^MG[0-9a-fA-F]{32}$")] = None
-    endpoint: Word = "https://api.twilio.com"
+    endpoint: Word = twilio.ENDPOINT
 
     def model_post_init(self, _context: Any) -> None:
         if (self.sender is None) == (self.messaging_service_sid is None):
@@ -97,7 +98,7 @@ class VonageAccount(_Account):
     signature_method: SignatureMethod = "sha256"
     """As the account's settings have it: `md5-hash`, or an HMAC."""
     sender: Annotated[Word, Field(alias="from")]
-    endpoint: Word = "https://rest.nexmo.com"
+    endpoint: Word = vonage.ENDPOINT
 
     def model_post_init(self, _context: Any) -> None:
         if (self.api_secret is None) == (self.signature_secret is None):
@@ -120,7 +121,7 @@ class AliyunAccount(_Account):
     access_key_id: KeyId
     access_key_secret: Secret
     sign_name: SignName
-    endpoint: Word = "https://dysmsapi.aliyuncs.com"
+    endpoint: Word = aliyun.ENDPOINT
 
 
 class TencentAccount(_Account):
@@ -131,8 +132,8 @@ class TencentAccount(_Account):
     secret_key: Secret
     sdk_app_id: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
     sign_name: SignName
-    region: Word = "ap-guangzhou"
-    endpoint: Word = "https://sms.tencentcloudapi.com"
+    region: Word = tencent.REGION
+    endpoint: Word = tencent.ENDPOINT
 
 
 class HttpAnswerPlaces(BaseModel):
