@@ -4,25 +4,23 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from services.dispatcher import metrics
+from services.dispatcher.ending import CONFIRM_TIMEOUT_S, Ending
+from services.dispatcher.fed_stream import FedStream, Hold
 from services.dispatcher.queued_marker import FedKey, QueuedMarker
 from services.dispatcher.router import Router
 from shared.amqp.publisher import Publisher
 from shared.clock import now_ms
 from shared.crash_points import crash_at
-from shared.domain.follow_ups import Source, letter_of
-from shared.domain.message import EndedMessage, message_id
-from shared.domain.outcome import Outcome, keep_if_maybe_sent
+from shared.domain.message import message_id
+from shared.domain.outcome import Outcome
 from shared.domain.outcome import expired as expired_outcome
 from shared.domain.outgoing import Outgoing
 from shared.domain.phone import mask
-from shared.domain.routing import ANY_NUMBER, Stream
 from shared.domain.states import State
-from shared.error_log import ErrorLog
 from shared.errors import LedgerUnavailable
 from shared.ledger.clock import LedgerClock
 from shared.ledger.feeding import FeedingLedger, PendingRow, RunningBatch
@@ -34,59 +32,14 @@ _CHUNK = 1000
 _CHUNKS_IN_FLIGHT = 4
 _LEAST_ROOM = 1 / 4
 """A turn costs the same for one number as for a chunk: so much of the bound is to be free first, or a chunk."""
-_CONFIRM_TIMEOUT_S = 15
 _LEASE_MS = 6_000
 _LEASE_EVERY_S = 1.0
 _FULL_PAUSE_S = 0.05
-_SHORTEST_HOLD_S, _LONGEST_HOLD_S = 0.5, 4.0
-_QUIET_S = 1.0
 
 Depth = Callable[[str], Awaitable[int | None]]
 _Routed = tuple[PendingRow, str]
 """A row, and the provider that it goes to."""
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Fed:
-    """How far a stream of a batch is fed: rows up to `after_row` are published, of them `in_flight` not confirmed."""
-
-    batch: RunningBatch
-    stream: Stream
-    after_row: int = -1
-    in_flight: int = 0
-    quiet_until_s: float = 0.0
-    """It had no rows: the next look is then, or when the batch has new ones."""
-
-    @property
-    def is_one_of_several(self) -> bool:
-        """Whether the batch has other streams, so that this one may well have no rows at all."""
-        return bool(self.stream.longer) or self.stream.prefix != ANY_NUMBER
-
-    def had_none(self, now_s: float) -> None:
-        """To look for rows that are not there is to read all of the batch's."""
-        if self.is_one_of_several:
-            self.quiet_until_s = now_s + _QUIET_S
-
-    @property
-    def key(self) -> FedKey:
-        return self.batch.batch_id, self.stream.prefix
-
-
-@dataclass(slots=True)
-class _Hold:
-    """How long a queue is left alone after it took no messages: twice as long each time, until it takes some."""
-
-    until_s: float = 0.0
-    next_s: float = _SHORTEST_HOLD_S
-
-    def failed(self, now_s: float) -> None:
-        """Chunks fly together: what fails while the queue is left alone already counts once."""
-        if now_s >= self.until_s:
-            self.until_s, self.next_s = now_s + self.next_s, min(2 * self.next_s, _LONGEST_HOLD_S)
-
-    def succeeded(self) -> None:
-        self.until_s, self.next_s = 0.0, _SHORTEST_HOLD_S
 
 
 class Feeder:
@@ -109,12 +62,12 @@ class Feeder:
         self._ledger, self._clock = ledger
         self._publisher, self._marker, self._depth = publisher, marker, depth
         self._bound, self._dispatcher, self._router = bound, dispatcher, router or Router()
-        self._error_log = ErrorLog()
+        self._ending = Ending(self._ledger, publisher, dispatcher)
         marker.marked = self._look_again
         self._batches: dict[str, RunningBatch] = {}
-        self._fed: dict[FedKey, _Fed] = {}
-        self._holds: defaultdict[str, _Hold] = defaultdict(_Hold)
-        self._settling: dict[FedKey, _Fed] = {}
+        self._fed: dict[FedKey, FedStream] = {}
+        self._holds: defaultdict[str, Hold] = defaultdict(Hold)
+        self._settling: dict[FedKey, FedStream] = {}
         """Streams that are gone, with rows that are published and not marked yet: another stream has these now."""
         self._in_flight: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
@@ -187,7 +140,7 @@ class Feeder:
         kept = {key: fed for key, fed in self._fed.items() if key in streams}
         for key, fed in kept.items():
             fed.stream = streams[key][1]  # the routes may be others since
-        self._fed = {**kept, **{key: _Fed(*streams[key]) for key in streams if key not in kept}}
+        self._fed = {**kept, **{key: FedStream(*streams[key]) for key in streams if key not in kept}}
         for key in fed_before.keys() - self._fed.keys():
             self._marker.hurry(key)
             self._settling[key] = fed_before[key]
@@ -205,7 +158,7 @@ class Feeder:
             for fed in [fed for fed in self._fed.values() if fed.batch.batch_id == batch_id]:
                 await self._expire_unclear(fed)
 
-    async def _expire_unclear(self, fed: _Fed) -> None:
+    async def _expire_unclear(self, fed: FedStream) -> None:
         """End what may have been sent and has not been sent again in time. A sender does that, unless its provider is
         stopped, and is given nothing."""
         if fed.in_flight or self._marker.has_any(fed.key):
@@ -261,7 +214,7 @@ class Feeder:
                 soon = True
         return rooms, soon
 
-    async def _feed(self, fed: _Fed, limit: int, rooms: dict[str, int]) -> int:
+    async def _feed(self, fed: FedStream, limit: int, rooms: dict[str, int]) -> int:
         """Begin to publish a stream's next rows; how many. What they take is taken from `rooms`."""
         if fed.after_row < 0 and self._marker.has_any(fed.key):
             # Leased again before its rows were marked: read now, they would be published once more.
@@ -293,7 +246,7 @@ class Feeder:
         task.add_done_callback(self._chunk_done)
         return len(routed)
 
-    def _routed(self, fed: _Fed, rows: Sequence[PendingRow], rooms: dict[str, int]) -> Sequence[_Routed]:
+    def _routed(self, fed: FedStream, rows: Sequence[PendingRow], rooms: dict[str, int]) -> Sequence[_Routed]:
         """The rows with their providers. What may have been sent already stays with the one that may have it, and waits
         for that: it has its turn when the batch is gone through again."""
         free = sum(row.may_be_at is None for row in rows)
@@ -307,7 +260,7 @@ class Feeder:
         self._in_flight.update(_by_queue(fed, routed))
         return routed
 
-    async def _refuse(self, fed: _Fed) -> bool:
+    async def _refuse(self, fed: FedStream) -> bool:
         """Begin to end the stream's next rows, which no provider serves; whether there were any."""
         if fed.in_flight:
             return True
@@ -318,7 +271,7 @@ class Feeder:
         await self._end(fed, rows, Outcome(State.FAILED, "no_route", self._router.why_not(fed.batch)))
         return True
 
-    async def _end(self, fed: _Fed, rows: Sequence[PendingRow], outcome: Outcome) -> None:
+    async def _end(self, fed: FedStream, rows: Sequence[PendingRow], outcome: Outcome) -> None:
         """Begin to end rows; what may have been sent ends as unclear."""
         fed.in_flight += len(rows)
         await self._slots.acquire()
@@ -326,22 +279,9 @@ class Feeder:
         self._chunks.add(task)
         task.add_done_callback(self._chunk_done)
 
-    async def _ended(self, fed: _Fed, rows: Sequence[PendingRow], outcome: Outcome) -> None:
-        batch, now = fed.batch, now_ms()
-        outcomes = [(row, keep_if_maybe_sent(outcome, was_unclear=row.may_be_at is not None)) for row in rows]
-        ended = [
-            (EndedMessage(batch.batch_id, row.row, row.recipient, row.may_be_at or batch.pin, row.attempt), its)
-            for row, its in outcomes
-        ]
-        source = Source(self._dispatcher, outbound_queue(batch.lane))
-        letters = [letter_of(message, batch.lane, its, source, None, now) for message, its in ended]
+    async def _ended(self, fed: FedStream, rows: Sequence[PendingRow], outcome: Outcome) -> None:
         try:
-            # Before the rows end: a crash in between leaves a letter twice, never none.
-            if await self._publisher.publish_all([letter for letter in letters if letter], _CONFIRM_TIMEOUT_S):
-                return
-            await when_ledger_answers(lambda: self._ledger.refuse(batch.batch_id, outcomes, now))
-            for message, its in ended:
-                self._error_log.note(message, its)
+            await self._ending.end(fed.batch, rows, outcome)
         finally:
             fed.in_flight -= len(rows)
 
@@ -355,12 +295,12 @@ class Feeder:
     def _look_again(self) -> None:
         self._work.set()
 
-    async def _publish(self, fed: _Fed, routed: Sequence[_Routed]) -> None:
+    async def _publish(self, fed: FedStream, routed: Sequence[_Routed]) -> None:
         try:
             timestamp_s = now_ms() // 1000
             with metrics.CHUNK_SECONDS.time():
                 failed = await self._publisher.publish_all(
-                    [_outgoing(fed.batch, row, provider, timestamp_s) for row, provider in routed], _CONFIRM_TIMEOUT_S
+                    [_outgoing(fed.batch, row, provider, timestamp_s) for row, provider in routed], CONFIRM_TIMEOUT_S
                 )
             confirmed = [row for position, (row, _provider) in enumerate(routed) if position not in failed]
             if failed:
@@ -375,7 +315,7 @@ class Feeder:
             fed.in_flight -= len(routed)
             self._in_flight.subtract(_by_queue(fed, routed))
 
-    def _note_holds(self, fed: _Fed, routed: Sequence[_Routed], failed: Collection[int]) -> None:
+    def _note_holds(self, fed: FedStream, routed: Sequence[_Routed], failed: Collection[int]) -> None:
         refusing = {routed[position][1] for position in failed}
         for provider in {provider for _row, provider in routed}:
             hold = self._holds[outbound_queue(fed.batch.lane, provider)]
@@ -388,7 +328,7 @@ class Feeder:
 _PROVIDER_GONE = Outcome(State.FAILED, "provider_gone", "Its provider does not serve it any more")
 
 
-def _by_queue(fed: _Fed, routed: Sequence[_Routed]) -> Counter[str]:
+def _by_queue(fed: FedStream, routed: Sequence[_Routed]) -> Counter[str]:
     providers = Counter(provider for _row, provider in routed)
     return Counter({outbound_queue(fed.batch.lane, provider): number for provider, number in providers.items()})
 
