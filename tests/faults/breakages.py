@@ -401,7 +401,7 @@ BREAKAGES = (
     ),
     Breakage(
         "sender: a gateway that was made of the file read again is not opened",
-        (Edit("services/sender/__main__.py", "            await gateway.open()\n", ""),),
+        (Edit("services/sender/open_gateways.py", "        await gateway.open()\n", ""),),
         (43,),
     ),
     Breakage(
