@@ -14,7 +14,7 @@ from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.several import Several
 
-NUMBERS = 6000
+NUMBERS = 10_000
 SLOWLY = {"delay_s": 0.1}
 
 
