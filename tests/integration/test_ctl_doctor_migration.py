@@ -23,6 +23,8 @@ TIER = "sms.retry.1m"
 OTHERWISE = {"x-queue-type": "quorum", "x-message-ttl": 86_400_000, "x-delivery-limit": 50}
 DIFFERS = f"queue {DEAD_LETTER} on the broker has "
 
+FURTHER_POINTS = ("doctor.emptied", "doctor.bound:2", "doctor.moved:450", "doctor.deleted:2")
+
 Message = tuple[Any, ...]
 
 
@@ -163,12 +165,9 @@ def test_a_tiers_messages_still_find_their_way_out(patient: Patient) -> None:
     [
         "doctor.bound",
         "doctor.moved:150",
-        "doctor.emptied",
         "doctor.deleted",
-        "doctor.bound:2",
-        "doctor.moved:450",
         "doctor.emptied:2",
-        "doctor.deleted:2",
+        *(pytest.param(point, marks=pytest.mark.large) for point in FURTHER_POINTS),
     ],
 )
 def test_a_migration_that_is_killed_is_finished_by_the_next_and_nothing_is_lost(patient: Patient, point: str) -> None:
