@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+import string
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -42,7 +43,9 @@ class Worker:
     ) -> None:
         self._settings = settings
         amqp_url = settings.amqp_url.get_secret_value()
-        self.name = f"{kind}@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"
+        # Letters: a log masks digits behind the process id as a phone number's.
+        own = "".join(secrets.choice(string.ascii_lowercase) for _ in range(5))
+        self.name = f"{kind}@{socket.gethostname()}/{os.getpid()}-{own}"
         self.database = Database(settings.database_url.get_secret_value())
         self.clock = LedgerClock(self.database, settings.lease_ms / 1000)
         self.declare = partial(declare_when_reachable, amqp_url, settings.topology)

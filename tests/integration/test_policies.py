@@ -1,7 +1,6 @@
 """Policies on a real broker: what they do to our queues, who sees it, and what is accepted meanwhile."""
 
 import json
-import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from shared.topology import BATCHES, DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, OUT
 from tests.conftest import Start
 from tests.support.api import get, post
 from tests.support.brokers import Broker, Vhost
+from tests.support.names import unlike_a_number
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.standing_in import standing_in
 from tests.support.trio import settings_for
@@ -138,7 +138,7 @@ async def test_queues_that_are_not_there_yet_are_judged_by_the_pattern(vhost: Vh
 
 @pytest.mark.on_each
 async def test_a_virtual_host_with_a_slash_is_asked_and_named_in_the_command(each_vhost: Vhost) -> None:
-    vhost = Vhost(each_vhost.broker, f"team/{secrets.token_hex(4)}")
+    vhost = Vhost(each_vhost.broker, f"team/{unlike_a_number()}")
     path = f"vhosts/{quote(vhost.name, safe='')}"
     vhost.broker.api("PUT", path)
     try:
@@ -152,7 +152,7 @@ async def test_a_virtual_host_with_a_slash_is_asked_and_named_in_the_command(eac
 @pytest.fixture
 def user(each_vhost: Vhost) -> Iterator[str]:
     """A user of the virtual host without a tag."""
-    name = f"user-{secrets.token_hex(4)}"
+    name = f"user-{unlike_a_number()}"
     tag(each_vhost.broker, name, "")
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     each_vhost.broker.api("PUT", f"permissions/{each_vhost.name}/{name}", json=everything)

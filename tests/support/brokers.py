@@ -11,6 +11,7 @@ import requests
 from testcontainers.community.rabbitmq import RabbitMqContainer
 
 from tests.support.machine import NotHere, has_docker
+from tests.support.names import unlike_a_number
 from tests.support.processes import eventually
 from tools.node import Node, NotInstalledError
 
@@ -116,7 +117,7 @@ def _made(broker: Broker, vhost: str) -> bool:
 @contextmanager
 def own_vhost(broker: Broker) -> Iterator[Vhost]:
     """A fresh virtual host, removed at the end."""
-    name = f"test-{secrets.token_hex(4)}"
+    name = f"test-{unlike_a_number()}"
     with suppress(AssertionError):
         eventually(lambda: _made(broker, name))
     broker.api("PUT", f"vhosts/{name}")  # the same again changes nothing; where it never worked, this says why

@@ -1,7 +1,6 @@
 """A PostgreSQL server that tests share, and their databases on it."""
 
 import asyncio
-import secrets
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import asyncpg
 
 from shared.ledger.database import Database
 from tests.support import transitions
+from tests.support.names import unlike_a_number
 
 _TEMPLATE = "migrated"
 
@@ -32,7 +32,7 @@ class PostgresServer:
 
     def new_database(self, *, migrated: bool = True) -> str:
         """The address of a database of one's own: with our tables as a service that starts leaves them, or empty."""
-        name = f"test_{secrets.token_hex(4)}"
+        name = f"test_{unlike_a_number()}"
         _run(self._create(name, _TEMPLATE if migrated else "template1"))
         return self._address(name)
 
