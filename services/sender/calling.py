@@ -26,31 +26,15 @@ class Calling:
         self.routing: Routing | None = None
         """Which messages are the provider's, where there are others."""
 
-    async def begin(self, claimed: Sequence[Claimed], slot_s: float | None = None) -> Sequence[asyncio.Task[None]]:
-        """Begin the calls, at the provider's pace from this slot on, None for at once; each task ends when all of its
-        call is recorded and settled."""
+    def begin(self, claimed: Sequence[Claimed]) -> Sequence[asyncio.Task[None]]:
+        """Begin the calls, at the provider's pace; each task ends when all of its call is recorded and settled."""
         if self.routing is not None:
             others = [one for one in claimed if self._is_anothers(one, self.routing)]
             if others:
                 claimed = [one for one in claimed if not self._is_anothers(one, self.routing)]
                 self._under_way.begin(self._hand_back(others))
-        if not claimed:
-            return []
         calls = in_calls(claimed, self._provider.max_recipients, lambda one: self._provider.share_key(_message(one)))
-        reserved, units, begun = self._reserved(claimed), 0, []
-        slot_s = await self._provider.slot_in_time(slot_s, reserved)
-        for together in calls:
-            its = self._units_of(together)
-            if units + its <= reserved:
-                begun.append(self._under_way.begin(self._send(together, self._provider.slot_after(slot_s, units))))
-            else:
-                begun.append(self._under_way.begin(self._send_beyond(together, its)))
-            units += its
-        return begun
-
-    async def _send_beyond(self, claimed: Sequence[Claimed], units: int) -> None:
-        """As `_send`, for a call that was not reserved: what is to be said cannot share one with others."""
-        await self._send(claimed, await self._provider.reserve_units(units))
+        return [self._under_way.begin(self._send(together)) for together in calls]
 
     def _is_anothers(self, one: Claimed, routing: Routing) -> bool:
         row, lane = one.row, one.turn.message.lane
@@ -65,14 +49,13 @@ class Calling:
     def _units_of(self, together: Sequence[Claimed]) -> int:
         return self._provider.units(len(together), lambda: _segments(together))
 
-    def _reserved(self, claimed: Sequence[Claimed]) -> int:
-        """What was reserved before the claim, as if all could share calls."""
-        return max(self._provider.calls_for(len(claimed)), self._units_of(claimed))
-
-    async def _send(self, claimed: Sequence[Claimed], slot_s: float | None) -> None:
+    async def _send(self, claimed: Sequence[Claimed]) -> None:
         async with self._provider.room:
-            if slot_s is not None:
-                await self._provider.wait_for_slot(slot_s, self._units_of(claimed))
+            if self._provider.is_paced and not await self._provider.turn(
+                self._units_of(claimed), self._left_s(claimed)
+            ):
+                await self._settled([Done(one, _no_turn()) for one in claimed])
+                return
             now = now_ms()
             late = [one for one in claimed if one.is_late(now)]
             due = [one for one in claimed if not one.is_late(now)] if late else claimed
@@ -92,18 +75,18 @@ class Calling:
         """Find the numbers that a call was refused for: what the provider refuses a single number is for good."""
         middle = len(claimed) // 2
         halves = claimed[:middle], claimed[middle:]
-        units = [self._units_of(half) for half in halves]
-        slot_s = await self._provider.reserve_units(sum(units))
-        first = self._under_way.begin(self._send(halves[0], slot_s))
-        second = self._under_way.begin(self._send(halves[1], self._provider.slot_after(slot_s, units[0])))
-        await asyncio.gather(first, second)
+        await asyncio.gather(*(self._under_way.begin(self._send(half)) for half in halves))
 
     async def _call(self, due: Sequence[Claimed]) -> CallResult | Sequence[CallResult]:
-        claimed_at_ms = min(one.row.claimed_at_ms or 0 for one in due)
-        if now_ms() - claimed_at_ms > self._rules.call_within_ms:
+        if self._left_s(due) < 0:
             # Others may hold the rows as unclear by the time that a call would end, so none may be made any more.
             return _STALLED
         return await self._provider.call([_message(one) for one in due])
+
+    def _left_s(self, claimed: Sequence[Claimed]) -> float:
+        """How long a call for these may still be begun."""
+        claimed_at_ms = min(one.row.claimed_at_ms or 0 for one in claimed)
+        return (claimed_at_ms + self._rules.call_within_ms - now_ms()) / 1000
 
     def _outcome(self, one: Claimed, result: CallResult) -> Outcome:
         row = one.row
@@ -158,6 +141,15 @@ _BEFORE_HANDING_BACK_S = 2.0
 _ANOTHERS = Outcome(
     State.PENDING, "another_provider", "It is for another provider than the one whose queue it was in", uncounted=True
 )
+_NO_TURN = "Its turn at the provider's rate comes later than a message may be held for"
+_AGAIN_AFTER_MS = 1000
+
+
+def _no_turn() -> Outcome:
+    retry_at_ms = now_ms() + _AGAIN_AFTER_MS
+    return Outcome(State.RETRYING, "rate_reached", _NO_TURN, retry_at_ms=retry_at_ms, uncounted=True)
+
+
 _STALLED = CallResult(
     Verdict.NOT_SENT, "sender_stalled", "The sender stood still, or took too long, before it called the provider"
 )

@@ -12,7 +12,8 @@ class OpenGateways:
 
     def __init__(self, gateways: Mapping[str, HttpGateway]) -> None:
         self._in_use = dict(gateways)
-        self._replaced = RunningTasks()
+        self._replaced: set[HttpGateway] = set()
+        self._closing = RunningTasks()
 
     async def open(self) -> None:
         """Make ready to call."""
@@ -22,16 +23,15 @@ class OpenGateways:
         """Open another gateway for a provider, and close the one before when its calls have ended."""
         await gateway.open()
         before, self._in_use[name] = self._in_use[name], gateway
-        self._replaced.begin(_close_after(before, calls_end_within_s))
+        self._replaced.add(before)
+        self._closing.begin(self._close_after(before, calls_end_within_s))
 
     async def close(self) -> None:
         """Close all of them."""
-        await self._replaced.cancel()
-        await asyncio.gather(*(gateway.close() for gateway in self._in_use.values()))
+        await self._closing.cancel()
+        await asyncio.gather(*(gateway.close() for gateway in [*self._in_use.values(), *self._replaced]))
 
-
-async def _close_after(gateway: HttpGateway, seconds: float) -> None:
-    try:
+    async def _close_after(self, gateway: HttpGateway, seconds: float) -> None:
         await asyncio.sleep(seconds)
-    finally:
+        self._replaced.discard(gateway)
         await gateway.close()

@@ -150,15 +150,21 @@ class Pipeline:
 
     async def _send_when_possible(self, deliveries: list[Delivery]) -> Sequence[asyncio.Task[None]]:
         """Begin to send what the circuit and the pace let through; the calls."""
+        calls: list[asyncio.Task[None]] = []
         while deliveries := await self._probing(deliveries):
-            slot_s = await self._provider.reserve(deliveries)
+            # The pace, or the trust in the provider, may have been another when these were taken.
+            some = deliveries[: self._provider.most_numbers(self._most)]
+            slot_s = await self._provider.reserve(some)
             await self._provider.wait_to_claim(slot_s)
             if self._closing:
                 break
             if not self._provider.circuit.is_open:
                 # Shielded: a claim that is cut off halfway leaves rows claimed that nobody sends.
-                return await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries, slot_s)))
-        return []
+                calls += await asyncio.shield(self._under_way.begin(self._claim_and_send(some)))
+                deliveries = deliveries[len(some) :]
+                if deliveries:
+                    await self._while_in_doubt(calls)
+        return calls
 
     async def _probing(self, deliveries: list[Delivery]) -> list[Delivery]:
         """While the circuit is open, hold the deliveries (unacked, so the broker sends no more) and try one at a time;
@@ -183,7 +189,7 @@ class Pipeline:
                 break
             if self._provider.circuit.wait_s(time.monotonic()):
                 continue
-            calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1], slot_s)))
+            calls = await asyncio.shield(self._under_way.begin(self._claim_and_send(deliveries[:1])))
             deliveries = deliveries[1:]
             if calls:
                 await asyncio.wait(calls)
@@ -205,10 +211,8 @@ class Pipeline:
             for calls in in_parts(await next_batch(self._ended, _MOST, _LINGER_S), _MOST):
                 await asyncio.shield(self._under_way.begin(self._record(calls)))
 
-    async def _claim_and_send(
-        self, deliveries: Sequence[Delivery], slot_s: float | None
-    ) -> Sequence[asyncio.Task[None]]:
-        """Claim, and begin a call for what could be claimed, in this slot and those after it; the calls."""
+    async def _claim_and_send(self, deliveries: Sequence[Delivery]) -> Sequence[asyncio.Task[None]]:
+        """Claim, and begin a call for what could be claimed; the calls."""
         if not self._clock.is_right:
             return []  # the broker has been given them back
         for delivery in deliveries:
@@ -221,7 +225,7 @@ class Pipeline:
         attempts = {key: turn.message.attempt for key, turn in first.items()}
         claims = await when_ledger_answers(lambda: self._ledger.claim(attempts, token, now_ms()))
         crash_at("sender.claimed")
-        calls = await self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()], slot_s)
+        calls = self._calling.begin([Claimed(first[key], row) for key, row in claims.ours.items()])
         others = [turn for key, turn in first.items() if key not in claims.ours] + copies
         if others:
             self._under_way.begin(self._stale.settle(others, {**claims.others, **claims.ours}))

@@ -12,10 +12,10 @@ import structlog
 from services.sender import metrics
 from services.sender.circuit import Circuit
 from services.sender.providers.gateway import Gateway, Results, TextMessage
-from services.sender.rate_limiter import RateLimiter, is_missed
+from services.sender.rate_limiter import RateLimiter
 from shared.amqp.messages import Delivery
 from shared.domain.outcome import CallResult, Verdict
-from shared.ledger.provider_gates import SLOWED_ONCE_IN_S, Cause
+from shared.ledger.provider_gates import Cause
 from shared.messages import segments_in
 from shared.running_tasks import RunningTasks
 
@@ -23,8 +23,6 @@ _LOOK_AT_GATE_EVERY_S = 0.5
 _UNDERSTOOD = frozenset({Verdict.ACCEPTED, Verdict.REFUSED, Verdict.PUT_OFF})
 _MOST_IN_DOUBT = 20
 _CLAIM_AHEAD_S = 0.05
-_MOST_MISSED = 2
-"""How many slots a call may miss: on a machine where it misses each, it is made late rather than never."""
 _MOST_TELLING_FIRST = (
     Verdict.ACCEPTED,
     Verdict.ACCOUNT,
@@ -106,36 +104,21 @@ class Provider:
         if day_left_s is not None:
             await self._end_of_day(day_left_s if numbers == 1 else 0.0)
             return None
-        return await self.reserve_units(self.calls_for(numbers) if self._limiter.unit == "calls" else messages)
+        return await self._limiter.reserve(self.calls_for(numbers) if self._limiter.unit == "calls" else messages)
 
-    async def reserve_units(self, units: int) -> float | None:
-        """Reserve what the rate counts; the slot of the first, None for at once."""
-        return await self._limiter.reserve(units)
-
-    def slot_after(self, slot_s: float | None, units: int) -> float | None:
-        """The slot so many units after this one."""
-        return None if slot_s is None else slot_s + units * self._limiter.interval_s
+    @property
+    def is_paced(self) -> bool:
+        """Whether calls have to wait for their turn."""
+        return self._limiter.is_paced
 
     async def wait_to_claim(self, slot_s: float | None) -> None:
         """Wait until shortly before the slot of the first call, so that it is claimed by then."""
         if slot_s is not None:
             await asyncio.sleep(slot_s - _CLAIM_AHEAD_S - time.monotonic())
 
-    async def slot_in_time(self, slot_s: float | None, units: int) -> float | None:
-        """This slot; if it is missed already, another for as many units."""
-        if slot_s is None or not is_missed(slot_s, time.monotonic()):
-            return slot_s
-        return await self.reserve_units(units)
-
-    async def wait_for_slot(self, slot_s: float | None, units: int) -> None:
-        """Wait until a call with so many units may be made: whoever wakes up too late waits for another slot."""
-        missed = 0
-        while slot_s is not None:
-            await asyncio.sleep(slot_s - time.monotonic())
-            if missed == _MOST_MISSED or not is_missed(slot_s, time.monotonic()):
-                return
-            missed += 1
-            slot_s = await self.reserve_units(units)
+    async def turn(self, units: int, within_s: float) -> bool:
+        """Wait until a call with so many units may be made; False where that is not within so much time."""
+        return await self._limiter.turn(units, time.monotonic() + within_s)
 
     async def _end_of_day(self, left_s: float) -> None:
         until_s = time.monotonic() + left_s
@@ -171,8 +154,8 @@ class Provider:
         pause_s = self.circuit.pause_s if whole.verdict is Verdict.ACCOUNT else whole.retry_after_s
         if pause_s and self.circuit.held_until_s > held_until_s:
             self._under_way.begin(self._hold_all(now_s, pause_s, whole))
-        if was_too_fast(answer):
-            self._slow_down(now_s, whole)
+        if (refusal := too_fast_in(answer)) is not None:
+            self._slow_down(begun_s, refusal)
         self._seconds[whole.verdict].observe(time.perf_counter() - started_at_s)
         return answer
 
@@ -192,7 +175,10 @@ class Provider:
 
     async def look_at_gate(self) -> None:
         """Pause if any sender was told to, before the first call too; go on if the pause is over or was lifted."""
+        pace_before = self._limiter.pace
         standing = await self._limiter.standing()
+        if self._limiter.pace < pace_before:
+            self._slowed_at_s = time.monotonic()
         held = standing and standing.held
         for cause in Cause:
             metrics.PROVIDER_HELD.labels(self.name, cause).set(held is not None and held.cause is cause)
@@ -215,17 +201,18 @@ class Provider:
                 self.circuit.release(time.monotonic())
             self._gate_until_s = None
 
-    def _slow_down(self, now_s: float, answer: CallResult) -> None:
-        # Of calls that were under way together all are refused: they are one sign, and one statement.
-        if now_s - self._slowed_at_s > SLOWED_ONCE_IN_S:
-            self._slowed_at_s = now_s
-            self._under_way.begin(self._slow_all(answer))
+    def _slow_down(self, begun_s: float, refusal: CallResult) -> None:
+        # Calls that were begun before all senders knew of the last one say nothing new.
+        if begun_s > self._slowed_at_s + _LOOK_AT_GATE_EVERY_S:
+            self._slowed_at_s = time.monotonic()
+            self._under_way.begin(self._slow_all(refusal))
 
-    async def _slow_all(self, answer: CallResult) -> None:
-        """Have all senders call more slowly."""
-        pace = await self._limiter.slow(answer.retry_after_s or 0.0)
+    async def _slow_all(self, refusal: CallResult) -> None:
+        """Have all senders call more slowly; while they pause, the pace does not climb."""
+        pause_s = self.circuit.wait_s(time.monotonic())
+        pace = await self._limiter.slow(pause_s)
         if pace is not None:
-            log.warning("provider_slowed", provider=self.name, pace=pace, code=answer.code, reason=answer.reason)
+            log.warning("provider_slowed", provider=self.name, pace=pace, code=refusal.code, reason=refusal.reason)
 
     async def _avoid(self, pause_s: float, reason: str | None) -> None:
         await self._limiter.avoid(pause_s, reason)
@@ -265,9 +252,11 @@ class Provider:
                 self._under_way.begin(self._limiter.reached())
 
 
-def was_too_fast(answer: Results) -> bool:
-    """Whether the provider found the call, or a message in it, to come too soon."""
-    return answer.too_fast if isinstance(answer, CallResult) else any(result.too_fast for result in answer)
+def too_fast_in(answer: Results) -> CallResult | None:
+    """The first of a call's results that says it came too soon, if one does."""
+    if isinstance(answer, CallResult):
+        return answer if answer.too_fast else None
+    return next((result for result in answer if result.too_fast), None)
 
 
 def most_telling(results: Sequence[CallResult]) -> CallResult:

@@ -1,10 +1,13 @@
 """The pace of provider calls, which all senders keep together."""
 
+import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from services.sender.slots import Slots, is_missed
 from shared.domain.outcome import CallResult
 from shared.ledger.provider_days import ProviderDays
 from shared.ledger.provider_gates import Cause, ProviderGates, Standing
@@ -12,17 +15,15 @@ from shared.ledger.waiting import when_ledger_answers
 from shared.providers import Unit
 
 _SPAN_S = 0.25
-"""What is reserved at a time: a sender that stands still makes no more calls too late than these."""
-_USED, _LATEST_S = 0.96, 0.025
-"""The share of the rate that is used, and how long after its slot a call may still be made. Together: as many calls as
-have their slots in 1.025 s may fall into one second, and are fewer than the rate."""
+"""What is reserved at a time."""
+_USED = 0.96
+"""Of the rate: as many calls as have their slots in a second and `LATEST_S` may fall into one second, and are no more
+than the rate."""
 _SOONEST_S = 0.02
 """How far ahead the first slot is, so that there is time to claim what is called in it."""
-
-
-def is_missed(slot_s: float, now_s: float) -> bool:
-    """Whether it is too late to make a call in this slot: beside those of the slots since, it might be one too many."""
-    return now_s - slot_s > _LATEST_S
+_CLOCKS_COMPARED = 16
+_MOST_MISSED = 2
+"""How many slots a call may miss: on a machine where it misses each, it is made late rather than never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class DailyLimit:
         return (tomorrow - now).total_seconds()
 
 
+def interval_of(per_s: float) -> float:
+    """From one slot to the next."""
+    return 1 / (per_s * _USED)
+
+
 class RateLimiter:
     """Reserves calls, or what else the provider counts, at its rate; where there is none, all may be made at once."""
 
@@ -58,17 +64,21 @@ class RateLimiter:
     ) -> None:
         self._gates, self._provider, self._longest_pause_s = gates, provider, longest_pause_s
         self._per_s, self.unit, self._daily = per_s, unit, daily
-        self._pace = 1.0
+        self.pace = 1.0
+        """The share of the rate that is used just now."""
+        self._slots, self._asking, self._wanted = Slots(), asyncio.Lock(), 0
+        self._ahead_s: deque[float] = deque(maxlen=_CLOCKS_COMPARED)
+        """Of the last reservations: how much our clock was ahead of the ledger's when the answer was here."""
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether there is a rate."""
+        return self._per_s is not None
 
     @property
     def most_at_once(self) -> int | None:
         """How many units to reserve at a time; None for any number."""
-        return None if self._per_s is None else max(1, int(self._per_s * self._pace * _SPAN_S))
-
-    @property
-    def interval_s(self) -> float:
-        """From one unit to the next; 0 where there is no rate."""
-        return 0.0 if self._per_s is None else 1 / (self._per_s * self._pace * _USED)
+        return None if self._per_s is None else max(1, int(self._per_s * self.pace * _SPAN_S))
 
     @property
     def is_needed(self) -> bool:
@@ -87,21 +97,53 @@ class RateLimiter:
         return daily.left_s(now)
 
     async def reserve(self, units: int) -> float | None:
-        """Reserve units; the slot of the first, by the monotonic clock; None where there is no rate."""
+        """Reserve units ahead; the slot of the first, by the monotonic clock; None where there is no rate."""
         if self._per_s is None:
             return None
-        wait_s = await when_ledger_answers(
-            lambda: self._gates.reserve(self._provider, units, self.interval_s, _SOONEST_S)
-        )
-        return time.monotonic() + wait_s
+        interval_s = interval_of(self._per_s * self.pace)
+        slot = await when_ledger_answers(lambda: self._gates.reserve(self._provider, units, interval_s, _SOONEST_S))
+        # The quickest of some answers says how the clocks stand: a slow one would make a slot that has passed look as
+        # if it were to come.
+        self._ahead_s.append(time.monotonic() - slot.now_us / 1_000_000)
+        first_s = slot.first_us / 1_000_000 + min(self._ahead_s)
+        self._slots.add(first_s, interval_s, units)
+        return first_s
+
+    async def turn(self, units: int, latest_s: float) -> bool:
+        """Wait until a call with so many units may be made; False where it may not before that moment of the monotonic
+        clock. Slots are given in the order in which they are asked for."""
+        for missed in range(_MOST_MISSED + 1):
+            slot_s = await self._slot(units, latest_s)
+            if slot_s is None:
+                return False
+            await asyncio.sleep(slot_s - time.monotonic())
+            if missed == _MOST_MISSED or not is_missed(slot_s, time.monotonic()):
+                break
+        return True
+
+    async def _slot(self, units: int, latest_s: float) -> float | None:
+        self._wanted += units
+        try:
+            async with self._asking:
+                now_s = time.monotonic()
+                if self._slots.lacking(units, now_s):
+                    # For all that ask just now, in one statement.
+                    await self.reserve(self._slots.lacking(self._wanted, now_s))
+                slot_s = self._slots.first_s
+                if slot_s > latest_s:
+                    return None
+                self._slots.take(units)
+                return slot_s
+        finally:
+            self._wanted -= units
 
     async def slow(self, pause_s: float) -> float | None:
-        """Have all senders call at half the pace, after that pause; the share of the rate, None where it was just
-        halved, or where there is no rate."""
+        """Have all senders call at half the pace, which climbs after that pause; the share of the rate, None where it
+        was just halved, or where there is no rate."""
         if self._per_s is None:
             return None
         slowed_to = await when_ledger_answers(lambda: self._gates.slow(self._provider, pause_s))
-        self._pace = slowed_to or self._pace
+        self.pace = slowed_to or self.pace
         return slowed_to
 
     async def hold(self, pause_s: float, answer: CallResult, cause: Cause | None = None) -> None:
@@ -131,5 +173,5 @@ class RateLimiter:
         """What any sender was told of the provider; None where nothing is known against it. The pace is that which
         all senders keep."""
         standing = (await when_ledger_answers(self._gates.standings)).get(self._provider)
-        self._pace = standing.pace if standing else 1.0
+        self.pace = standing.pace if standing else 1.0
         return standing

@@ -11,11 +11,10 @@ from shared.domain.outcome import CallResult, Verdict
 from shared.ledger.database import Database
 
 _US = 1_000_000
-SLOWED_ONCE_IN_S = 1.0
-"""Refusals within so much time are of calls that were under way together, and one sign."""
+_SLOWED_ONCE_IN_S = 1.0
 _CLIMBS_IN_S = 60.0
 """How long a pace takes from next to nothing to the whole rate."""
-_PACES = {"climb_us": _CLIMBS_IN_S * _US, "once_us": round(SLOWED_ONCE_IN_S * _US), "slowest": 1 / 32}
+_PACES = {"climb_us": _CLIMBS_IN_S * _US, "once_us": round(_SLOWED_ONCE_IN_S * _US), "slowest": 1 / 8}
 _SQLITE = {"now_us": ":now_us", "greatest": "MAX", "least": "MIN", **_PACES}
 _POSTGRES = {
     "now_us": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)",
@@ -81,6 +80,18 @@ class Standing(NamedTuple):
         return not self.is_stopped and self.avoided_s is not None
 
 
+class Slot(NamedTuple):
+    """When a call may be made, and when that was said; by the ledger's clock, as Unix time."""
+
+    first_us: int
+    now_us: int
+
+    @property
+    def wait_s(self) -> float:
+        """From then on."""
+        return max(0.0, (self.first_us - self.now_us) / _US)
+
+
 class ProviderGates:
     """One row per provider. Waits are told as seconds from now, by one clock for all senders: the database's, or with
     SQLite the machine's.
@@ -97,19 +108,19 @@ class ProviderGates:
             for statement in (_RESERVE, _SLOW, _HOLD, _STANDINGS, _SHORTEN, _PAUSE, _AVOID)
         )
 
-    async def reserve(self, provider: str, calls: int, interval_s: float, soonest_s: float = 0.0) -> float:
-        """Reserve that many calls, `interval_s` apart from each other and from all others; how many seconds until the
-        first may begin, `soonest_s` at the least."""
+    async def reserve(self, provider: str, calls: int, interval_s: float, soonest_s: float = 0.0) -> Slot:
+        """Reserve that many calls, `interval_s` apart from each other and from all others; the slot of the first, which
+        is `soonest_s` ahead at the least."""
         span_us = round(calls * interval_s * _US)
         async with self._database.writing() as connection:
             values = {"provider": provider, "span_us": span_us, "soonest_us": round(soonest_s * _US)}
             found = await connection.execute(self._reserve, self._with_time(values))
             end_us, now_us = found.one()
-        return max(0.0, (int(end_us) - span_us - int(now_us)) / _US)
+        return Slot(int(end_us) - span_us, int(now_us))
 
     async def slow(self, provider: str, pause_s: float) -> float | None:
         """Halve the pace of all senders, which climbs again after that pause; the share of the rate that it is then,
-        None where it was halved for the same reason just now."""
+        None where it was halved less than a second ago."""
         values: dict[str, object] = {"provider": provider, "pause_us": round(pause_s * _US)}
         async with self._database.writing() as connection:
             slowed_to = (await connection.execute(self._slow, self._with_time(values))).scalar()
@@ -140,7 +151,7 @@ class ProviderGates:
             return bool((await connection.execute(self._pause, self._with_time({"provider": provider}))).rowcount)
 
     async def resume(self, provider: str) -> bool:
-        """End every pause of it; whether there was one."""
+        """End every pause of it, and call it at its whole rate; whether it was otherwise."""
         async with self._database.writing() as connection:
             was_paused = (await connection.execute(_RESUME, {"provider": provider})).rowcount
         return await self.shorten(provider, 0) or bool(was_paused)
@@ -179,14 +190,15 @@ _RESERVE = """
 """
 # The pace stays until the pause is over, and climbs from then on.
 _SLOW = """
-    INSERT INTO provider_gates (provider, next_slot_us, held_until_us, slowed_to, slowed_until_us)
-    SELECT :provider, 0, 0, 0.5, clock.now_us + :pause_us FROM (SELECT {now_us} AS now_us) AS clock WHERE true
+    INSERT INTO provider_gates (provider, next_slot_us, held_until_us, slowed_to, slowed_at_us, slowed_until_us)
+    SELECT :provider, 0, 0, 0.5, clock.now_us, clock.now_us + :pause_us
+    FROM (SELECT {now_us} AS now_us) AS clock WHERE true
     ON CONFLICT (provider) DO UPDATE
        SET slowed_to = {greatest}({slowest}, {least}(1.0, COALESCE(provider_gates.slowed_to + {greatest}(0,
-               excluded.slowed_until_us - :pause_us - provider_gates.slowed_until_us) / {climb_us}, 1.0)) / 2),
+               excluded.slowed_at_us - provider_gates.slowed_until_us) / {climb_us}, 1.0)) / 2),
+           slowed_at_us = excluded.slowed_at_us,
            slowed_until_us = excluded.slowed_until_us
-     WHERE provider_gates.slowed_until_us IS NULL
-        OR provider_gates.slowed_until_us + {once_us} < excluded.slowed_until_us - :pause_us
+     WHERE provider_gates.slowed_at_us IS NULL OR provider_gates.slowed_at_us + {once_us} < excluded.slowed_at_us
     RETURNING slowed_to
 """
 # One reading of the clock for both columns: equal, they say that the words are of this pause.
@@ -214,8 +226,9 @@ _PAUSE = """
      WHERE provider_gates.paused_at_us IS NULL
 """
 _RESUME = text("""
-    UPDATE provider_gates SET paused_at_us = NULL, avoid_until_us = NULL, avoid_reason = NULL
-    WHERE provider = :provider AND (paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL)
+    UPDATE provider_gates SET paused_at_us = NULL, avoid_until_us = NULL, avoid_reason = NULL,
+           slowed_to = NULL, slowed_at_us = NULL, slowed_until_us = NULL
+    WHERE provider = :provider AND (paused_at_us IS NOT NULL OR avoid_until_us IS NOT NULL OR slowed_to IS NOT NULL)
 """)
 # What any sender says last holds: one that reaches it has it given something again.
 _AVOID = """

@@ -164,6 +164,7 @@ provider_gates = Table(
     Column("avoid_reason", Text),
     # The provider found our calls too fast: all of us call at this share of the rate, and climb back from then on.
     Column("slowed_to", Float),
+    Column("slowed_at_us", BigInteger),
     Column("slowed_until_us", BigInteger),
 )
 

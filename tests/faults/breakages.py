@@ -202,8 +202,8 @@ BREAKAGES = (
         (
             Edit(
                 "services/sender/rate_limiter.py",
-                "        if self._per_s is None:\n            return None\n        wait_s",
-                "        return None\n        wait_s",
+                '"""Whether there is a rate."""\n        return self._per_s is not None\n',
+                '"""Whether there is a rate."""\n        return False\n',
             ),
             Edit(
                 "services/sender/rate_limiter.py",

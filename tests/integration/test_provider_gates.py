@@ -41,7 +41,8 @@ async def later(database: Database, seconds: float) -> None:
     """Have so much time passed for the paces."""
     async with database.writing() as connection:
         passed = {"us": round(seconds * 1_000_000)}
-        await connection.execute(text("UPDATE provider_gates SET slowed_until_us = slowed_until_us - :us"), passed)
+        earlier = "slowed_until_us = slowed_until_us - :us, slowed_at_us = slowed_at_us - :us"
+        await connection.execute(text(f"UPDATE provider_gates SET {earlier}"), passed)
 
 
 async def test_a_pace_is_halved_once_for_what_was_under_way_together_and_climbs_back(database: Database) -> None:
@@ -59,23 +60,33 @@ async def test_a_pace_is_halved_once_for_what_was_under_way_together_and_climbs_
     assert await gates.slow("one", 0) == 0.5
 
 
-async def test_a_pace_climbs_from_the_end_of_the_pause_on_and_never_falls_to_nothing(database: Database) -> None:
+async def test_a_pace_climbs_from_the_end_of_the_pause_on_and_falls_meanwhile_but_not_to_nothing(
+    database: Database,
+) -> None:
     gates = ProviderGates(database)
     assert await gates.slow("one", 100) == 0.5
+    await later(database, 2)
     assert (await gates.standings())["one"].pace == 0.5
-    assert await gates.slow("one", 100) is None
-    await later(database, 101.5)
-    for _ in range(10):
-        slowed_to = await gates.slow("one", 0)
-        await later(database, 1.5)
-    assert slowed_to is not None
-    assert 1 / 32 <= slowed_to < 1 / 16
+    assert [await gates.slow("one", 100), await gates.slow("one", 100)] == [0.25, None]
+    for _ in range(5):
+        await later(database, 2)
+        slowed_to = await gates.slow("one", 100)
+    assert slowed_to == 1 / 8
+
+
+async def test_resume_has_the_whole_rate_used_again(database: Database) -> None:
+    gates = ProviderGates(database)
+    await gates.slow("one", 100)
+    assert await gates.resume("one")
+    assert await gates.standings() == {}
+    assert await gates.slow("one", 0) == 0.5
 
 
 async def test_the_first_slot_leaves_the_time_that_was_asked_for(database: Database) -> None:
     gates = ProviderGates(database)
-    assert 50 < await gates.reserve("one", 1, 0.1, soonest_s=100) <= 100
-    assert 50 < await gates.reserve("one", 1, 0.1, soonest_s=90) <= 100.1
+    first, second = await gates.reserve("one", 1, 0.1, soonest_s=100), await gates.reserve("one", 1, 0.1, soonest_s=90)
+    assert 99 < first.wait_s <= 100
+    assert second.first_us - first.first_us == 100_000
 
 
 async def test_fifty_senders_get_no_more_slots_than_the_rate_has(database: Database) -> None:

@@ -35,6 +35,5 @@ async def test_a_sender_that_ends_waits_for_no_call_of_what_was_replaced() -> No
     first, second = Played(), Played()
     gateways = OpenGateways({"one": first})  # type: ignore[dict-item]
     await gateways.replace("one", second, calls_end_within_s=3600)  # type: ignore[arg-type]
-    await asyncio.sleep(0)
     await gateways.close()
     assert (first.did, second.did) == (["close"], ["open", "close"])

@@ -193,9 +193,9 @@ def _table(providers: Sequence[ProviderState]) -> Table:
     for each in providers:
         because = each.error_reason or each.cause or ""
         routes = str(each.weight), ", ".join(each.lanes), ", ".join(each.prefixes)
-        rate = "" if each.rate is None else f"{each.rate * each.pace:.3g}/s"
+        rate = "" if each.rate is None else f"{each.rate:g}/s"
         if each.pace < 1:
-            rate += f" of {each.rate:g}"
+            rate = f"{rate} at {each.pace:.0%}".strip()
         doing = (each.senders, each.in_flight, each.sent_last_minute, each.failed_last_minute)
         table.add_row(each.name, each.type, each.state, because, *routes, rate, *map(str, doing))
     return table

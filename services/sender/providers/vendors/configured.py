@@ -20,7 +20,10 @@ from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
 from shared.providers import TemplateMapping
 
-_PLACEHOLDER = re.compile(r"\$(?:\$|(?P<name>[a-z_]+(?:\.[A-Za-z0-9_]+)?)|(?P<wrong>.?))", re.DOTALL)
+_PLACEHOLDER = re.compile(
+    r"\$(?:\$|(?P<name>[a-z_]+(?:\.[A-Za-z0-9_]+)?)(?!(?<=\$template)\.)|(?P<wrong>.?))", re.DOTALL
+)
+_VALUE_NAME = re.compile(r"[A-Za-z0-9_]+")
 _OF_A_MESSAGE: Mapping[str, Callable[[TextMessage], str]] = {
     "to": lambda message: message.to,
     "to_digits": lambda message: message.to.removeprefix("+"),
@@ -74,12 +77,25 @@ class ConfiguredFormat:
         if any("$text" in value or "$template." in value for value in sent.headers.values()):
             raise ValueError("headers: a text has characters that a header cannot have")
         # What is wrong shows now, and not with the first message.
-        for example in _examples(templates):
+        if not templates:
+            self._try([_ANY])
+        for template_id, mapping in templates.items():
+            if odd := next(
+                (name for name in self._templates.names(template_id) if not _VALUE_NAME.fullmatch(name)), None
+            ):
+                raise ValueError(f"templates.{template_id}.params: {odd}: letters, digits and _ of ASCII")
+            example = _ANY._replace(template_id=template_id, variables=dict.fromkeys(mapping.params, "value"))
             try:
-                request = self.request([example], datetime.now(UTC))
-            except TypeError:
-                raise ValueError("fields: something in them is not JSON") from None
-            tuple(Address.of(request.url).headers(request.headers))
+                self._try([example])
+            except ValueError as error:
+                raise ValueError(f"templates.{template_id}: {error}") from None
+
+    def _try(self, messages: Sequence[TextMessage]) -> None:
+        try:
+            request = self.request(messages, datetime.now(UTC))
+        except TypeError:
+            raise ValueError("fields: something in them is not JSON") from None
+        tuple(Address.of(request.url).headers(request.headers))
 
     def share_key(self, _message: TextMessage) -> Hashable:
         """As `Format.share_key`; each call has one message."""
@@ -108,7 +124,8 @@ class ConfiguredFormat:
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:
         """As `Format.results`: accepted is a 2xx with a code that accepts, and with an id where one is expected."""
-        answered = read_answer(answer, with_values(messages), now, self._concealed)
+        quoted = messages if self.can_send_any else with_values(messages)
+        answered = read_answer(answer, quoted, now, self._concealed)
         raw_code = self._at(answered, self._heard.code)
         code = _code(raw_code)
         message_id = self._at(answered, self._heard.id)
@@ -167,16 +184,6 @@ def _says_taken(message_id: object) -> bool:
 
 
 _ANY = TextMessage("b:0", "+8613800138000", "text")
-
-
-def _examples(templates: Mapping[int, TemplateMapping]) -> Sequence[TextMessage]:
-    """A message of every kind that may have to be sent."""
-    if not templates:
-        return [_ANY]
-    return [
-        _ANY._replace(template_id=template_id, variables=dict.fromkeys(mapping.params, "value"))
-        for template_id, mapping in templates.items()
-    ]
 
 
 def _filled(template: Any, values: Mapping[str, str]) -> Any:

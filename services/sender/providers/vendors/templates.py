@@ -1,7 +1,7 @@
 """Our templates at a vendor that takes no text: its code for one, and what fills it, by its names or in its order;
 pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.sender.providers.gateway import TextMessage
 from shared.domain.outcome import CallResult, Verdict
@@ -39,6 +39,11 @@ class Templates:
         """The vendor's code for the message's template; None where it has none."""
         mapping = None if message.template_id is None else self._mappings.get(message.template_id)
         return None if mapping is None else mapping.code
+
+    def names(self, template_id: int) -> Collection[str]:
+        """The vendor's names of a template's variables, where it has names."""
+        params = self._mappings[template_id].params
+        return params.values() if isinstance(params, dict) else ()
 
     def by_name(self, message: TextMessage) -> Mapping[str, str]:
         """The values by the vendor's names; of a message that can be sent."""

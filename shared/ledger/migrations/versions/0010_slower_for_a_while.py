@@ -12,4 +12,5 @@ depends_on = None
 def upgrade() -> None:
     """Services of the version before neither read nor write them."""
     op.add_column("provider_gates", sa.Column("slowed_to", sa.Float))
+    op.add_column("provider_gates", sa.Column("slowed_at_us", sa.BigInteger))
     op.add_column("provider_gates", sa.Column("slowed_until_us", sa.BigInteger))
