@@ -130,7 +130,9 @@ def test_others_are_answered_while_large_bodies_are_checked(api: ServiceProcess)
         answered = pool.submit(small_ones)
         large = [pool.submit(send, api, "/v1/batches", body, JSON) for _ in range(6)]
         try:
-            assert {future.result().status_code for future in large} == {202}
+            answers = {future.result().status_code for future in large}
+            # On a machine that is busy besides, one may wait too long for its room: "Too many large requests at once."
+            assert 202 in answers <= {202, 503}
         finally:
             done.set()
         assert answered.result() > 20

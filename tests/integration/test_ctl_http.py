@@ -150,7 +150,7 @@ async def smsctl(*arguments: str) -> int:
 
 async def post(api: Api, *bodies: str, key: str | None = "key") -> list[str]:
     batches = [BatchRequest(body.encode(), [1]) for body in bodies]
-    return await asyncio.to_thread(post_all, api, batches, key, Console())
+    return await asyncio.to_thread(post_all, api.post_batch, batches, key, Console())
 
 
 async def test_a_file_is_posted_and_followed_to_its_end(
