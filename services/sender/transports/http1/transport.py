@@ -1,6 +1,7 @@
 """Calls over connections that are kept."""
 
 import asyncio
+import functools
 import ssl
 from dataclasses import dataclass
 
@@ -45,14 +46,14 @@ class Http1Transport:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._too_late = not_answered(timeout_s)
-        self._tls: ssl.SSLContext | None = None
+        self._is_open = False
         self._servers: dict[tuple[str, int, bool], _Server] = {}
         self._heads: dict[tuple[object, ...], _Head] = {}
         self._unreachable = UnreachableLog()
 
     async def open(self) -> None:
-        """Read the certificates; connections are made when they are needed."""
-        self._tls = trusting_the_systems_authorities()
+        """From here on calls may be made; connections are made when they are needed."""
+        self._is_open = True
 
     async def close(self) -> None:
         """Close the connections that wait; calls in flight are the caller's to end."""
@@ -62,7 +63,7 @@ class Http1Transport:
 
     async def send(self, request: HttpRequest) -> HttpAnswer | CallResult:
         """As `HttpTransport.send`."""
-        if self._tls is None:
+        if not self._is_open:
             raise RuntimeError("open the transport before sending")
         head = self._heads.get(request[:3]) or self._made_head(request)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
@@ -74,6 +75,11 @@ class Http1Transport:
         result = await connection.call(head.with_body(request.body), deadline_s, self._too_late)
         head.server.idle.put(connection)
         return result
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Read for the first https address: the system's authorities take 50 ms of CPU, which others need not pay."""
+        return trusting_the_systems_authorities()
 
     def _made_head(self, request: HttpRequest) -> _Head:
         address = Address.of(request.url)
