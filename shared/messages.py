@@ -1,4 +1,4 @@
-"""The messages on the broker: one per batch, one per number."""
+"""The messages on the broker: one per batch, one per number, one per push of receipts."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -8,11 +8,13 @@ from typing_extensions import NotRequired, TypedDict
 
 from shared.domain.message import message_id
 from shared.domain.options import BatchOptions
+from shared.domain.receipts import Receipt, ReceiptStatus, Reference
 from shared.errors import UnreadableMessage
 from shared.topology import Lane
 
 BATCH_TYPE = "sms.batch.v1"
 OUTBOUND_TYPE = "sms.outbound.v1"
+RECEIPTS_TYPE = "sms.receipts.v1"
 RECIPIENTS_HEADER = "x-recipients"
 """A batch message's header: how many recipients it has, also for who cannot read its body."""
 
@@ -75,6 +77,40 @@ class OutboundMessage(BaseModel):
         return message_id(self.batch_id, self.row)
 
 
+class WireReceipt(BaseModel):
+    """A receipt as it goes over the broker; `reference` is the word that the vendor gave back."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: ReceiptStatus
+    reference: str | None = None
+    recipient: str | None = None
+    message_id: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    at_ms: TimeMs | None = None
+    is_of_a_part: bool = False
+
+    def read(self, provider: str) -> Receipt:
+        """The receipt."""
+        reference = Reference.read(self.reference)
+        own = self.recipient, self.message_id, self.code, self.reason, self.at_ms, self.is_of_a_part
+        return Receipt(provider, self.status, reference, *own)
+
+
+class ReceiptsMessage(BaseModel):
+    """What a provider pushed at once, from the api to the dispatcher; AMQP type `sms.receipts.v1`.
+
+    `received_at_ms` is when it came: what is early is looked at again until it has waited long enough.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    provider: Annotated[str, Field(min_length=1, max_length=64)]
+    received_at_ms: TimeMs
+    receipts: list[WireReceipt]
+
+
 def outbound_body(
     batch_id: str,
     row: int,
@@ -112,6 +148,11 @@ def read_batch(message_type: str | None, body: bytes) -> BatchMessage:
 def read_outbound(message_type: str | None, body: bytes) -> OutboundMessage:
     """The number's turn in a message; UnreadableMessage says in a sentence what is wrong with it."""
     return _read(OutboundMessage, OUTBOUND_TYPE, message_type, body)
+
+
+def read_receipts(message_type: str | None, body: bytes) -> ReceiptsMessage:
+    """The receipts in a message; UnreadableMessage says in a sentence what is wrong with it."""
+    return _read(ReceiptsMessage, RECEIPTS_TYPE, message_type, body)
 
 
 def _read(model: type[Model], expected: str, message_type: str | None, body: bytes) -> Model:

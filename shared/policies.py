@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared.topology import DEAD_LETTER, PEEK_LIMIT, UNKNOWN_QUEUE, Queue
+from shared.topology import DEAD_LETTER, PEEK_LIMIT, UNKNOWN_QUEUE, UNMATCHED_QUEUE, Queue
 
 Value = str | int
 Told = Mapping[str, str | None]
@@ -31,7 +31,7 @@ _DEAD_LETTERS = frozenset({"dead-letter-exchange", "dead-letter-routing-key"})
 _EXCHANGE_ARGUMENT = "x-dead-letter-exchange"
 _REJECTS = "reject-publish"
 """Anything else drops messages from a quorum queue's head, and makes at-least-once dead-lettering at-most-once."""
-_ONLY_LETTERS = frozenset({DEAD_LETTER, UNKNOWN_QUEUE})
+_ONLY_LETTERS = frozenset({DEAD_LETTER, UNKNOWN_QUEUE, UNMATCHED_QUEUE})
 """Queues of numbers that the ledger has ended: what is lost of them is lost to whoever reads letters, not to a batch.
 A batch that crashed the dispatcher is nowhere but in its dead-letter queue, so that is none of them."""
 _APPLIED_TO_QUEUES = frozenset({"all", "queues", "quorum_queues"})

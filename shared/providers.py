@@ -5,14 +5,27 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import Self
 
 from shared.domain.routing import ANY_NUMBER, ANY_PROVIDER, Route
 from shared.errors import SettingsError
+from shared.secret_references import SecretReference, read_secret
 from shared.topology import Lane
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -32,6 +45,52 @@ def _is_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("there is no such time zone; one is like Asia/Shanghai") from None
     return name
+
+
+SignatureMethod = Literal["md5-hash", "md5", "sha1", "sha256", "sha512"]
+_TELL_IDS = frozenset({"tencent", "http"})
+_SIGNING = frozenset({"twilio", "vonage"})
+_MORE_THAN_A_GUESS = 16
+
+
+def _is_network(value: Any) -> Any:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError('an address or a network, like "203.0.113.0/24"') from None
+
+
+class ReceiptSettings(BaseModel):
+    """How a provider's receipts are known to be its own: by its signature, by a path that only it knows, or both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    secret: SecretReference | None = None
+    """The last segment of the path that it calls, 16 characters or more of those that need no escape in a URL."""
+    signature_key: SecretReference | None = None
+    """Twilio: the account's AuthToken. Vonage: the account's signature secret."""
+    signature_method: SignatureMethod = "sha256"
+    """Vonage: as the account's settings have it."""
+    addresses: tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_is_network)], ...] = ()
+    """From which it calls, as far as that is known; behind a proxy, that is the proxy's. None: from anywhere."""
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.secret is None and self.signature_key is None:
+            raise ValueError("give secret, or signature_key where the vendor signs (twilio, vonage)")
+
+    def path_segment(self) -> str | None:
+        """The secret itself; ValueError where it cannot be read or is none that a path can have."""
+        if self.secret is None:
+            return None
+        found = read_secret(self.secret)
+        if len(found) < _MORE_THAN_A_GUESS or not re.fullmatch(r"[A-Za-z0-9._~-]+", found):
+            raise ValueError(f"receipts.secret: {_MORE_THAN_A_GUESS} or more of A-Z, a-z, 0-9, - . _ ~")
+        return found
+
+
+def receipts_path(name: str, segment: str | None) -> str:
+    """Where a provider's receipts are taken."""
+    return f"/v1/receipts/{name}" + (f"/{segment}" if segment is not None else "")
 
 
 Unit = Literal["calls", "messages", "segments"]
@@ -68,6 +127,8 @@ class ProviderSettings(BaseModel):
     """None: SMS_PROVIDER_MAX_RECIPIENTS."""
     timeout_s: Annotated[FiniteFloat, Field(gt=0, le=300)] | None = None
     """None: SMS_PROVIDER_TIMEOUT_S."""
+    receipts: ReceiptSettings | None = None
+    """None: it tells nothing of what it took."""
     templates: dict[int, TemplateMapping] = {}
     """By our template's id. `http` with some takes only these."""
 
@@ -77,6 +138,17 @@ class ProviderSettings(BaseModel):
         if isinstance(value, str):
             raise ValueError('give a list: ["bulk", "priority"]')
         return value
+
+    @property
+    def tells_only_its_ids(self) -> bool:
+        """Whether its receipts may name a text by the provider's own id alone."""
+        return self.receipts is not None and self.type in _TELL_IDS
+
+    @model_validator(mode="after")
+    def _signs_if_it_can(self) -> Self:
+        if self.receipts is not None and self.receipts.signature_key is not None and self.type not in _SIGNING:
+            raise ValueError(f"receipts.signature_key: {self.type} signs no receipts; give receipts.secret")
+        return self
 
     def route(self, name: str) -> Route:
         """What it takes."""

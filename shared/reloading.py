@@ -14,8 +14,8 @@ from shared.providers import Providers, read_providers, wrong_providers
 from shared.settings import Settings
 
 _LOOK_EVERY_S = 2.0
-_AT_START = ("type", "timeout_s", "numbers_per_call", "concurrency")
-"""What leases and prefetches were made of."""
+_AT_START = ("type", "timeout_s", "numbers_per_call", "concurrency", "receipts")
+"""What leases and prefetches were made of, and what providers are asked to call."""
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.amqp.nodes import split_urls
 from shared.errors import SettingsError
 from shared.ledger.address import NO_URL, SCHEMES, PostgresAddress
-from shared.providers import Providers, read_providers
+from shared.providers import Providers, read_providers, receipts_path
 from shared.topology import Topology, build_topology
 
 _SECRETS = Path("/run/secrets")
@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     """How often the broker's policies are looked at: one that may lose messages is found so soon."""
     providers_file: Path | None = None
     """A TOML file with the providers, the same for all services; without it there is one, `default`."""
+    public_url: str | None = None
+    """Where vendors reach the api, for receipts: `https://sms.example.com`, with a path where a proxy has one for it.
+    Vendors are asked for receipts, and signatures are checked over it, only where it is set."""
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
     drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -125,7 +128,27 @@ class Settings(BaseSettings):
     def _is_http_or_empty(cls, url: SecretStr | None) -> SecretStr | None:
         return check_url(url, ("http://", "https://")) if url and url.get_secret_value() else url
 
-    @field_validator("redis_url", "redis_password", "cache_key", "providers_file", mode="before")
+    def callback_of(self, provider: str) -> str | None:
+        """The URL at which a provider's receipts are taken; None where it is not to send any.
+
+        ValueError where the secret in it cannot be read.
+        """
+        receipts = self.all_providers.by_name[provider].receipts
+        if self.public_url is None or receipts is None:
+            return None
+        return f"{self.public_url}{receipts_path(provider, receipts.path_segment())}"
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_public(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(check_url(SecretStr(url), ("https://", "http://")).get_secret_value())
+        if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("give scheme, host and, where there is one, port and path: https://sms.example.com")
+        return url.rstrip("/")
+
+    @field_validator("redis_url", "redis_password", "cache_key", "providers_file", "public_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, url: Any) -> Any:
         return url or None

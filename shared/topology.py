@@ -8,12 +8,18 @@ BATCHES = "sms.batches"
 OUTBOUND = "sms.outbound"
 RETRY = "sms.retry"
 DEAD_LETTER = "sms.dead-letter"
+RECEIPTS = "sms.receipts"
 
 DEFAULT_PROVIDER = "default"
 """The provider that there is where none is named."""
 
 DEAD_LETTER_BATCHES_QUEUE = "sms.dead-letter.batches"
 UNKNOWN_QUEUE = "sms.unknown"
+RECEIPTS_LATER_QUEUE = "sms.receipts.later"
+"""Receipts of attempts that are not recorded yet: they come again from there."""
+UNMATCHED_QUEUE = "sms.receipts.unmatched"
+"""Receipts of texts that the ledger does not know."""
+RECEIPTS_AGAIN_MS = 2000
 
 DEAD_LETTER_TTL_MS = 7 * 24 * 3600 * 1000
 CRASH_LIMIT = 20
@@ -37,6 +43,7 @@ class DeadLetterKey(StrEnum):
     OUTBOUND = "outbound"
     BATCHES = "batches"
     UNKNOWN = "unknown"
+    RECEIPTS = "receipts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,9 @@ def build_topology(retry_tiers_s: Sequence[float], providers: Sequence[str] = (D
         Queue(BATCHES, _work(DeadLetterKey.BATCHES)),
         *(Queue(outbound_queue(*lane), _outbound()) for lane in lanes),
         *(Queue(retry_queue(delay_s), _tier(delay_s)) for delay_s in retry_tiers_s),
-        *(Queue(name, _final()) for name in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)),
+        Queue(RECEIPTS, _work(DeadLetterKey.RECEIPTS)),
+        Queue(RECEIPTS_LATER_QUEUE, _later()),
+        *(Queue(name, _final()) for name in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, UNMATCHED_QUEUE)),
     )
     bindings = (
         Binding(BATCHES, BATCHES, BATCHES),
@@ -126,8 +135,12 @@ def build_topology(retry_tiers_s: Sequence[float], providers: Sequence[str] = (D
         Binding(DEAD_LETTER, DEAD_LETTER, DeadLetterKey.OUTBOUND.value),
         Binding(DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, DeadLetterKey.BATCHES.value),
         Binding(DEAD_LETTER, UNKNOWN_QUEUE, DeadLetterKey.UNKNOWN.value),
+        Binding(DEAD_LETTER, UNMATCHED_QUEUE, DeadLetterKey.RECEIPTS.value),
+        Binding(RECEIPTS, RECEIPTS, RECEIPTS),
+        Binding(RECEIPTS, RECEIPTS_LATER_QUEUE, RECEIPTS_LATER_QUEUE),
     )
-    return Topology(tuple(Exchange(name) for name in (BATCHES, OUTBOUND, RETRY, DEAD_LETTER)), queues, bindings)
+    exchanges = tuple(Exchange(name) for name in (BATCHES, OUTBOUND, RETRY, DEAD_LETTER, RECEIPTS))
+    return Topology(exchanges, queues, bindings)
 
 
 def _tier_bindings(delay_s: float, lane: str, provider: str) -> tuple[Binding, Binding]:
@@ -158,6 +171,17 @@ def _tier(delay_s: float) -> dict[str, str | int]:
         "x-queue-type": "quorum",
         "x-message-ttl": round(delay_s * 1000),
         "x-dead-letter-exchange": OUTBOUND,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def _later() -> dict[str, str | int]:
+    return {
+        "x-queue-type": "quorum",
+        "x-message-ttl": RECEIPTS_AGAIN_MS,
+        "x-dead-letter-exchange": RECEIPTS,
+        "x-dead-letter-routing-key": RECEIPTS,
         "x-overflow": "reject-publish",
         "x-dead-letter-strategy": "at-least-once",
     }

@@ -16,6 +16,7 @@ from services.api.intake.accepting import Broker, Intake, Limits
 from services.api.intake.idempotency import Idempotency
 from services.api.ledger import Ledger
 from services.api.providers import Providers, ProviderTests
+from services.api.receipts.handlers import Receipts
 from services.api.serving.access import InFlight, access_middleware, sampled_refusals
 from services.api.serving.auth import KeyedIds, auth_middleware
 from services.api.serving.body_reader import BodyReader
@@ -30,6 +31,7 @@ from shared.health import add_health_routes
 from shared.ledger.clock import LedgerClock
 from shared.ledger.database import Database
 from shared.policy_watch import PolicyWatch
+from shared.providers import Providers as Known
 from shared.reloading import Reloading
 from shared.statuses import Statuses
 
@@ -51,6 +53,7 @@ class Parts:
     policies: PolicyWatch
     clock: LedgerClock
     providers: Providers
+    receipts: Receipts
     reloading: Reloading
 
 
@@ -60,20 +63,30 @@ def build_parts(settings: ApiSettings) -> Parts:
     database = Database(settings.database_url.get_secret_value())
     ledger = Ledger(database)
     providers = Providers(ledger, settings.all_providers)
+    publisher = ConfirmingPublisher(
+        settings.amqp_url.get_secret_value(), _NAME, app_id=_NAME, on_connected=declaring.declare_again
+    )
+    policies = PolicyWatch(settings)
+    receipts = Receipts(Broker(publisher, declaring, policies), settings.public_url, settings.publish_timeout_s)
+    receipts.use(settings.all_providers)
+
+    async def reload(known: Known) -> None:
+        receipts.use(known)
+        await providers.use(known)
+
     return Parts(
-        publisher=ConfirmingPublisher(
-            settings.amqp_url.get_secret_value(), _NAME, app_id=_NAME, on_connected=declaring.declare_again
-        ),
+        publisher=publisher,
         declaring=declaring,
         ledger=ledger,
         database=database,
         cache=Cache(settings.redis_address, settings.cache_secret),
         in_flight=InFlight(),
         letters=DeadLetterHandler(settings.amqp_url.get_secret_value(), database, f"{_NAME} dead letters"),
-        policies=PolicyWatch(settings),
+        policies=policies,
         clock=LedgerClock(database),
         providers=providers,
-        reloading=Reloading(settings, database, providers.use),
+        receipts=receipts,
+        reloading=Reloading(settings, database, reload),
     )
 
 
@@ -139,6 +152,11 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.post("/v1/providers/{name}/pause", parts.providers.pause),
         web.post("/v1/providers/{name}/resume", parts.providers.resume),
         web.post("/v1/providers/{name}/test", ProviderTests(parts.providers, intake).post),
+        *(
+            web.route(method, f"/v1/receipts/{{provider}}{secret}", parts.receipts.take)
+            for method in ("GET", "POST")
+            for secret in ("", "/{secret}")
+        ),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),
         web.post("/v1/dead-letters/replay", dead_letters.replay),

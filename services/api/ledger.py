@@ -16,6 +16,7 @@ from shared.ledger.dead_letters import DeadLettersLedger, FailedFilter, FailedGr
 from shared.ledger.provider_gates import Held, ProviderGates, Standing
 from shared.ledger.provider_senders import ProviderSenders, Served
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
+from shared.ledger.receipts import KeptReceipt, ReceiptsLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
 
 _TIMEOUT_S = 5.0
@@ -36,6 +37,7 @@ class Ledger:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
         self._attempts, self._letters = AttemptsLedger(database), DeadLettersLedger(database)
+        self._receipts = ReceiptsLedger(database)
         self._gates, self._senders = ProviderGates(database), ProviderSenders(database)
         self._not_before = 0.0
         self._is_ready = False
@@ -83,6 +85,10 @@ class Ledger:
     async def attempts(self, batch_id: str, row: int) -> list[Attempt] | None:
         """The attempts of a number; None where the ledger has no such number."""
         return await self._within(_TIMEOUT_S, lambda: self._attempts.of(batch_id, row))
+
+    async def receipts(self, batch_id: str, row: int) -> Sequence[KeptReceipt]:
+        """The receipts of a number's history."""
+        return await self._within(_TIMEOUT_S, lambda: self._receipts.of(batch_id, row))
 
     async def failed(self, which: FailedFilter, limit: int, after: Key | None) -> list[FailedNumber]:
         """The next failed numbers, by batch and row."""

@@ -6,11 +6,13 @@ from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, BatchTasks, Ledgers, Rules
 from services.dispatcher.queued_marker import QueuedMarker
+from services.dispatcher.receipts import PUSHES_AT_ONCE, ReceiptTaker
 from services.dispatcher.recovery import QueueWatch, Recovery
 from services.dispatcher.router import Router
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
+from shared.amqp.messages import Delivery
 from shared.cache import Cache
 from shared.domain.recovery import RecoveryTimeouts
 from shared.ledger.feeding import FeedingLedger
@@ -18,12 +20,13 @@ from shared.ledger.intake import IntakeLedger
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.reading import ReadingLedger
+from shared.ledger.receipts import ReceiptsLedger
 from shared.ledger.recovery import RecoveryLedger
 from shared.ledger.templates import TemplateLedger
 from shared.providers import Providers
 from shared.reloading import Reloading
 from shared.settings import load_or_exit
-from shared.topology import BATCHES
+from shared.topology import BATCHES, RECEIPTS
 from shared.worker import Worker
 
 _BATCHES_AT_ONCE = 4
@@ -42,12 +45,20 @@ def main() -> None:
 
 async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     """Wire the dispatcher, and let it work until the stop."""
+
+    def take(delivery: Delivery) -> None:
+        (receipts if delivery.queue == RECEIPTS else in_work).take(delivery)
+
+    def drop() -> None:
+        in_work.drop()
+        receipts.drop()
+
     worker = Worker(
         "dispatcher",
         settings,
-        {BATCHES: _BATCHES_AT_ONCE},
-        take=lambda delivery: in_work.take(delivery),
-        lost=lambda: in_work.drop(),
+        {BATCHES: _BATCHES_AT_ONCE, RECEIPTS: PUSHES_AT_ONCE},
+        take=take,
+        lost=drop,
     )
     database, clock, publisher = worker.database, worker.clock, worker.publisher
     watch = QueueWatch(worker.consumer.depth)
@@ -62,6 +73,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         worker.name,
         feeder.wake,
     )
+    receipts = ReceiptTaker(ReceiptsLedger(database), publisher)
     in_work = BatchTasks(handler, worker.tasks)
     timeouts = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     ledgers = RecoveryLedger(database), intake, clock
@@ -78,6 +90,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         "feeder": feeder.run,
         "marker": marker.run,
         "recovery": recovery.run,
+        "receipts": receipts.run,
         "backlog": backlog.run,
         "reloading": Reloading(settings, database, reload).run,
     }

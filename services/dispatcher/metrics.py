@@ -8,6 +8,11 @@ FED = Counter("sms_dispatcher_fed_total", "Numbers published to the outbound que
 UNFED = Counter("sms_dispatcher_unconfirmed_total", "Numbers whose publish was not confirmed; they are published again")
 RECOVERED = Counter("sms_dispatcher_recovered_total", "Numbers that stood still, and were fed again or ended")
 STATUSES = Counter("sms_dispatcher_statuses_total", "Statuses of batches written to Redis")
+RECEIPTS = Counter(
+    "sms_dispatcher_receipts_total",
+    "Receipts looked at, by what became of them; early ones each time",
+    ["provider", "fate"],
+)
 CHUNK_SECONDS = Histogram("sms_dispatcher_feed_seconds", "From the publish of a chunk to its last confirm")
 RUNNING = Gauge("sms_dispatcher_running_batches", "Batches that this dispatcher feeds")
 QUEUE_MESSAGES = Gauge("sms_dispatcher_queue_messages", "Messages that wait in a queue; none while unknown", ["queue"])

@@ -23,6 +23,7 @@ from shared.ledger.fuse import Fuse
 from shared.ledger.provider_days import ProviderDays
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
+from shared.ledger.receipts import ReceiptsLedger
 from shared.ledger.sending import SendingLedger
 from shared.providers import Providers
 from shared.reloading import Reloading
@@ -102,9 +103,11 @@ def left_over(providers: Collection[str]) -> list[str]:
 
 def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) -> Pipeline:
     """The way of a provider's messages through this sender."""
-    name = gateway.name
+    name, fuse = gateway.name, Fuse(settings.fuse_first, settings.fuse_later)
+    said = settings.all_providers.by_name[name]
+    ids = ReceiptsLedger(worker.database) if said.tells_only_its_ids else None
     return Pipeline(
-        (SendingLedger(worker.database, name, Fuse(settings.fuse_first, settings.fuse_later)), worker.clock),
+        (SendingLedger(worker.database, name, fuse, ids), worker.clock),
         (gateway, limiter_of(settings, worker, name), routing_of(settings)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),

@@ -12,6 +12,8 @@ class State(StrEnum):
     SENDING = "sending"  # claimed by a sender
     RETRYING = "retrying"  # certainly not sent, waits in a retry tier
     SENT = "sent"  # the provider accepted it
+    DELIVERED = "delivered"  # a receipt says that it arrived
+    UNDELIVERED = "undelivered"  # a receipt says that it did not
     FAILED = "failed"  # cannot be sent; a dead letter says why
     UNKNOWN = "unknown"  # may have been sent; held
     EXPIRED = "expired"  # the batch's expires_at passed before it was sent
@@ -23,6 +25,9 @@ class State(StrEnum):
 
 LIVE_STATES = frozenset({State.PENDING, State.QUEUED, State.SENDING, State.RETRYING})
 """States that a message leaves by itself; every other state is final."""
+
+ACCEPTED = frozenset({State.SENT, State.DELIVERED, State.UNDELIVERED})
+"""The provider took it, whatever became of it then."""
 
 TRANSITIONS: Mapping[tuple[State | None, State], str] = {
     (None, State.PENDING): "row written",
@@ -65,6 +70,15 @@ TRANSITIONS: Mapping[tuple[State | None, State], str] = {
     (State.UNKNOWN, State.RETRYING): "a late answer: certainly not sent",
     (State.UNKNOWN, State.EXPIRED): "a late answer after expires_at",
     (State.UNKNOWN, State.PENDING): "a person's decision: send it again",
+    (State.UNKNOWN, State.DELIVERED): "its receipt",
+    (State.UNKNOWN, State.UNDELIVERED): "its receipt",
+    (State.SENT, State.DELIVERED): "its receipt",
+    (State.SENT, State.UNDELIVERED): "its receipt",
+    (State.PENDING, State.DELIVERED): "an earlier attempt's receipt",
+    (State.QUEUED, State.DELIVERED): "an earlier attempt's receipt",
+    (State.RETRYING, State.DELIVERED): "an earlier attempt's receipt",
+    (State.FAILED, State.DELIVERED): "an earlier attempt's receipt",
+    (State.EXPIRED, State.DELIVERED): "an earlier attempt's receipt",
 }
 """From, to, and why; None is before the row is written. No statement of the ledger makes another one."""
 

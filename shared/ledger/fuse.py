@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.message import Key
 from shared.domain.outcome import Outcome
-from shared.domain.states import State
+from shared.domain.states import ACCEPTED, State
+from shared.ledger.tables import counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,12 @@ async def burn(connection: AsyncConnection, fuse: Fuse, ended: Iterable[tuple[Ke
 
 # In a row: nothing of the batch was sent since the first of them. What is refused for its number says nothing of the
 # content, and another provider has another code for the same thing.
-_COUNT = text("""
-    UPDATE batches SET fuse_code = :code, fuse_sent = n_sent,
-           fuse_run = CASE WHEN fuse_sent = n_sent THEN fuse_run + :refused ELSE :refused END
-    WHERE id = :batch_id RETURNING fuse_run, n_sent = 0 AND fuse_blown = 0
-""")
+_ACCEPTED = " + ".join(sorted(map(counter, ACCEPTED)))
+_COUNT = text(f"""
+    UPDATE batches SET fuse_code = :code, fuse_sent = {_ACCEPTED},
+           fuse_run = CASE WHEN fuse_sent = {_ACCEPTED} THEN fuse_run + :refused ELSE :refused END
+    WHERE id = :batch_id RETURNING fuse_run, {_ACCEPTED} = 0 AND fuse_blown = 0
+""")  # noqa: S608 - our own column names
 _PAUSE = text("""
     UPDATE batches SET state = 'paused', paused_by = 'fuse', paused_reason = :reason, fuse_blown = fuse_blown + 1
     WHERE id = :batch_id AND state IN ('running', 'scheduled')

@@ -51,6 +51,8 @@ class MessageView:
     """The batch in which it is sent again."""
     provider: str
     """At which it was tried last, or else the batch's."""
+    receipt_at_ms: int | None
+    """When it was delivered or not, as its receipt has it."""
 
 
 _BATCH_COLUMNS = [
@@ -83,6 +85,7 @@ _MESSAGE_COLUMNS = [
     messages.c.updated_at_ms,
     messages.c.resent_in,
     provider_of_message,
+    messages.c.receipt_at_ms,
 ]
 _NEWEST_FIRST = select(*_BATCH_COLUMNS).order_by(batches.c.accepted_at_ms.desc(), batches.c.id.desc())
 

@@ -11,6 +11,7 @@ from shared.domain.states import BatchState, State
 from shared.ledger.bulk_params import KEYS, as_rows, single_statement, with_rows
 from shared.ledger.database import Database
 from shared.ledger.fuse import NEVER, Blown, Fuse, burn
+from shared.ledger.receipts import ProviderId, ReceiptsLedger
 from shared.ledger.sending_sql import CLAIM_STATEMENT, LOOK, LOOK_AND_LOCK, SENT_STATEMENT
 from shared.ledger.transitions import Transition, moving
 
@@ -69,8 +70,15 @@ class SendingLedger:
     There, a record of numbers of which some did not go well is two. `provider` is the one that claims are for.
     """
 
-    def __init__(self, database: Database, provider: str = ANY_PROVIDER, fuse: Fuse = NEVER) -> None:
-        self._database, self._provider, self._fuse = database, provider, fuse
+    def __init__(
+        self,
+        database: Database,
+        provider: str = ANY_PROVIDER,
+        fuse: Fuse = NEVER,
+        ids: ReceiptsLedger | None = None,
+    ) -> None:
+        """`ids` remembers whose texts the provider's ids are, where its receipts tell nothing else."""
+        self._database, self._provider, self._fuse, self._ids = database, provider, fuse, ids
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = Transition({}, _SET_CLAIM, sqlite=sqlite)
@@ -122,6 +130,8 @@ class SendingLedger:
 
         The batches that have paused themselves by it.
         """
+        if self._ids is not None:
+            await self._ids.note_ids(self._provider, _told_ids(outcomes))
         if not self._database.is_sqlite:
             outcomes = await self._record_sent(outcomes, now_ms)
             if not outcomes:
@@ -177,6 +187,14 @@ def _row(record: Any) -> MessageRow:
         bool(was_unclear), _BATCH_STATES[batch_state], provider, pin, on_unknown == "resend", expires_at_ms,
         bool(is_resent), uncounted, bool(is_tied), *rest,
     ))  # fmt: skip
+
+
+def _told_ids(outcomes: Sequence[Recorded]) -> Sequence[ProviderId]:
+    return [
+        ProviderId(item.outcome.provider_message_id, item.batch_id, item.row, item.attempt)
+        for item in outcomes
+        if item.outcome.provider_message_id is not None
+    ]
 
 
 def _sent_values(item: Recorded) -> tuple[Any, ...]:

@@ -107,6 +107,7 @@ messages = Table(
     Column("resent_in", _ID),  # the batch in which it is sent again: here it never is
     Column("provider", Text),  # at which it was tried last, where that is another than the batch's
     Column("variables", Text),  # JSON: all that filled its template, where it has any of its own
+    Column("receipt_at_ms", BigInteger),  # when it arrived or did not, as its receipt has it
     postgresql_with={"fillfactor": "35"},
     sqlite_with_rowid=False,
 )
@@ -129,6 +130,34 @@ attempts = Table(
     Column("error_code", Text),
     Column("error_reason", Text),
     Column("provider_status", SmallInteger),
+    sqlite_with_rowid=False,
+)
+
+# Receipts that the number's own row does not tell of: of a text's parts, of earlier attempts, contradictions.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("row_no", Integer, primary_key=True),
+    Column("message_id", Text, primary_key=True),  # the provider's; empty where it names none
+    Column("status", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("error_code", Text),
+    Column("error_reason", Text),
+    Column("at_ms", BigInteger),  # as the provider has it
+    Column("received_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Whose text a provider's id is, of those providers that give back no reference of ours.
+provider_ids = Table(
+    "provider_ids",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),  # as `spellings` has it first
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("row_no", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 

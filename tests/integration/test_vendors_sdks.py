@@ -33,10 +33,11 @@ from services.sender.providers.vendors.aliyun import AliyunFormat
 from services.sender.providers.vendors.infobip import InfobipFormat
 from services.sender.providers.vendors.tencent import TencentFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
-from services.sender.providers.vendors.vonage import Signing, VonageFormat
+from services.sender.providers.vendors.vonage import VonageFormat
 from services.sender.transports.with_aiohttp import AiohttpTransport
 from shared.domain.outcome import CallResult, Verdict
 from shared.providers import TemplateMapping
+from shared.signatures import VonageSigning
 from tests.support.processes import ServiceProcess
 from tools.simulator.vendors import TOKEN
 
@@ -282,12 +283,12 @@ async def test_vonages_sdk_and_our_gateway_read_the_same_refusal(
 
 @pytest.mark.parametrize("method", ["md5-hash", "md5", "sha1", "sha256", "sha512"])
 async def test_vonage_may_be_signed_and_its_sdk_signs_alike(simulator: ServiceProcess, method: Any) -> None:
-    signed = VonageFormat("abcd1234", Signing(TOKEN, method), "Acme", simulator.url)
+    signed = VonageFormat("abcd1234", VonageSigning(TOKEN, method), "Acme", simulator.url)
     assert (await result_of_us(signed, message(text="a=b&c"))).verdict is Verdict.ACCEPTED
-    revoked = VonageFormat("abcd1234", Signing("revoked", method), "Acme", simulator.url)
+    revoked = VonageFormat("abcd1234", VonageSigning("revoked", method), "Acme", simulator.url)
     refusal = await result_of_us(revoked, message())
     assert (refusal.verdict, refusal.code) == (Verdict.ACCOUNT, "14")
     if method != "md5-hash":  # which this SDK has no more
         fields = {"to": "8613800138000", "text": "a=b&c", "timestamp": "1795766400"}
         auth = vonage.Auth(api_key="abcd1234", signature_secret=TOKEN, signature_method=method)
-        assert Signing(TOKEN, method).of(fields) == auth.sign_params(dict(fields))
+        assert VonageSigning(TOKEN, method).of(fields) == auth.sign_params(dict(fields))

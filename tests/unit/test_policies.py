@@ -12,8 +12,10 @@ QUEUES = build_topology(TIERS_S).queues
 BATCHES, BULK, PRIORITY = "sms.batches", "sms.outbound.bulk", "sms.outbound.priority"
 SHORT_TIER, LONG_TIER = "sms.retry.5s", "sms.retry.1m"
 LETTERS, BATCH_LETTERS, UNKNOWN = "sms.dead-letter", "sms.dead-letter.batches", "sms.unknown"
-WORK, TIERS, FINAL = {BATCHES, BULK, PRIORITY}, {SHORT_TIER, LONG_TIER}, {LETTERS, BATCH_LETTERS, UNKNOWN}
-ALL = WORK | TIERS | FINAL
+RECEIPTS, EARLY, UNMATCHED = "sms.receipts", "sms.receipts.later", "sms.receipts.unmatched"
+WORK, TIERS = {BATCHES, BULK, PRIORITY, RECEIPTS}, {SHORT_TIER, LONG_TIER}
+FINAL = {LETTERS, BATCH_LETTERS, UNKNOWN, UNMATCHED}
+ALL = WORK | TIERS | FINAL | {EARLY}
 WEEK_MS = 604_800_000
 
 
@@ -40,8 +42,8 @@ def changed(*policies: Policy) -> dict[str, set[str]]:
     [
         ({"message-ttl": 1000}, ALL),
         ({"message-ttl": 0}, ALL),
-        ({"message-ttl": 5000}, ALL - {SHORT_TIER}),
-        ({"message-ttl": 60_000}, ALL - TIERS),
+        ({"message-ttl": 5000}, ALL - {SHORT_TIER, EARLY}),
+        ({"message-ttl": 60_000}, ALL - TIERS - {EARLY}),
         ({"message-ttl": WEEK_MS}, WORK),
         ({"expires": 2**32 - 1}, ALL),
         ({"max-length": 10}, FINAL),
@@ -51,8 +53,8 @@ def changed(*policies: Policy) -> dict[str, set[str]]:
         ({"delivery-limit": 20}, FINAL),
         ({"delivery-limit": 1_000_000}, set()),
         ({"delivery-limit": -1}, set()),
-        ({"overflow": "drop-head"}, WORK | TIERS),
-        ({"overflow": "reject-publish-dlx"}, WORK | TIERS),
+        ({"overflow": "drop-head"}, WORK | TIERS | {EARLY}),
+        ({"overflow": "reject-publish-dlx"}, WORK | TIERS | {EARLY}),
         ({"overflow": "reject-publish"}, set()),
         ({"dead-letter-exchange": "x"}, FINAL),
         ({"dead-letter-routing-key": "x"}, TIERS),
@@ -67,7 +69,7 @@ def test_a_policy_is_judged_by_what_it_changes(kind: str, definition: dict[str, 
 def test_a_length_drops_where_the_same_policy_drops_from_the_head() -> None:
     assert changed(policy({"max-length": 10, "overflow": "drop-head"})) == {
         "max-length": ALL,
-        "overflow": WORK | TIERS,
+        "overflow": WORK | TIERS | {EARLY},
     }
     assert BULK not in changed(policy({"max-length": 200_000, "overflow": "drop-head"}))["max-length"]
 
@@ -146,14 +148,14 @@ def test_a_kind_of_which_the_broker_says_nothing_goes_by_its_pattern() -> None:
     assert {effect.queue for flaw in found(operators, told=told) for effect in flaw.effects} == {BATCHES, BATCH_LETTERS}
 
 
-@pytest.mark.parametrize("queue", sorted(ALL - {LETTERS, UNKNOWN}))
+@pytest.mark.parametrize("queue", sorted(ALL - {LETTERS, UNKNOWN, UNMATCHED}))
 def test_nothing_may_be_accepted_while_a_queue_with_accepted_messages_may_lose_them(queue: str) -> None:
     (flaw,) = found(policy({"message-ttl": 1}, f"^{queue}$"))
     assert flaw.may_lose
     assert flaw.sentence == f"policy p (pattern ^{queue}$) sets message-ttl=1 on {queue}: accepted messages may be lost"
 
 
-@pytest.mark.parametrize("queue", [LETTERS, UNKNOWN])
+@pytest.mark.parametrize("queue", [LETTERS, UNKNOWN, UNMATCHED])
 def test_letters_of_numbers_that_have_ended_hold_up_no_batch(queue: str) -> None:
     (flaw,) = found(policy({"expires": 1000, "max-length": 10, "delivery-limit": 1}, f"^{queue}$"))
     assert len(flaw.effects) == 3

@@ -29,6 +29,6 @@ def test_what_is_live_can_end_and_comes_from_somewhere() -> None:
         assert any(after is state for _before, after in TRANSITIONS)
 
 
-@pytest.mark.parametrize("state", [State.SENT, State.EXPIRED, State.INVALID, State.DUPLICATE, State.CANCELLED])
+@pytest.mark.parametrize("state", [State.DELIVERED, State.UNDELIVERED, State.INVALID, State.DUPLICATE, State.CANCELLED])
 def test_nothing_leaves_a_state_that_is_the_end(state: State) -> None:
     assert not any(before is state for before, _after in TRANSITIONS)

@@ -8,6 +8,7 @@ from shared.amqp.declare import mismatch
 from shared.topology import (
     DEAD_LETTER,
     OUTBOUND,
+    RECEIPTS,
     RETRY,
     DeadLetterKey,
     Lane,
@@ -50,6 +51,7 @@ def test_the_queues_and_exchanges_are_those_of_the_contract() -> None:
         "sms.outbound",
         "sms.retry",
         "sms.dead-letter",
+        "sms.receipts",
     ]
     assert {queue.name for queue in topology.queues} == {
         "sms.batches",
@@ -63,6 +65,9 @@ def test_the_queues_and_exchanges_are_those_of_the_contract() -> None:
         "sms.dead-letter",
         "sms.dead-letter.batches",
         "sms.unknown",
+        "sms.receipts",
+        "sms.receipts.later",
+        "sms.receipts.unmatched",
     }
 
 
@@ -87,7 +92,9 @@ def test_a_tier_has_a_ttl_and_neither_a_length_nor_a_delivery_limit() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["sms.dead-letter", "sms.dead-letter.batches", "sms.unknown"])
+@pytest.mark.parametrize(
+    "name", ["sms.dead-letter", "sms.dead-letter.batches", "sms.unknown", "sms.receipts.unmatched"]
+)
 def test_a_queue_that_people_read_keeps_a_message_for_a_week_however_often_they_peek(name: str) -> None:
     assert build_topology(TIERS_S).queue(name).arguments == {
         "x-queue-type": "quorum",
@@ -117,7 +124,16 @@ def test_each_dead_letter_key_leads_to_its_own_queue() -> None:
         "outbound": ["sms.dead-letter"],
         "batches": ["sms.dead-letter.batches"],
         "unknown": ["sms.unknown"],
+        "receipts": ["sms.receipts.unmatched"],
     }
+
+
+def test_an_early_receipt_comes_again_from_where_it_waits() -> None:
+    topology = build_topology(TIERS_S)
+    later = topology.queue("sms.receipts.later").arguments
+    assert routed(topology, RECEIPTS, "sms.receipts.later") == ["sms.receipts.later"]
+    assert routed(topology, str(later["x-dead-letter-exchange"]), str(later["x-dead-letter-routing-key"])) == [RECEIPTS]
+    assert "x-delivery-limit" not in later
 
 
 @settings(deadline=None)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from shared.domain.phone import InvalidNumber, normalise
 from shared.domain.routing import ANY_PROVIDER, streams_of, why_not
+from shared.domain.states import ACCEPTED
 from shared.ledger.database import Database
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_reloads import ProviderReloads
@@ -129,7 +130,7 @@ def send_one(
     post = partial(api.test_provider, name)
     ended = follow_all(api, post_all(post, [BatchRequest(orjson.dumps(members), [])], None, console), console)
     report(console, ended)
-    if not ended[-1].counts.get("sent"):
+    if not any(ended[-1].counts.get(state) for state in ACCEPTED):
         raise CtlError(f"not sent; to see why: smsctl status {ended[-1].batch_id}")
 
 

@@ -1,5 +1,8 @@
 """The simulator's routes: the provider itself, its behaviour and the calls it saw."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -10,7 +13,9 @@ from tools.simulator.behaviour import DefaultBehaviour
 from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, invalid
 from tools.simulator.provider import Provider
+from tools.simulator.receipts import ReceiptBehaviour, Receipts
 from tools.simulator.vendors import vendor_routes
+from tools.simulator.vendors.pushing import PUSHES
 
 _LARGEST_REQUEST = 64 * 1024 * 1024  # a thousand of the longest texts
 
@@ -30,8 +35,10 @@ class _PageQuery(_BatchQuery):
 def build_app(late_s: float) -> web.Application:
     """An application with an empty record; `late_s` is how long accept-late takes to answer."""
     calls = CallLog()
-    provider = Provider(calls, late_s)
+    receipts = Receipts(PUSHES)
+    provider = Provider(calls, late_s, receipts)
     app = web.Application(client_max_size=_LARGEST_REQUEST)
+    app.cleanup_ctx.append(_telling(receipts))
     app.router.add_post("/messages", provider.receive)
     app.add_routes(vendor_routes(provider))
     app.add_routes(_Control(provider).routes())
@@ -46,7 +53,12 @@ class _Control:
         self._provider = provider
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/behaviour", self.show), web.put("/behaviour", self.replace)]
+        return [
+            web.get("/behaviour", self.show),
+            web.put("/behaviour", self.replace),
+            web.get("/receipts", self.told),
+            web.put("/receipts", self.tell),
+        ]
 
     async def show(self, _request: web.Request) -> web.Response:
         return _json(self._provider.behaviour.model_dump(mode="json"))
@@ -57,6 +69,16 @@ class _Control:
         except ValidationError as problem:
             return invalid(problem)
         return await self.show(request)
+
+    async def told(self, _request: web.Request) -> web.Response:
+        return _json(dict(self._provider.receipts.told()))
+
+    async def tell(self, request: web.Request) -> web.Response:
+        try:
+            self._provider.receipts.behaviour = ReceiptBehaviour.model_validate_json(await request.read())
+        except ValidationError as problem:
+            return invalid(problem)
+        return await self.told(request)
 
 
 class _Inspection:
@@ -103,6 +125,17 @@ class _Inspection:
     async def clear(self, _request: web.Request) -> web.Response:
         self._calls.clear()
         return web.Response(status=204)
+
+
+def _telling(receipts: Receipts) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(receipts.run())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    return run
 
 
 async def _healthz(_request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 from aiohttp import web
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tools.simulator.behaviour import Behaviour, Call, DefaultBehaviour, Plan, decide, together
 from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, first_problem
+from tools.simulator.receipts import Receipts, Told
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _REJECTIONS = {
@@ -50,8 +51,8 @@ class Messages(BaseModel):
 class Provider:
     """Answers `POST /messages`; `behaviour` may be replaced at any time and holds for the next call."""
 
-    def __init__(self, calls: CallLog, late_s: float) -> None:
-        self.behaviour = DefaultBehaviour()
+    def __init__(self, calls: CallLog, late_s: float, receipts: Receipts) -> None:
+        self.behaviour, self.receipts = DefaultBehaviour(), receipts
         self._calls = calls
         self._late_s = late_s
 
@@ -61,18 +62,34 @@ class Provider:
             messages, is_list = _read(await request.read())
         except ValidationError as problem:
             return error(400, "bad_request", first_problem(problem))
-        plans, message_ids = await self.take(messages)
+        plans, message_ids = await self.take(messages, kind="plain")
         if (whole := _answer_to_all(request, plans, is_list=is_list)) is not None:
             return whole
         return _results(messages, plans, message_ids) if is_list else _accepted(message_ids[0])
 
     async def take(
-        self, messages: Sequence[Message], about_all: Sequence[Behaviour] = ()
+        self,
+        messages: Sequence[Message],
+        about_all: Sequence[Behaviour] = (),
+        *,
+        kind: str,
+        words: Sequence[str] = (),
+        url: str | None = None,
+        id_of: Callable[[str], str] = str,
     ) -> tuple[Sequence[Plan], Sequence[str | None]]:
         """What is done with each message of a call, and its id where it is accepted; returns when it is to be
-        answered. `about_all` is what the API has only of a call as a whole."""
+        answered. `about_all` is what the API has only of a call as a whole.
+
+        For the receipts: the `kind` of API, the `words` that the messages came with (their references, where there are
+        none), the `url` that came with them, and how the API shows an id.
+        """
         plans = together([self._plan(message) for message in messages], about_all)
         message_ids = self._record(messages, plans)
+        own_words = words or [message.reference for message in messages]
+        # Of a request that is refused before any number is looked at, there are no ids.
+        for message, word, message_id in zip(messages, own_words, message_ids or [None] * len(messages), strict=True):
+            if message_id is not None:
+                self.receipts.expect(Told(kind, message.reference, message.to, id_of(message_id), word, url))
         if delay_s := max(plan.delay_s for plan in plans):
             await asyncio.sleep(delay_s)
         return plans, message_ids

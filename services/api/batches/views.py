@@ -1,17 +1,19 @@
 """Batches and numbers as the HTTP contract shows them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.api.intake.idempotency import Acceptance
 from shared import statuses
 from shared.domain.message import message_id
 from shared.domain.phone import mask
-from shared.domain.states import BatchState
+from shared.domain.states import BatchState, State
 from shared.domain.times import rfc3339
 from shared.ledger.attempts import Attempt
 from shared.ledger.dead_letters import FailedGroup, FailedNumber
 from shared.ledger.provider_gates import Held
 from shared.ledger.reading import BatchView, MessageView
+from shared.ledger.receipts import KeptReceipt
 
 Shown = dict[str, Any]
 """A JSON object to be answered."""
@@ -24,6 +26,7 @@ def batch_shown(view: BatchView) -> Shown:
         "status": view.status,
         "recipients": view.recipients,
         "counts": view.counts,
+        "receipts": receipts_counted(view.counts),
         **view.options,
         "template_id": view.template_id,
         "created_at": rfc3339(view.accepted_at_ms),
@@ -71,6 +74,7 @@ def message_shown(view: MessageView) -> Shown:
         "provider": view.provider,
         "provider_message_id": view.provider_message_id,
         "resent_in": view.resent_in,
+        "receipt_at": time_shown(view.receipt_at_ms),
         "updated_at": rfc3339(view.updated_at_ms),
     }
 
@@ -116,6 +120,25 @@ def attempt_shown(attempt: Attempt) -> Shown:
         "error_code": attempt.error_code,
         "error_reason": attempt.error_reason,
         "provider_status": attempt.provider_status,
+    }
+
+
+def receipts_counted(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of how many texts a provider may tell what became of them, and of how many it has."""
+    told = counts.get(State.DELIVERED, 0) + counts.get(State.UNDELIVERED, 0)
+    return {"expected": counts.get(State.SENT, 0) + told, "received": told}
+
+
+def receipt_shown(receipt: KeptReceipt) -> Shown:
+    """A receipt of a number's history."""
+    return {
+        "status": receipt.status,
+        "provider": receipt.provider,
+        "provider_message_id": receipt.message_id or None,
+        "error_code": receipt.error_code,
+        "error_reason": receipt.error_reason,
+        "at": time_shown(receipt.at_ms),
+        "received_at": rfc3339(receipt.received_at_ms),
     }
 
 

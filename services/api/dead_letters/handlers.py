@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from services.api.batches.reading import known_form
-from services.api.batches.views import Shown, attempt_shown, failed_group_shown, failed_shown
+from services.api.batches.views import Shown, attempt_shown, failed_group_shown, failed_shown, receipt_shown
 from services.api.dead_letters.requests import DiscardRequest, ReplayRequest
 from services.api.intake.accepting import JSON_TYPE, media_type
 from services.api.intake.requests import epoch_ms, flaws
@@ -55,13 +55,15 @@ class DeadLetters:
         return document({"groups": [failed_group_shown(group) for group in groups]})
 
     async def list_attempts(self, request: web.Request) -> web.Response:
-        """Each attempt of a number."""
+        """Each attempt of a number, and the receipts that its own row does not tell of."""
         batch_id, row = known_form(request.match_info["batch_id"]), request.match_info["row"]
         is_row = row.isascii() and row.isdigit() and len(row) < 10
         attempts = await self._ledger.attempts(batch_id, int(row)) if is_row else None
         if attempts is None:
             raise Problem(HTTPStatus.NOT_FOUND, "The ledger has no such number.")
-        return document({"attempts": [attempt_shown(attempt) for attempt in attempts]})
+        receipts = await self._ledger.receipts(batch_id, int(row))
+        shown = {"attempts": list(map(attempt_shown, attempts)), "receipts": list(map(receipt_shown, receipts))}
+        return document(shown)
 
     async def replay(self, request: web.Request) -> web.Response:
         """Send dead letters again."""

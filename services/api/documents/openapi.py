@@ -176,7 +176,7 @@ def _resend() -> Schema:
     }
     return {
         "operationId": "resendBatch",
-        "summary": "Send the failed or expired numbers of a batch again, in a batch of their own",
+        "summary": "Send the failed, expired or undelivered numbers of a batch again, in a batch of their own",
         "description": "Options and texts are those of the old batch, but for the times. A number is in one such batch "
         "only, and the old batch never sends it again: the request may be repeated, with or without an "
         "`Idempotency-Key`, and nobody gets a second text by it. 202 is given when the ledger has the new batch.",
@@ -199,7 +199,7 @@ def _list_messages() -> Schema:
 def _list_attempts() -> Schema:
     return {
         "operationId": "listAttempts",
-        "summary": "Each attempt of a number, in order",
+        "summary": "Each attempt of a number, in order, and the receipts that its own entry does not tell of",
         "responses": {"200": _json("The attempts", "AttemptList"), **_problems(*_KEYED, 404, 503)},
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 from services.api.dead_letters.requests import DiscardRequest, ReplayRequest
 from services.api.intake.requests import BatchRequest, ProviderTestRequest, ResendRequest
 from shared.domain.options import BatchOptions
+from shared.domain.receipts import ReceiptStatus
 from shared.domain.states import BatchState, State
 from shared.ledger.provider_gates import Cause
 from shared.topology import Lane
@@ -49,7 +50,10 @@ def schemas(max_recipients: int) -> Schema:
         "DeadLetterGroup": _group_schema(),
         "DeadLetterGroups": _object({"groups": _list_of("DeadLetterGroup")}, "groups"),
         "Attempt": _attempt_schema(),
-        "AttemptList": _object({"attempts": _list_of("Attempt")}, "attempts"),
+        "AttemptList": _object(
+            {"attempts": _list_of("Attempt"), "receipts": _list_of("Receipt")}, "attempts", "receipts"
+        ),
+        "Receipt": _receipt_schema(),
         "Held": _held_schema(),
         "OneProvider": _provider_schema(),
         "ProviderList": _object({"providers": _list_of("OneProvider")}, "providers"),
@@ -81,6 +85,10 @@ def _batch_schema() -> Schema:
         "status": {"type": "string", "enum": list(BatchState)},
         "recipients": {"type": ["integer", "null"], "minimum": 0},
         "counts": _COUNTS,
+        "receipts": {
+            **_object({"expected": _COUNT, "received": _COUNT}, "expected", "received"),
+            "description": "Of how many texts a provider may tell what became of them, and of how many it has",
+        },
         **options,
         "template_id": {"type": ["integer", "null"]},
         "created_at": _TIME_OR_NULL,
@@ -94,7 +102,10 @@ def _batch_schema() -> Schema:
             "format": "date-time",
             "description": "Of a batch that is asked for by id: when it stood so",
         },
-        "resend_of": {**_TEXT_OR_NULL, "description": "The batch whose failed or expired numbers these are"},
+        "resend_of": {
+            **_TEXT_OR_NULL,
+            "description": "The batch whose failed, expired or undelivered numbers these are",
+        },
         "paused_by": {
             "type": ["string", "null"],
             "enum": ["operator", "fuse", None],
@@ -118,7 +129,21 @@ def _message_schema() -> Schema:
         "provider": {"type": "string", "description": "At which it was tried last, or else the batch's"},
         "provider_message_id": _TEXT_OR_NULL,
         "resent_in": {**_TEXT_OR_NULL, "description": "The batch in which it is sent again; in this one it never is"},
+        "receipt_at": {**_TIME_OR_NULL, "description": "When it was delivered or not, as its receipt has it"},
         "updated_at": {"type": "string", "format": "date-time"},
+    }
+    return _object(members, *members)
+
+
+def _receipt_schema() -> Schema:
+    members = {
+        "status": {"type": "string", "enum": list(ReceiptStatus)},
+        "provider": TEXT,
+        "provider_message_id": {**_TEXT_OR_NULL, "description": "Each part of a long text has its own"},
+        "error_code": _TEXT_OR_NULL,
+        "error_reason": _TEXT_OR_NULL,
+        "at": _TIME_OR_NULL,
+        "received_at": {"type": "string", "format": "date-time"},
     }
     return _object(members, *members)
 

@@ -169,15 +169,17 @@ class BatchRequest(_Schedule, BatchOptions):
 def _resendable(value: Any) -> Any:
     if value == State.UNKNOWN:
         raise ValueError("Unknown numbers may have been sent: decide about them with smsctl unknown resolve")
-    if value not in (State.FAILED, State.EXPIRED):
-        raise ValueError("Only failed and expired numbers can be sent again")
+    if value not in (State.FAILED, State.EXPIRED, State.UNDELIVERED):
+        raise ValueError("Only failed, expired and undelivered numbers can be sent again")
     return value
 
 
 class ResendRequest(_Schedule):
     """Which numbers of a batch are to be sent again."""
 
-    states: Annotated[list[Annotated[Literal["failed", "expired"], BeforeValidator(_resendable)]], Field(min_length=1)]
+    states: Annotated[
+        list[Annotated[Literal["failed", "expired", "undelivered"], BeforeValidator(_resendable)]], Field(min_length=1)
+    ]
 
 
 class ProviderTestRequest(BaseModel):

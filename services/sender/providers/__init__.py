@@ -22,48 +22,52 @@ from services.sender.providers.vendors.configured import ConfiguredFormat, Heard
 from services.sender.providers.vendors.infobip import InfobipFormat
 from services.sender.providers.vendors.tencent import TencentFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
-from services.sender.providers.vendors.vonage import Signing, VonageFormat
+from services.sender.providers.vendors.vonage import VonageFormat
 from services.sender.settings import SenderSettings
 from services.sender.transports.http1.transport import Http1Transport
 from services.sender.transports.with_aiohttp import AiohttpTransport
 from shared.domain.routing import ANY_PROVIDER
 from shared.errors import SettingsError
 from shared.providers import TemplateMapping, wrong_providers
+from shared.signatures import VonageSigning
 
 _MAY_DEDUPLICATE = frozenset({"plain", "http"})
 
 Templates = Mapping[int, TemplateMapping]
 
 
-def _twilio(account: TwilioAccount, _templates: Templates) -> Format:
+def _twilio(account: TwilioAccount, _templates: Templates, callback: str | None) -> Format:
     sender = account.sender or account.messaging_service_sid or ""
     user = account.api_key_sid or account.account_sid
-    return TwilioFormat(account.account_sid, user, account.auth_token.get_secret_value(), sender, account.endpoint)
+    token = account.auth_token.get_secret_value()
+    return TwilioFormat(account.account_sid, user, token, sender, account.endpoint, callback)
 
 
-def _vonage(account: VonageAccount, _templates: Templates) -> Format:
+def _vonage(account: VonageAccount, _templates: Templates, callback: str | None) -> Format:
     if account.signature_secret is not None:
-        secret: str | Signing = Signing(account.signature_secret.get_secret_value(), account.signature_method)
+        secret: str | VonageSigning = VonageSigning(
+            account.signature_secret.get_secret_value(), account.signature_method
+        )
     else:
         secret = account.api_secret.get_secret_value() if account.api_secret is not None else ""
-    return VonageFormat(account.api_key, secret, account.sender, account.endpoint)
+    return VonageFormat(account.api_key, secret, account.sender, account.endpoint, callback)
 
 
-def _infobip(account: InfobipAccount, _templates: Templates) -> Format:
-    return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint)
+def _infobip(account: InfobipAccount, _templates: Templates, callback: str | None) -> Format:
+    return InfobipFormat(account.api_key.get_secret_value(), account.sender, account.endpoint, callback)
 
 
-def _aliyun(account: AliyunAccount, templates: Templates) -> Format:
+def _aliyun(account: AliyunAccount, templates: Templates, _callback: str | None) -> Format:
     key = account.access_key_id, account.access_key_secret.get_secret_value()
     return AliyunFormat(key, account.sign_name, templates, account.endpoint)
 
 
-def _tencent(account: TencentAccount, templates: Templates) -> Format:
+def _tencent(account: TencentAccount, templates: Templates, _callback: str | None) -> Format:
     key, app = (account.secret_id, account.secret_key.get_secret_value()), (account.sdk_app_id, account.sign_name)
     return TencentFormat(key, app, templates, account.region, account.endpoint)
 
 
-def _http(account: HttpAccount, templates: Templates) -> Format:
+def _http(account: HttpAccount, templates: Templates, _callback: str | None) -> Format:
     secrets = {name: secret.get_secret_value() for name, secret in account.secrets.items()}
     sent = Sent(account.endpoint, account.method, account.body, account.headers, account.fields, secrets)
     places = account.answer
@@ -71,7 +75,7 @@ def _http(account: HttpAccount, templates: Templates) -> Format:
     return ConfiguredFormat(sent, heard, templates)
 
 
-TYPES: Mapping[str, tuple[Callable[[Any, Templates], Format], int]] = {
+TYPES: Mapping[str, tuple[Callable[[Any, Templates, str | None], Format], int]] = {
     "twilio": (_twilio, 1),
     "vonage": (_vonage, 1),
     "infobip": (_infobip, 100),
@@ -79,7 +83,8 @@ TYPES: Mapping[str, tuple[Callable[[Any, Templates], Format], int]] = {
     "tencent": (_tencent, tencent.MOST),
     "http": (_http, 1),
 }
-"""By type: what makes the format of an account and our templates there; how many messages a call takes at the most."""
+"""By type: what makes the format of an account, our templates there, and where its receipts are taken; how many
+messages a call takes at the most."""
 
 
 _PLAIN_MOST = 100
@@ -107,7 +112,7 @@ def _gateway(settings: SenderSettings, name: str, account: Account) -> HttpGatew
         return _plain(settings, name, account.endpoint)
     make, most = TYPES[account.type]
     try:
-        format_ = make(account, settings.all_providers.by_name[name].templates)
+        format_ = make(account, settings.all_providers.by_name[name].templates, settings.callback_of(name))
     except ValueError as error:
         raise wrong_providers(f"providers.{name}: {error}") from None
     transport = AiohttpTransport(settings.call_timeout_s(name))

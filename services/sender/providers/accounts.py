@@ -1,34 +1,14 @@
 """The accounts of `SMS_PROVIDERS_FILE`, a class for each type: what to enter, secrets by reference only."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from services.sender.providers.vendors import aliyun, tencent, twilio, vonage
 from shared.domain.answers import AnswerClass
-
-SignatureMethod = Literal["md5-hash", "md5", "sha1", "sha256", "sha512"]
-
-
-def _secret(value: Any) -> Any:
-    """What `env:NAME` or `file:PATH` refers to; a secret itself is never in the file."""
-    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if kind == "env" and place:
-        if not (found := os.environ.get(place)):
-            raise ValueError(f"the environment has no {place}")
-        return found
-    if kind == "file" and place:
-        try:
-            found = Path(place).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read {place}: {type(error).__name__}") from None
-        if not found:
-            raise ValueError(f"{place} is empty")
-        return found
-    raise ValueError('write where the secret is: "env:NAME" or "file:/path"')
+from shared.providers import SignatureMethod
+from shared.secret_references import read_secret
 
 
 def _url(value: Any) -> Any:
@@ -38,7 +18,7 @@ def _url(value: Any) -> Any:
 
 
 def _maybe_secret(value: Any) -> Any:
-    return _secret(value) if isinstance(value, str) and value.startswith(("env:", "file:")) else value
+    return read_secret(value) if isinstance(value, str) and value.startswith(("env:", "file:")) else value
 
 
 def _signature(value: str) -> str:
@@ -56,7 +36,7 @@ def _printable(value: SecretStr) -> SecretStr:
     return value
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_printable)]
+Secret = Annotated[SecretStr, BeforeValidator(read_secret), AfterValidator(_printable)]
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+( [!-~]+)*$")]
 KeyId = Annotated[Word, BeforeValidator(_maybe_secret)]
 """Shown to anybody or not, as one likes: itself, or where it is."""

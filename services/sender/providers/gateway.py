@@ -32,6 +32,11 @@ class TextMessage(NamedTuple):
     variables: Mapping[str, str] = MappingProxyType({})
 
 
+def batch_of(message: TextMessage) -> str:
+    """The batch that a message is of."""
+    return message.reference.partition(":")[0]
+
+
 class Gateway(Protocol):
     """One provider. `send` makes one call and raises nothing: whatever happens is a verdict."""
 

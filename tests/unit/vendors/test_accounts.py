@@ -61,7 +61,7 @@ def test_an_account_makes_a_format(tmp_path: Path, content: str, shown: str | No
     account = read_accounts(file)["cn"]
     assert SECRET not in repr(account)
     make, _most = TYPES[account.type]
-    request = make(account, read_providers(file).by_name["cn"].templates).request([MESSAGE], datetime.now(UTC))
+    request = make(account, read_providers(file).by_name["cn"].templates, None).request([MESSAGE], datetime.now(UTC))
     headers = dict(request.headers)
     assert SECRET not in repr(request)
     assert headers["Authorization"].count(shown) == 1 if shown else "Authorization" not in headers
@@ -73,7 +73,7 @@ def test_variables_of_the_other_kind_are_named(tmp_path: Path, content: str) -> 
     account = read_accounts(file)["cn"]
     params: dict[str, str] | list[str] = ["name"] if content is ALIYUN else {"name": "1"}
     with pytest.raises(ValueError, match=r"^templates\.3\.params: "):
-        TYPES[account.type][0](account, {3: TemplateMapping(code="1", params=params)})
+        TYPES[account.type][0](account, {3: TemplateMapping(code="1", params=params)}, None)
 
 
 @pytest.mark.parametrize(

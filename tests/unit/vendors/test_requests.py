@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
@@ -17,9 +17,10 @@ from services.sender.providers.vendors.configured import ConfiguredFormat, Heard
 from services.sender.providers.vendors.infobip import InfobipFormat
 from services.sender.providers.vendors.tencent import TencentFormat
 from services.sender.providers.vendors.twilio import TwilioFormat
-from services.sender.providers.vendors.vonage import Signing, VonageFormat
+from services.sender.providers.vendors.vonage import VonageFormat
 from shared.domain.outcome import Verdict
 from shared.providers import TemplateMapping
+from shared.signatures import VonageSigning
 
 WIRE: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("wire.json").read_text())
 SIGNED: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("signatures.json").read_text())
@@ -30,6 +31,7 @@ NOT_OURS = {"StatusCallback", "ValidityPeriod"}
 HOST = "http://127.0.0.1:18080"
 
 
+BATCH = "01a220c9-1a0b-8803-bff9-7096fa3e6c1d"
 SIGN_NAME = "测试签名"
 NAMED = {
     7: TemplateMapping(code="SMS_000000001", params={"code": "code", "who": "name"}),
@@ -51,7 +53,7 @@ def tencent(endpoint: str = HOST) -> TencentFormat:
 def filled(row: int = 1, template_id: int | None = 7, to: str = "", **variables: str) -> TextMessage:
     """A message of a template."""
     to = to or f"+861390000000{row}"
-    return TextMessage(f"ref-000{row}", to, "text", template_id=template_id, variables=variables)
+    return TextMessage(f"{BATCH}:{row}", to, "text", template_id=template_id, variables=variables)
 
 
 def sent(format_: Format, *messages: TextMessage) -> tuple[dict[str, str], dict[str, str], bytes]:
@@ -84,11 +86,12 @@ def test_twilio(name: str, user: str, secret: str, sender: str, text: str) -> No
 def test_vonage() -> None:
     theirs = WIRE["vonage-wire-basic"]
     format_ = VonageFormat("abcd1234", "FakeVonageSecret01", "AcmeInc", HOST)
-    ours, headers, body = sent(format_, TextMessage("ref-0001", "+447700900001", "Code 482913 & more=yes"))
+    ours, headers, body = sent(format_, TextMessage("ref-0001", "+447700900001", "Code 482913 & more=yes", 3))
     assert ours == {"method": theirs["method"], "target": theirs["target"]}
     assert headers["authorization"] == theirs["authorization"]
     assert headers["content-type"] == theirs["content_type"]
-    assert dict(parse_qsl(body.decode(), strict_parsing=True)) == dict(parse_qsl(theirs["body"]))
+    fields = dict(parse_qsl(body.decode(), strict_parsing=True))
+    assert fields == {**dict(parse_qsl(theirs["body"])), "client-ref": "ref-0001:3"}
 
 
 @pytest.mark.parametrize(("text", "kind"), [("Price: 5 € [ok]", "text"), ("验证码", "unicode"), ("naïve", "unicode")])
@@ -119,10 +122,11 @@ def test_infobips_id_is_of_one_attempt() -> None:
 @pytest.mark.parametrize("method", ["md5-hash", "md5", "sha1", "sha256", "sha512"])
 def test_vonage_signed(method: str) -> None:
     seen = SIGNED["vonage-sig-send"]
-    format_ = VonageFormat("abcd1234", Signing(seen["secret"], method), "AcmeInc", HOST)
+    format_ = VonageFormat("abcd1234", VonageSigning(seen["secret"], method), "AcmeInc", HOST)
     _, headers, body = sent(format_, TextMessage("ref-0001", "+447700900001", "Code 482913 & more=yes"))
     fields = dict(parse_qsl(body.decode(), strict_parsing=True))
-    assert fields == {**seen["fields"], "sig": seen["signatures"][method]}
+    assert fields.pop("sig") == VonageSigning(seen["secret"], method).of(fields)
+    assert fields == {**seen["fields"], "client-ref": "ref-0001:1"}
     assert "authorization" not in headers
 
 
@@ -130,7 +134,7 @@ def test_aliyuns_call_to_one() -> None:
     seen = SIGNED["aliyun-acs3-wire-sendsms"]
     ours, headers, body = sent(aliyun(), filled(code="482913", who="a b*~+/&"))
     assert ours["method"] == "POST"
-    assert query_of(ours["target"]) == query_of(seen["target"])
+    assert query_of(ours["target"]) == {**query_of(seen["target"]), "OutId": f"{BATCH}:1-1"}
     assert body == b""
     assert _comparable(headers) == _comparable(seen["headers"])
 
@@ -141,7 +145,7 @@ def test_aliyuns_call_to_several_that_are_filled_differently() -> None:
     )
     seen = SIGNED["aliyun-acs3-wire-sendbatchsms"]
     ours, headers, body = sent(format_, filled(2, to="+8613900000001", code="1111"), filled(2, code="2222"))
-    assert query_of(ours["target"]) == query_of(seen["target"])
+    assert query_of(ours["target"]) == {**query_of(seen["target"]), "OutId": f"{BATCH}:2-2"}
     assert dict(parse_qsl(body.decode(), strict_parsing=True)) == dict(parse_qsl(seen["body"]))
     for name in ("x-acs-action", "content-type", "x-acs-content-sha256"):
         assert headers[name] == seen["headers"][name]
@@ -154,10 +158,11 @@ def test_aliyuns_signature_is_of_what_is_sent() -> None:
         nonce=lambda: seen["headers"]["x-acs-signature-nonce"],
     )  # fmt: skip
     request = format_.request([filled(code="482913")], NOW)
-    assert request.url == f"https://dysmsapi.aliyuncs.com/?{seen['canonical_query']}"
+    query = seen["canonical_query"].replace("ref-0001", quote(f"{BATCH}:1-1", safe=""))
+    assert request.url == f"https://dysmsapi.aliyuncs.com/?{query}"
     headers = {name.lower(): value for name, value in request.headers}
     signed = {**seen["headers"], "content-type": headers["content-type"]}
-    assert headers["authorization"] == acs3.authorization(*seen["key"], seen["canonical_query"], signed, b"")
+    assert headers["authorization"] == acs3.authorization(*seen["key"], query, signed, b"")
 
 
 def test_aliyuns_call_to_several_that_are_filled_alike() -> None:
@@ -165,7 +170,7 @@ def test_aliyuns_call_to_several_that_are_filled_alike() -> None:
     ours, headers, _ = sent(aliyun(), *messages)
     fields = query_of(ours["target"])
     assert headers["x-acs-action"] == "SendSms"
-    assert (fields["PhoneNumbers"], fields["OutId"]) == ("13900000001,85251234567", "ref-0001")
+    assert (fields["PhoneNumbers"], fields["OutId"]) == ("13900000001,85251234567", f"{BATCH}:1-2")
 
 
 def test_a_template_without_variables_is_sent_without_any() -> None:
@@ -185,7 +190,7 @@ def test_tencent() -> None:
     seen = SIGNED["tencent-wire-tc3-post"]
     ours, headers, body = sent(tencent(), *(filled(row, code="482913", minutes="5") for row in (1, 2)))
     assert ours == {"method": "POST", "target": "/"}
-    assert json.loads(body) == json.loads(seen["body"])
+    assert json.loads(body) == {**json.loads(seen["body"]), "SessionContext": f"{BATCH}:1-2"}
     assert headers["content-type"] == seen["headers"]["content-type"]
     assert {name: value for name, value in headers.items() if name.startswith("x-tc-")} == seen["x"]
 

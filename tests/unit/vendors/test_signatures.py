@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from services.sender.providers.vendors import acs3, tc3
-from services.sender.providers.vendors.vonage import Signing
+from shared.signatures import VonageSigning
 
 VECTORS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("signatures.json").read_text())
 
@@ -46,8 +46,8 @@ def test_tencents(name: str) -> None:
 )
 def test_vonages(name: str, method: str) -> None:
     seen = VECTORS[name]
-    assert Signing(seen["secret"], method).of(seen["fields"]) == seen["signatures"][method]
+    assert VonageSigning(seen["secret"], method).of(seen["fields"]) == seen["signatures"][method]
 
 
 def test_no_secret_is_in_a_repr() -> None:
-    assert "hidden" not in repr(Signing("hidden", "sha256"))
+    assert "hidden" not in repr(VonageSigning("hidden", "sha256"))

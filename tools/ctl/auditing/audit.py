@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared.domain.states import State
+from shared.domain.states import ACCEPTED, State
 from shared.ledger.auditing import AuditedBatch, AuditLedger, AuditSnapshot
 from shared.topology import DEAD_LETTER_TTL_MS
 from tools.ctl.auditing.batches import (
@@ -143,7 +143,7 @@ class Audit:
 async def _against_calls(
     snapshot: AuditSnapshot, batch: AuditedBatch, calls: Calls, simulator: Simulator
 ) -> list[Finding]:
-    sent = batch.rows[State.SENT].number if State.SENT in batch.rows else 0
+    sent = sum(batch.rows[state].number for state in ACCEPTED if state in batch.rows)
     if knows_nothing(calls, sent):
         return [Finding(batch.batch_id, "the simulator knows no call of it; was it restarted?", is_note=True)]
     accepted = await asyncio.to_thread(simulator.accepted, batch.batch_id)

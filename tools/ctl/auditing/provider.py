@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from shared.domain.states import State
+from shared.domain.states import ACCEPTED, State
 from shared.ledger.auditing import AuditedRow
 from tools.ctl.auditing.findings import RowFindings
 
@@ -38,8 +38,8 @@ class ProviderCheck:
 
     def _contradictions(self, row: AuditedRow) -> Iterator[str]:
         calls, accepted = self._calls.get(row.row, 0), self._accepted.get(row.row, 0)
-        if row.state is State.SENT and not accepted and row.decision != "sent":
-            yield "sent, and the provider accepted no call"
+        if row.state in ACCEPTED and not accepted and row.decision != "sent":
+            yield f"{row.state}, and the provider accepted no call"
         if calls and (row.attempt == 0 or row.state in _NEVER_CALLED):
             yield f"{row.state}, which never comes to a call, and the provider was called"
         elif calls > row.attempt:

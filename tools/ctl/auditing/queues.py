@@ -9,6 +9,7 @@ from shared.topology import (
     DEAD_LETTER,
     DEAD_LETTER_BATCHES_QUEUE,
     OUTBOUND,
+    RECEIPTS,
     RETRY,
     UNKNOWN_QUEUE,
     Topology,
@@ -65,7 +66,7 @@ def _letters(urls: str, queue: str, most: int) -> AuditedLetters:
 
 
 def _state(queue: str) -> State | None:
-    if queue in (BATCHES, DEAD_LETTER_BATCHES_QUEUE):
+    if queue in (BATCHES, DEAD_LETTER_BATCHES_QUEUE) or queue.startswith(RECEIPTS):
         return None
     exact = _BESIDE.get(queue)
     return exact or next(state for name, state in _BESIDE.items() if queue.startswith(f"{name}."))

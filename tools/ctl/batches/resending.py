@@ -13,22 +13,28 @@ from tools.ctl.errors import CtlError, Refused, Unreachable
 
 
 class Resendable(StrEnum):
-    """States whose numbers were certainly not sent."""
+    """States whose numbers have no text: certainly not sent, or not delivered as the provider says."""
 
     FAILED = "failed"
     EXPIRED = "expired"
+    UNDELIVERED = "undelivered"
+
+
+_BY_ITSELF = (Resendable.FAILED, Resendable.EXPIRED)
+"""What did not arrive would mostly not arrive again."""
 
 
 def resend(
     batch: Annotated[str, typer.Argument(help="The batch's id.")],
     *,
     state: Annotated[
-        list[Resendable] | None, typer.Option(help="Which of its numbers; may be repeated. Both where not given.")
+        list[Resendable] | None,
+        typer.Option(help="Which of its numbers; may be repeated. Where not given: failed and expired."),
     ] = None,
     follow: Annotated[bool, typer.Option(help="Show the progress to the end.")] = True,
 ) -> None:
     """Send the failed and expired numbers of a batch again, in a new batch; nothing twice, however often it is run."""
-    body = orjson.dumps({"states": sorted(set(state or Resendable))})
+    body = orjson.dumps({"states": sorted(set(state or _BY_ITSELF))})
     console, api = terminal(), open_api()
     try:
         accepted = api.resend(batch, body, secrets.token_hex(16), note)

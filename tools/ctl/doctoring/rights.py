@@ -9,13 +9,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pydantic import BaseModel
 
 from shared.management import NotAsked, NotThere
-from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, Topology
+from shared.topology import DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, UNMATCHED_QUEUE, Topology
 from tools.ctl.broker import compare
 from tools.ctl.doctoring.amqp import connected
 from tools.ctl.doctoring.findings import Finding, NotChecked
 from tools.ctl.doctoring.system import System
 
-_PEEKED = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)
+_PEEKED = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, UNMATCHED_QUEUE)
 """Reading a message of these and putting it back changes nothing."""
 _NOWHERE = "sms.doctor.nowhere"
 _ACCESS_REFUSED = 403

@@ -13,6 +13,7 @@ from shared.topology import (
     DEAD_LETTER,
     DEAD_LETTER_BATCHES_QUEUE,
     OUTBOUND,
+    RECEIPTS,
     RETRY,
     UNKNOWN_QUEUE,
     Lane,
@@ -23,7 +24,7 @@ from tools.ctl.doctoring.amqp import Counts, queue_counts
 from tools.ctl.doctoring.findings import Finding, count, hint
 from tools.ctl.doctoring.system import System
 
-_CONSUMED = {BATCHES: "dispatcher", **{outbound_queue(lane): "sender" for lane in Lane}}
+_CONSUMED = {BATCHES: "dispatcher", RECEIPTS: "dispatcher", **{outbound_queue(lane): "sender" for lane in Lane}}
 _LETTERS = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)
 _LIST, _LIST_UNKNOWN = "smsctl dead-letters list", "smsctl unknown list"
 _GROWING_MS = 10 * 60 * 1000

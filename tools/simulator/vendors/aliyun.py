@@ -64,7 +64,9 @@ class Aliyun:
         read = _read(request.headers["x-acs-action"], given)
         if not isinstance(read, list):
             return _answer(200, *read)
-        plans, message_ids = await self._provider.take(read, about_all=_ABOUT_ALL)
+        plans, message_ids = await self._provider.take(
+            read, _ABOUT_ALL, kind="aliyun", words=[given.get("OutId", "")] * len(read), id_of=lambda id_: f"{id_}^0"
+        )
         spoilt_all = spoilt(request, plans)
         return _outcome(plans, message_ids) if spoilt_all is None else spoilt_all
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tools.simulator.behaviour import Behaviour, Plan
 from tools.simulator.provider import Message, Provider, spoilt
-from tools.simulator.vendors.reading import TOKEN, answer, pause_s
+from tools.simulator.vendors.reading import TOKEN, answer, pause_s, without_attempt
 
 _MOST = 1000
 _STATUSES: Mapping[Behaviour, tuple[int, str]] = {
@@ -36,11 +36,14 @@ class Infobip:
         """A status for each message, or an error about the call."""
         if request.headers.get("Authorization") != f"App {TOKEN}":
             return _error(401, "Unauthorized")
-        given = _messages(await request.read())
+        body = await request.read()
+        given = _messages(body)
         if not given or len(given) > _MOST:
             return _error(400, "Bad request")
         messages = list(given.values())
-        plans, message_ids = await self._provider.take(messages, about_all=tuple(_WHOLE))
+        plans, message_ids = await self._provider.take(
+            messages, tuple(_WHOLE), kind="infobip", words=list(given), url=_callback(body)
+        )
         if (spoilt_all := spoilt(request, plans)) is not None:
             return spoilt_all
         whole = next((_WHOLE[plan.behaviour] for plan in plans if plan.behaviour in _WHOLE), None)
@@ -63,7 +66,7 @@ def _messages(body: bytes) -> dict[str, Message]:
     try:
         return {
             each["messageId"]: Message(
-                reference=_without_attempt(each["messageId"]), to=f"+{each['to']}", text=message["content"]["text"]
+                reference=without_attempt(each["messageId"]), to=f"+{each['to']}", text=message["content"]["text"]
             )
             for message in orjson.loads(body)["messages"]
             for each in message["destinations"]
@@ -72,9 +75,11 @@ def _messages(body: bytes) -> dict[str, Message]:
         return {}
 
 
-def _without_attempt(message_id: str) -> str:
-    """Our reference in an id of ours, `<batch>:<row>:<attempt>`."""
-    return message_id.rpartition(":")[0] if message_id.count(":") == 2 else message_id
+def _callback(body: bytes) -> str | None:
+    """Where the receipts are to go, the same for all of a request; None where it does not say."""
+    webhooks = orjson.loads(body)["messages"][0].get("webhooks") or {}
+    url = webhooks.get("delivery", {}).get("url")
+    return url if isinstance(url, str) else None
 
 
 def _status(plan: Plan, message_id: str | None) -> dict[str, Any]:

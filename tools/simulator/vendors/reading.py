@@ -52,3 +52,8 @@ def reference_of(ours: str | None, vendor: str, to: str) -> str:
     """One for a number of a call that has one reference for all: of the same batch, if that tells one."""
     batch, colon, _ = (ours or "").partition(":")
     return f"{batch if colon else vendor}:{to}"
+
+
+def without_attempt(word: str) -> str:
+    """Our reference in a word of ours, `<batch>:<row>:<attempt>`."""
+    return word.rpartition(":")[0] if word.count(":") == 2 else word

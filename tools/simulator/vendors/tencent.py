@@ -79,7 +79,9 @@ class Tencent:
         messages = [
             Message(reference=reference_of(given.context, "tencent", to), to=to, text=text) for to in numbers if to
         ]
-        plans, message_ids = await self._provider.take(messages, about_all=_ABOUT_ALL) if messages else ((), ())
+        words = [given.context] * len(messages)
+        taking = self._provider.take(messages, _ABOUT_ALL, kind="tencent", words=words) if messages else None
+        plans, message_ids = ((), ()) if taking is None else await taking
         if (spoilt_all := spoilt(request, plans)) is not None:
             return spoilt_all
         if plans and (whole := plans[0].behaviour) in _ABOUT_ALL:

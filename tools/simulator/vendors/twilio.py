@@ -37,7 +37,9 @@ class Twilio:
         if (wrong := _wrong(fields)) is not None:
             return _error(400, *wrong)
         message = Message(reference=f"twilio:{fields['To']}", to=fields["To"], text=fields["Body"])
-        (plan,), (message_id,) = await self._provider.take([message])
+        (plan,), (message_id,) = await self._provider.take(
+            [message], kind="twilio", url=fields.get("StatusCallback"), id_of=lambda id_: f"SM{id_}"
+        )
         if (spoilt_one := spoilt(request, [plan])) is not None:
             return spoilt_one
         if message_id is None:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from tools.simulator.behaviour import Behaviour
 from tools.simulator.provider import Message, Provider, spoilt
-from tools.simulator.vendors.reading import E164, TOKEN, answer, bare, basic, form, pause_s
+from tools.simulator.vendors.reading import E164, TOKEN, answer, bare, basic, form, pause_s, without_attempt
 
 _ERRORS: Mapping[Behaviour, tuple[str, str]] = {
     Behaviour.THROTTLE: ("1", "Throughput Rate Exceeded - please wait [ 1000 ] and retry"),
@@ -37,16 +37,19 @@ class Vonage:
         if (wrong := _not_let_in(request, fields) or _wrong(fields)) is not None:
             return _error(*wrong)
         number = f"+{fields['to']}"
-        reference = fields.get("client-ref") or f"vonage:{number}"
+        word = fields.get("client-ref") or f"vonage:{number}"
+        reference = without_attempt(word)
         message = Message(reference=reference, to=number, text=fields["text"])
-        (plan,), (message_id,) = await self._provider.take([message])
+        (plan,), (message_id,) = await self._provider.take(
+            [message], kind="vonage", words=[word], url=fields.get("callback")
+        )
         if (spoilt_one := spoilt(request, [plan])) is not None:
             return spoilt_one
         if plan.behaviour is Behaviour.UNAVAILABLE:
             return bare(503, pause_s([plan]))
         if message_id is None:
             return _error(*_ERRORS[plan.behaviour])
-        part = {"to": fields["to"], "message-id": message_id, "status": "0", "client-ref": reference}
+        part = {"to": fields["to"], "message-id": message_id, "status": "0", "client-ref": word}
         return answer({"message-count": "1", "messages": [part]})
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import Results, TextMessage, batch_of
 from services.sender.providers.vendors.acs3 import authorization, canonical_query, content_hash
 from services.sender.providers.vendors.reading import ABOUT_ALL, class_of, read_answer, unexpected
 from services.sender.providers.vendors.templates import Templates, with_values
@@ -21,6 +21,7 @@ from services.sender.transports import HttpAnswer, HttpRequest
 from services.sender.transports.address import Address
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
+from shared.domain.receipts import call_reference
 from shared.providers import TemplateMapping
 
 ENDPOINT = "https://dysmsapi.aliyuncs.com"
@@ -116,8 +117,8 @@ class AliyunFormat:
         self._templates = Templates(templates, dict)
 
     def share_key(self, message: TextMessage) -> Hashable:
-        """As `Format.share_key`: a call has one template."""
-        return None if self.unsendable(message) is not None else self._templates.code(message)
+        """As `Format.share_key`: a call has one template, and numbers of one batch, which its receipts name."""
+        return None if self.unsendable(message) is not None else (self._templates.code(message), batch_of(message))
 
     def unsendable(self, message: TextMessage) -> CallResult | None:
         """As `Format.unsendable`."""
@@ -130,7 +131,7 @@ class AliyunFormat:
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""
         (code,) = {self._templates.code(message) for message in messages}
-        common = {"TemplateCode": code or "", "OutId": messages[0].reference}
+        common = {"TemplateCode": code or "", "OutId": call_reference([message.reference for message in messages])}
         values = [self._templates.by_name(message) for message in messages]
         numbers = [_number(message) for message in messages]
         if all(each == values[0] for each in values):

@@ -14,6 +14,7 @@ from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, read_
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
+from shared.domain.receipts import one_reference
 
 _ACCEPTED_GROUPS = frozenset({1, 3})
 """PENDING and DELIVERED: the message is on its way."""
@@ -32,7 +33,11 @@ before, may have been sent."""
 class InfobipFormat(AnyTexts):
     """`endpoint` is the account's own base URL."""
 
-    def __init__(self, api_key: str, sender: str, endpoint: str) -> None:
+    def __init__(self, api_key: str, sender: str, endpoint: str, callback: str | None = None) -> None:
+        """`callback` is where receipts are taken."""
+        delivery = {"url": callback, "intermediateReport": False}
+        receipts = {"webhooks": {"delivery": delivery, "contentType": "application/json"}}
+        self._receipts = {} if callback is None else receipts
         self._url, self._sender, self._secrets = f"{endpoint.rstrip('/')}/sms/3/messages", sender, (api_key,)
         self._headers = (
             ("Accept", "application/json"),
@@ -48,6 +53,7 @@ class InfobipFormat(AnyTexts):
                     "sender": self._sender,
                     "destinations": [{"to": message.to.removeprefix("+"), "messageId": _message_id(message)}],
                     "content": {"text": message.text},
+                    **self._receipts,
                 }
                 for message in messages
             ]
@@ -89,7 +95,7 @@ def _result(answered: Answered, entries: Sequence[Mapping[str, Any]], message: T
 
 
 def _message_id(message: TextMessage) -> str:
-    return f"{message.reference}:{message.attempt}"
+    return one_reference(message.reference, message.attempt)
 
 
 def _group(entry: Any) -> int | None:

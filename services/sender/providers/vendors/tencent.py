@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage
+from services.sender.providers.gateway import Results, TextMessage, batch_of
 from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, class_of, read_answer, unexpected
 from services.sender.providers.vendors.tc3 import authorization
 from services.sender.providers.vendors.templates import Templates, with_values
@@ -18,6 +18,7 @@ from services.sender.transports import HttpAnswer, HttpRequest
 from services.sender.transports.address import Address
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
+from shared.domain.receipts import call_reference
 from shared.providers import TemplateMapping
 
 ENDPOINT, REGION = "https://sms.tencentcloudapi.com", "ap-guangzhou"
@@ -127,11 +128,12 @@ class TencentFormat:
         self._templates = Templates(templates, list)
 
     def share_key(self, message: TextMessage) -> Hashable:
-        """As `Format.share_key`: a call has one template, one set of values, and is for one side of China's border."""
+        """As `Format.share_key`: a call has one template, one set of values, is for one side of China's border, and of
+        one batch, which its receipts name."""
         if self.unsendable(message) is not None:
             return None
         is_mainland = message.to.startswith(_MAINLAND)
-        return self._templates.code(message), self._templates.in_order(message), is_mainland
+        return self._templates.code(message), self._templates.in_order(message), is_mainland, batch_of(message)
 
     def unsendable(self, message: TextMessage) -> CallResult | None:
         """As `Format.unsendable`."""
@@ -148,7 +150,7 @@ class TencentFormat:
             "SignName": sign_name,
             "TemplateId": code,
             "TemplateParamSet": values,
-            "SessionContext": messages[0].reference,
+            "SessionContext": call_reference([message.reference for message in messages]),
         }
         body, timestamp = orjson.dumps(content), int(now.timestamp())
         signed = {"content-type": _KIND, "host": self._host}

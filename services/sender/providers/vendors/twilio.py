@@ -1,6 +1,7 @@
 """Twilio's Programmable Messaging: `POST /2010-04-01/Accounts/{sid}/Messages.json`, one message in a call; pure.
 
-Twilio takes no reference of ours, and a POST is not idempotent (its own words): what is unclear stays so.
+A POST is not idempotent (its own words): what is unclear stays so. A reference of ours it takes only in the query of
+the callback for a message's receipts.
 """
 
 import re
@@ -14,6 +15,7 @@ from services.sender.providers.vendors.reading import Answered, basic, read_answ
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
+from shared.domain.receipts import one_reference
 
 ENDPOINT = "https://api.twilio.com"
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
@@ -38,7 +40,17 @@ class TwilioFormat(AnyTexts):
     """`sender` is a number, an alphanumeric sender, or the sid of a messaging service (MG…); `user` the account's sid
     or an API key's."""
 
-    def __init__(self, account_sid: str, user: str, secret: str, sender: str, endpoint: str = ENDPOINT) -> None:
+    def __init__(
+        self,
+        account_sid: str,
+        user: str,
+        secret: str,
+        sender: str,
+        endpoint: str = ENDPOINT,
+        callback: str | None = None,
+    ) -> None:
+        """`callback` is where receipts are taken."""
+        self._callback = callback
         self._url = f"{endpoint.rstrip('/')}/2010-04-01/Accounts/{account_sid}/Messages.json"
         self._headers = (
             ("Accept", "application/json"),
@@ -52,6 +64,11 @@ class TwilioFormat(AnyTexts):
         """As `Format.request`."""
         (message,) = messages
         fields = {"To": message.to, **self._from, "Body": message.text}
+        if self._callback is not None:
+            # Colons as they are: what is escaped, something on the way may write otherwise, and the URL is signed.
+            fields["StatusCallback"] = (
+                f"{self._callback}?reference={one_reference(message.reference, message.attempt)}"
+            )
         return HttpRequest("POST", self._url, self._headers, urlencode(fields).encode())
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:

@@ -3,12 +3,9 @@
 Vonage answers 200 to nearly everything: what it did is in each entry's `status`.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from hmac import digest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +14,9 @@ from services.sender.providers.vendors.reading import Answered, basic, read_answ
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
+from shared.domain.receipts import one_reference
 from shared.domain.segments import Encoding, count_segments
+from shared.signatures import VonageSigning
 
 ENDPOINT = "https://rest.nexmo.com"
 _OK = "0"
@@ -35,33 +34,27 @@ CODES: Mapping[str, AnswerClass] = {
 sent."""
 
 
-@dataclass(frozen=True)
-class Signing:
-    """How an account's requests are signed: `md5-hash`, or an HMAC with the hash of that name."""
-
-    secret: str = field(repr=False)
-    method: str
-
-    def of(self, fields: Mapping[str, str]) -> str:
-        """The value of `sig` (https://developer.vonage.com/en/getting-started/concepts/signing-messages)."""
-        text = "".join(f"&{name}={re.sub('[&=]', '_', fields[name])}" for name in sorted(fields))
-        if self.method == "md5-hash":
-            return hashlib.md5(f"{text}{self.secret}".encode(), usedforsecurity=False).hexdigest()
-        return digest(self.secret.encode(), text.encode(), self.method).hex()
-
-
 class VonageFormat(AnyTexts):
     """`sender` is a number or an alphanumeric sender; `secret` the account's, or how it signs instead."""
 
-    def __init__(self, api_key: str, secret: str | Signing, sender: str, endpoint: str = ENDPOINT) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        secret: str | VonageSigning,
+        sender: str,
+        endpoint: str = ENDPOINT,
+        callback: str | None = None,
+    ) -> None:
+        """`callback` is where receipts are taken."""
+        self._callback = {} if callback is None else {"callback": callback}
         self._url, self._sender, self._key = f"{endpoint.rstrip('/')}/sms/json", sender, api_key
         self._headers: tuple[tuple[str, str], ...] = (
             ("Accept", "application/json"),
             ("Content-Type", "application/x-www-form-urlencoded"),
         )
-        self._signing = secret if isinstance(secret, Signing) else None
+        self._signing = secret if isinstance(secret, VonageSigning) else None
         self._secrets: tuple[str, ...]
-        if isinstance(secret, Signing):
+        if isinstance(secret, VonageSigning):
             self._secrets = (secret.secret,)
         else:
             self._secrets = (secret, basic(api_key, secret).removeprefix("Basic "))
@@ -74,7 +67,8 @@ class VonageFormat(AnyTexts):
             "to": message.to.removeprefix("+"),
             "from": self._sender,
             "text": message.text,
-            "client-ref": message.reference,
+            "client-ref": one_reference(message.reference, message.attempt),
+            **self._callback,
             "type": "text" if count_segments(message.text).encoding is Encoding.GSM_7 else "unicode",
         }
         if self._signing is not None:
