@@ -10,7 +10,8 @@ from tests.support.processes import eventually
 from tests.support.trio import FINAL, Trio
 
 _QUIET_S = 60
-_MAY_BE_CALLED = {"sent", "failed", "unknown", "expired", "cancelled"}  # cancelled: while it waited for another try
+_TAKEN = {"sent", "delivered", "undelivered"}
+_MAY_BE_CALLED = _TAKEN | {"failed", "unknown", "expired", "cancelled"}  # cancelled: while it waited for another try
 
 
 @dataclass(slots=True)
@@ -55,10 +56,10 @@ def _count_batch(trio: Trio, batch_id: str, result: Tally, *, may_repeat: bool) 
     counts = {state: number for state, number in batch["counts"].items() if number}
     if counts != Counter(states.values()):
         result.flaws.append(f"{batch_id}: counters {counts}, rows {Counter(states.values())}")
-    # Lost: no row, not final, or "sent" although the provider never took it.
+    # Lost: no row, not final, or "sent" (or what a receipt made of it) although the provider never took it.
     lost = given - len(states)
     lost += sum(state not in FINAL for state in states.values())
-    lost += sum(state == "sent" and reference not in accepted for reference, state in states.items())
+    lost += sum(state in _TAKEN and reference not in accepted for reference, state in states.items())
     result.lost += lost
     if not may_repeat:
         result.sent_twice += sum(number > 1 for number in accepted.values())

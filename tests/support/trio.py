@@ -14,7 +14,18 @@ from tests.support.brokers import Vhost
 from tests.support.processes import ServiceProcess, eventually
 
 TIERS_S = "0.2,0.5,1,2"
-FINAL = {"sent", "failed", "unknown", "expired", "invalid", "duplicate", "suppressed", "cancelled"}
+FINAL = {
+    "sent",
+    "delivered",
+    "undelivered",
+    "failed",
+    "unknown",
+    "expired",
+    "invalid",
+    "duplicate",
+    "suppressed",
+    "cancelled",
+}
 
 
 def settings_for(vhost: Vhost, database_url: str, simulator: ServiceProcess) -> dict[str, str]:
