@@ -129,6 +129,9 @@ class ProviderSettings(BaseModel):
     """None: SMS_PROVIDER_TIMEOUT_S."""
     receipts: ReceiptSettings | None = None
     """None: it tells nothing of what it took."""
+    sender_name: Annotated[str, Field(max_length=50)] = ""
+    """Whom its texts come from, where recipients may opt out from one of several: opt-outs by a text to it are from
+    this name. Empty: from all."""
     templates: dict[int, TemplateMapping] = {}
     """By our template's id. `http` with some takes only these."""
 
@@ -169,6 +172,13 @@ class Providers:
     def names(self) -> tuple[str, ...]:
         """Their names, in the file's order."""
         return tuple(self.by_name)
+
+    def sender_name_for(self, pin: str) -> str:
+        """Whom the texts of a batch come from that is pinned so; empty where it may be one of several names."""
+        if pin != ANY_PROVIDER and pin in self.by_name:
+            return self.by_name[pin].sender_name
+        names = {settings.sender_name for settings in self.by_name.values()}
+        return names.pop() if len(names) == 1 else ""
 
     @property
     def routes(self) -> tuple[Route, ...]:

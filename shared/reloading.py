@@ -14,7 +14,7 @@ from shared.providers import Providers, read_providers, wrong_providers
 from shared.settings import Settings
 
 _LOOK_EVERY_S = 2.0
-_AT_START = ("type", "timeout_s", "numbers_per_call", "concurrency", "receipts")
+_AT_START = ("type", "timeout_s", "numbers_per_call", "concurrency", "receipts", "sender_name")
 """What leases and prefetches were made of, and what providers are asked to call."""
 
 log = structlog.get_logger()

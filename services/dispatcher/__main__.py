@@ -69,7 +69,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     handler = BatchHandler(
         Ledgers(intake, TemplateLedger(database)),
         publisher,
-        Rules(settings.default_region, settings.max_batch_bytes),
+        Rules(settings.default_region, settings.max_batch_bytes, settings.all_providers.sender_name_for),
         worker.name,
         feeder.wake,
     )

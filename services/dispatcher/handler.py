@@ -23,6 +23,7 @@ from shared.domain.outgoing import Outgoing
 from shared.domain.states import State
 from shared.errors import BatchConflict, LedgerRefused, UnreadableMessage
 from shared.ledger.intake import IntakeLedger, NewRow, Progress
+from shared.ledger.suppressions import EVERY_SENDER
 from shared.ledger.templates import TemplateLedger
 from shared.ledger.waiting import when_ledger_answers
 from shared.messages import BATCH_TYPE, RECIPIENTS_HEADER, BatchMessage, read_batch
@@ -46,10 +47,14 @@ class Ledgers:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How recipients are read: numbers without a plus as of `region` (ISO 3166), and at most so many bytes of texts."""
+    """How recipients are read: numbers without a plus as of `region` (ISO 3166), and at most so many bytes of texts.
+
+    `sender_name` is whom a batch's texts come from, by the provider that it is pinned to.
+    """
 
     region: str
     most_bytes: int
+    sender_name: Callable[[str], str] = lambda _pin: EVERY_SENDER
 
 
 class BatchHandler:
@@ -129,7 +134,7 @@ class BatchHandler:
         invalid: Counter[str] = Counter()
         # In a thread: numbers of countries without a fast path take a tenth of a millisecond each.
         while chunk := await asyncio.to_thread(_next_chunk, rows):
-            if not await self._write_chunk(batch.batch_id, progress, chunk):
+            if not await self._write_chunk(batch, progress, chunk):
                 return False
             crash_at("dispatcher.written")
             progress = progress.after(len(chunk))
@@ -145,8 +150,10 @@ class BatchHandler:
             return failed_rows(batch, *(error or _no_text(batch)))
         return expand(batch, progress.content, self._rules.region, self._rules.most_bytes)
 
-    async def _write_chunk(self, batch_id: str, progress: Progress, chunk: list[NewRow]) -> bool:
-        return await when_ledger_answers(lambda: self._ledgers.intake.write(batch_id, progress, chunk, now_ms()))
+    async def _write_chunk(self, batch: BatchMessage, progress: Progress, chunk: list[NewRow]) -> bool:
+        name = self._rules.sender_name(batch.provider)
+        write = partial(self._ledgers.intake.write, batch.batch_id, progress, chunk)
+        return await when_ledger_answers(lambda: write(now_ms(), name))
 
     async def _refused(self, delivery: Delivery, batch_id: str, code: str, reason: str) -> Outgoing:
         """The dead letter of a batch whose rows cannot be written; what is known of it can be asked for."""

@@ -107,7 +107,7 @@ def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) 
     said = settings.all_providers.by_name[name]
     ids = ReceiptsLedger(worker.database) if said.tells_only_its_ids else None
     return Pipeline(
-        (SendingLedger(worker.database, name, fuse, ids), worker.clock),
+        (SendingLedger(worker.database, name, fuse, ids, said.sender_name), worker.clock),
         (gateway, limiter_of(settings, worker, name), routing_of(settings)),
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),

@@ -41,7 +41,7 @@ class FollowUps:
                 return self.later(message, message.attempt, now_ms + decision.wait_ms, now_ms)
             case Step.REJECT:
                 return self._rejected(message, delivery, decision, now_ms)
-            case Step.REPEAT | Step.HOLD | Step.CANCEL if row is not None:
+            case Step.REPEAT | Step.HOLD | Step.CANCEL | Step.SUPPRESS if row is not None:
                 return self.after(message, delivery, row, recorded_outcome(row), now_ms)
         return None
 

@@ -14,6 +14,7 @@ from shared.domain.stale import StaleDecision, Step, decide_stale
 from shared.domain.states import BatchState, State
 from shared.error_log import ErrorLog
 from shared.ledger.sending import SendingLedger
+from shared.ledger.suppressions import OPTED_OUT, OPTED_OUT_REASON
 from shared.ledger.waiting import when_ledger_answers
 
 
@@ -96,6 +97,9 @@ def _move_to(row: MessageRow, step: Step, rules: Rules, now: int) -> Outcome | N
         return Outcome(State.PENDING)
     if step is Step.CANCEL:
         return keep_if_maybe_sent(Outcome(State.CANCELLED), was_unclear=rules.was_unclear(row))
+    if step is Step.SUPPRESS:
+        suppressed = Outcome(State.SUPPRESSED, OPTED_OUT, OPTED_OUT_REASON)
+        return keep_if_maybe_sent(suppressed, was_unclear=rules.was_unclear(row))
     if step is not Step.HOLD:
         return None
     return decide_after_call(

@@ -54,6 +54,8 @@ class MessageRow(NamedTuple):
     template_id: int | None = None
     variables: str | None = None
     """JSON: what fills the template."""
+    is_suppressed: bool = False
+    """The recipient opted out."""
 
     @property
     def key(self) -> Key:
@@ -107,6 +109,6 @@ def is_claimable(row: MessageRow, attempt: int, provider: str) -> bool:
 
 def is_sendable(row: MessageRow, attempt: int) -> bool:
     """Whether a delivery that follows this attempt may have the row sent now."""
-    if row.is_resent:
+    if row.is_resent or row.is_suppressed:
         return False
     return row.attempt == attempt and row.state in CLAIMABLE and row.batch_state in CLAIMABLE_BATCH

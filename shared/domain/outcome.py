@@ -99,9 +99,12 @@ def decide_after_call(
     )
 
 
+_NOT_SENT = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED})
+
+
 def keep_if_maybe_sent(outcome: Outcome, *, was_unclear: bool) -> Outcome:
     """The outcome where `was_unclear` tells that an earlier attempt may have been sent: never "not sent" then."""
-    if not was_unclear or outcome.state not in (State.FAILED, State.EXPIRED, State.CANCELLED):
+    if not was_unclear or outcome.state not in _NOT_SENT:
         return outcome
     reason = f"{outcome.reason or 'The batch was cancelled'}; an earlier attempt may have been sent"
     return outcome._replace(state=State.UNKNOWN, code=outcome.code or outcome.state.value, reason=reason)

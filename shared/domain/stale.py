@@ -16,6 +16,7 @@ class Step(Enum):
     HOLD = auto()  # the claim's holder died during the call: unclear, hold it
     PARK = auto()  # the batch does not run: the dispatcher feeds the row again when it does
     CANCEL = auto()  # the batch was cancelled
+    SUPPRESS = auto()  # the recipient opted out
     REJECT = auto()  # no row of the ledger explains this message: dead letter
 
 
@@ -66,6 +67,8 @@ def _not_begun(row: MessageRow) -> StaleDecision:
         return StaleDecision(Step.REPEAT)
     if row.state not in _SENDABLE:
         return StaleDecision(Step.SKIP)
+    if row.is_suppressed and row.batch_state is not BatchState.CANCELLED:
+        return StaleDecision(Step.SUPPRESS)
     if row.state is State.PENDING and row.batch_state is not BatchState.CANCELLED:
         # The dispatcher marks it queued within seconds; parked now, it would be queued and nowhere. If it died before
         # that, the message goes round for as long as the batch does not run, so it goes slowly.

@@ -16,6 +16,7 @@ from shared.domain.states import BatchState, State
 from shared.errors import BatchConflict
 from shared.ledger.counters import Changes, count, moved
 from shared.ledger.database import Database
+from shared.ledger.suppressions import EVERY_SENDER, OPTED_OUT, OPTED_OUT_REASON, suppressed_among
 from shared.ledger.tables import batches, counter, messages
 from shared.messages import BatchMessage
 
@@ -91,11 +92,19 @@ class IntakeLedger:
             )
             return Progress(0, content, error and error[0])
 
-    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
+    async def write(
+        self,
+        batch_id: str,
+        progress: Progress,
+        rows: Sequence[NewRow],
+        now_ms: int,
+        sender_name: str = EVERY_SENDER,
+    ) -> bool:
         """Write the next rows; False, and nothing written, where the batch is not as `progress` says any more: another
         dispatcher has written meanwhile, or has given the batch up.
 
-        Pending rows of a batch that was cancelled meanwhile are written as cancelled.
+        Pending rows of a batch that was cancelled meanwhile are written as cancelled, those of recipients who opted out
+        from the sender name as suppressed.
         """
         first_row = progress.rows_written
         async with self._database.writing() as connection:
@@ -112,9 +121,18 @@ class IntakeLedger:
                 return False
             if state == BatchState.CANCELLED:
                 rows = [_cancelled(row) for row in rows]
+            else:
+                rows = await self._without_opted_out(connection, rows, sender_name)
             await self._insert(connection, batch_id, first_row, rows, now_ms)
             await count(connection, _no_longer_pending(batch_id, rows), now_ms)
         return True
+
+    async def _without_opted_out(
+        self, connection: AsyncConnection, rows: Sequence[NewRow], sender_name: str
+    ) -> Sequence[NewRow]:
+        pending = [row.recipient for row in rows if row.state is State.PENDING]
+        found = await suppressed_among(connection, pending, sender_name, sqlite=self._database.is_sqlite)
+        return [_suppressed(row) if row.recipient in found else row for row in rows] if found else rows
 
     async def give_up(self, batch_id: str, code: str, reason: str, now_ms: int, recipients: int = 0) -> None:
         """Keep why a batch cannot be written (any further), so that it can be asked for.
@@ -187,6 +205,12 @@ async def _take_up_again(connection: AsyncConnection, batch_id: str, missing: in
 
 def _cancelled(row: NewRow) -> NewRow:
     return row._replace(state=State.CANCELLED) if row.state is State.PENDING else row
+
+
+def _suppressed(row: NewRow) -> NewRow:
+    if row.state is not State.PENDING:
+        return row
+    return NewRow(row.recipient, State.SUPPRESSED, error_code=OPTED_OUT, error_reason=OPTED_OUT_REASON)
 
 
 def _no_longer_pending(batch_id: str, rows: Sequence[NewRow]) -> Changes:

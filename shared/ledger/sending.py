@@ -1,8 +1,10 @@
 """The sender's side of the ledger: claiming rows and recording what came of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.message import Key, MessageRow, is_claimable, is_sendable
 from shared.domain.outcome import Outcome, keep_if_maybe_sent
@@ -13,6 +15,7 @@ from shared.ledger.database import Database
 from shared.ledger.fuse import NEVER, Blown, Fuse, burn
 from shared.ledger.receipts import ProviderId, ReceiptsLedger
 from shared.ledger.sending_sql import CLAIM_STATEMENT, LOOK, LOOK_AND_LOCK, SENT_STATEMENT
+from shared.ledger.suppressions import EVERY_SENDER
 from shared.ledger.transitions import Transition, moving
 
 # A look-up is cheaper than an enumeration's call.
@@ -76,14 +79,17 @@ class SendingLedger:
         provider: str = ANY_PROVIDER,
         fuse: Fuse = NEVER,
         ids: ReceiptsLedger | None = None,
+        sender_name: str = EVERY_SENDER,
     ) -> None:
-        """`ids` remembers whose texts the provider's ids are, where its receipts tell nothing else."""
+        """`ids` remembers whose texts the provider's ids are, where its receipts tell nothing else. `sender_name` is
+        the provider's, which recipients opt out from."""
         self._database, self._provider, self._fuse, self._ids = database, provider, fuse, ids
+        self._sender_name = sender_name
         sqlite = database.is_sqlite
         self._look = with_rows(LOOK if sqlite else LOOK_AND_LOCK, KEYS, sqlite=sqlite)
         self._claim = Transition({}, _SET_CLAIM, sqlite=sqlite)
         self._claim_statement = single_statement(
-            CLAIM_STATEMENT, "rows", "token", "now_ms", "provider", columns=_ATTEMPTS
+            CLAIM_STATEMENT, "rows", "token", "now_ms", "provider", "sender_name", columns=_ATTEMPTS
         )
         self._sent_statement = single_statement(SENT_STATEMENT, "rows", "now_ms", columns=_SENT)
         # What was held as unclear was kept, and has to be kept as what it turned out to be.
@@ -109,8 +115,7 @@ class SendingLedger:
     ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The rows as they were, and those of them that are claimed now."""
         async with moving(self._database, now_ms) as transaction:
-            found = await transaction.connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
-            rows = [_row(record) for record in found]
+            rows = await self._looked_at(transaction.connection, attempts)
             free = [row for row in rows if is_claimable(row, attempts[row.key], self._provider)]
             wanted = [(*row.key, row.attempt, row.state, State.SENDING) for row in free]
             await transaction.apply(self._claim, wanted, {"token": token, "provider": self._provider})
@@ -121,7 +126,8 @@ class SendingLedger:
     ) -> tuple[Sequence[MessageRow], Sequence[MessageRow]]:
         """The same in one statement of PostgreSQL."""
         wanted = as_rows([(*key, attempts[key]) for key in sorted(attempts)], _ATTEMPTS)
-        found = await self._database.run(self._claim_statement, wanted, token, now_ms, self._provider)
+        values = wanted, token, now_ms, self._provider, self._sender_name
+        found = await self._database.run(self._claim_statement, *values)
         rows = [(_row(values), is_free) for *values, is_free in found]
         return [row for row, _is_free in rows], [row for row, is_free in rows if is_free]
 
@@ -167,8 +173,7 @@ class SendingLedger:
         No attempt is counted. Rows that are in the outcome's state already are not moved.
         """
         async with moving(self._database, now_ms) as transaction:
-            found = await transaction.connection.execute(self._look, {"rows": as_rows(sorted(attempts), KEYS)})
-            rows = {row.key: row for row in map(_row, found)}
+            rows = {row.key: row for row in await self._looked_at(transaction.connection, attempts)}
             free = [
                 (row, keep_if_maybe_sent(outcome, was_unclear=row.was_unclear))
                 for row in rows.values()
@@ -178,14 +183,18 @@ class SendingLedger:
         ours = {row.key: row.after(outcome) for row, outcome in free}
         return Claims(ours, {key: row for key, row in rows.items() if key not in ours})
 
+    async def _looked_at(self, connection: AsyncConnection, keys: Iterable[Key]) -> Sequence[MessageRow]:
+        values = {"rows": as_rows(sorted(keys), KEYS), "sender_name": self._sender_name}
+        return [_row(record) for record in await connection.execute(self._look, values)]
+
 
 def _row(record: Any) -> MessageRow:
-    batch_id, row, state, *others, was_unclear, batch_state, provider, pin, on_unknown, expires_at_ms = record[:-5]
-    is_resent, uncounted, is_tied, *rest = record[-5:]
+    batch_id, row, state, *others, was_unclear, batch_state, provider, pin, on_unknown, expires_at_ms = record[:-6]
+    is_resent, uncounted, is_tied, *rest, is_suppressed = record[-6:]
     return MessageRow._make((
         batch_id, row, _STATES[state], *others,
         bool(was_unclear), _BATCH_STATES[batch_state], provider, pin, on_unknown == "resend", expires_at_ms,
-        bool(is_resent), uncounted, bool(is_tied), *rest,
+        bool(is_resent), uncounted, bool(is_tied), *rest, bool(is_suppressed),
     ))  # fmt: skip
 
 

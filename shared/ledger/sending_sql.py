@@ -6,20 +6,22 @@ from collections.abc import Iterable
 from shared.domain.message import CLAIMABLE, CLAIMABLE_BATCH
 from shared.domain.routing import ANY_PROVIDER
 from shared.ledger.counters import COUNTED
+from shared.ledger.suppressions import IS_SUPPRESSED
 
 
 def _listed(states: Iterable[str]) -> str:
     return ", ".join(f"'{state}'" for state in sorted(states))
 
 
-_LOOKED_AT = """
+_LOOKED_AT = f"""
     CAST(m.batch_id AS text) AS batch_id, m.row_no AS row, m.state, m.attempt, m.recipient,
     COALESCE(m.text, b.content) AS text, m.claimed_at_ms, m.claimed_by, m.first_at_ms, m.retry_at_ms,
     m.error_code, m.error_reason, m.provider_status, m.was_unclear, b.state AS batch_state,
     COALESCE(m.provider, b.provider) AS provider, b.provider AS pin, b.on_unknown, b.expires_at_ms,
     m.resent_in IS NOT NULL AS is_resent, m.uncounted,
     m.was_unclear AND COALESCE(m.decision, '') <> 'resend' AS is_tied, b.template_id,
-    CASE WHEN b.template_id IS NOT NULL THEN COALESCE(m.variables, b.variables) END AS variables
+    CASE WHEN b.template_id IS NOT NULL THEN COALESCE(m.variables, b.variables) END AS variables,
+    {IS_SUPPRESSED} AS is_suppressed
 """
 _WANTED = """
     {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no JOIN batches b ON b.id = m.batch_id
@@ -42,13 +44,15 @@ CLAIM_STATEMENT = f"""
                claimed_at_ms = CAST(:now_ms AS bigint), claimed_by = :token, updated_at_ms = CAST(:now_ms AS bigint),
                first_at_ms = COALESCE(messages.first_at_ms, CAST(:now_ms AS bigint)),
                provider = NULLIF(CAST(:provider AS text), found.pin)
-        FROM found WHERE found.is_free AND messages.batch_id = found.id AND messages.row_no = found.row
+        FROM found WHERE found.is_free AND NOT found.is_suppressed
+                     AND messages.batch_id = found.id AND messages.row_no = found.row
     ), moves AS (
-        SELECT id AS batch_id, state AS before, 'sending' AS after FROM found WHERE is_free
+        SELECT id AS batch_id, state AS before, 'sending' AS after FROM found WHERE is_free AND NOT is_suppressed
     ), {COUNTED}
     SELECT batch_id, row, state, attempt, recipient, text, claimed_at_ms, claimed_by, first_at_ms, retry_at_ms,
            error_code, error_reason, provider_status, was_unclear, batch_state, provider, pin, on_unknown,
-           expires_at_ms, is_resent, uncounted, is_tied, template_id, variables, is_free
+           expires_at_ms, is_resent, uncounted, is_tied, template_id, variables, is_suppressed,
+           is_free AND NOT is_suppressed
     FROM found
 """  # noqa: S608
 # Locked in id order first, as for a claim. What was held as unclear meanwhile is not ours: its attempt is to be kept.

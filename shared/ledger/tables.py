@@ -161,6 +161,18 @@ provider_ids = Table(
     sqlite_with_rowid=False,
 )
 
+# Numbers that opted out.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("recipient", Text, primary_key=True),  # E.164
+    Column("sender_name", Text, primary_key=True),  # empty: of all senders
+    Column("source", Text, nullable=False),
+    Column("reason", Text),
+    Column("added_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Dead letters that an operator threw away.
 discards = Table(
     "discards",

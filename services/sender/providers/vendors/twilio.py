@@ -66,9 +66,7 @@ class TwilioFormat(AnyTexts):
         fields = {"To": message.to, **self._from, "Body": message.text}
         if self._callback is not None:
             # Colons as they are: what is escaped, something on the way may write otherwise, and the URL is signed.
-            fields["StatusCallback"] = (
-                f"{self._callback}?reference={one_reference(message.reference, message.attempt)}"
-            )
+            fields["StatusCallback"] = f"{self._callback}?reference={one_reference(message.reference, message.attempt)}"
         return HttpRequest("POST", self._url, self._headers, urlencode(fields).encode())
 
     def results(self, answer: HttpAnswer, messages: Sequence[TextMessage], now: datetime) -> Results:

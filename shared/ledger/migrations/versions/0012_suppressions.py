@@ -1,0 +1,22 @@
+"""Numbers that opted out."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Services of the version before do not look here: a number that is added while they run may still be called."""
+    op.create_table(
+        "suppressions",
+        sa.Column("recipient", sa.Text, primary_key=True),
+        sa.Column("sender_name", sa.Text, primary_key=True),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("added_at_ms", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )

@@ -1,0 +1,124 @@
+"""Numbers that opted out: nothing is sent to them, whatever waits."""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.bulk_params import as_rows, with_rows
+from shared.ledger.database import Database
+from shared.ledger.tables import suppressions
+
+EVERY_SENDER = ""
+"""The sender name of an opt-out from all that we send."""
+OPTED_OUT, OPTED_OUT_REASON = "opted_out", "The recipient opted out"
+
+
+class Source(StrEnum):
+    """Who put a number on the list."""
+
+    OPERATOR = "operator"
+    IMPORT = "import"
+    RECIPIENT = "recipient"  # by a text, such as STOP
+    PROVIDER = "provider"  # by a code that says so
+
+
+class Suppression(NamedTuple):
+    """A number (E.164, in full: whoever shows it masks it) that gets nothing of a sender name; the empty one is all."""
+
+    recipient: str
+    sender_name: str
+    source: Source
+    reason: str | None
+    added_at_ms: int
+
+
+_COLUMNS = {
+    "recipient": "text", "sender_name": "text", "source": "text", "reason": "text", "added_at_ms": "bigint"
+}  # fmt: skip
+_KEY = {"recipient": "text", "sender_name": "text"}
+_RECIPIENTS = {"recipient": "text"}
+
+
+class SuppressionLedger:
+    """The list."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._add = with_rows(_ADD, _COLUMNS, sqlite=database.is_sqlite)
+        self._remove = with_rows(_REMOVE, _KEY, sqlite=database.is_sqlite)
+
+    async def add(self, entries: Sequence[Suppression]) -> int:
+        """Put numbers on the list, in one transaction; how many were not on it. What is there stays as it was."""
+        ordered = sorted(dict.fromkeys(entries))
+        async with self._database.writing() as connection:
+            added = await connection.execute(self._add, {"rows": as_rows(ordered, _COLUMNS)})
+            return int(added.rowcount)
+
+    async def remove(self, entries: Collection[tuple[str, str]]) -> int:
+        """Take numbers (recipient, sender name) off the list; how many were on it."""
+        async with self._database.writing() as connection:
+            removed = await connection.execute(self._remove, {"rows": as_rows(sorted(set(entries)), _KEY)})
+            return int(removed.rowcount)
+
+    async def remove_all_of(self, recipient: str) -> int:
+        """Take a number off the list for every sender name; how often it was on it."""
+        async with self._database.writing() as connection:
+            statement = delete(suppressions).where(suppressions.c.recipient == recipient)
+            return int((await connection.execute(statement)).rowcount)
+
+    async def page(
+        self, limit: int, after: tuple[str, str] | None = None, recipient: str | None = None
+    ) -> Sequence[Suppression]:
+        """The next entries, by number and sender name; of one number where it is given."""
+        query = select(*suppressions.c).order_by(suppressions.c.recipient, suppressions.c.sender_name).limit(limit)
+        if recipient is not None:
+            query = query.where(suppressions.c.recipient == recipient)
+        if after is not None:
+            number, name = after
+            same = and_(suppressions.c.recipient == number, suppressions.c.sender_name > name)
+            query = query.where(or_(suppressions.c.recipient > number, same))
+        async with self._database.reading() as connection:
+            found = await connection.execute(query)
+            return [Suppression(*row)._replace(source=Source(row.source)) for row in found]
+
+    async def count(self) -> int:
+        """How many entries there are."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(select(func.count()).select_from(suppressions)) or 0)
+
+
+async def suppressed_among(
+    connection: AsyncConnection, recipients: Sequence[str], sender_name: str, *, sqlite: bool
+) -> frozenset[str]:
+    """Those of the numbers that get nothing of this sender name."""
+    wanted = {"rows": as_rows([(recipient,) for recipient in recipients], _RECIPIENTS), "sender_name": sender_name}
+    return frozenset((await connection.execute(_AMONG[sqlite], wanted)).scalars())
+
+
+IS_SUPPRESSED = """
+    EXISTS (SELECT 1 FROM suppressions s WHERE s.recipient = m.recipient
+                                           AND s.sender_name IN ('', CAST(:sender_name AS text)))
+"""
+"""Of a row `m`: whether its number gets nothing of this sender name."""
+_ADD = """
+    INSERT INTO suppressions (recipient, sender_name, source, reason, added_at_ms)
+    SELECT w.recipient, w.sender_name, w.source, w.reason, w.added_at_ms FROM {rows} WHERE true
+    ON CONFLICT DO NOTHING
+"""
+_REMOVE = """
+    DELETE FROM suppressions
+    WHERE EXISTS (SELECT 1 FROM {rows} WHERE w.recipient = suppressions.recipient
+                                         AND w.sender_name = suppressions.sender_name)
+"""
+_AMONG = {
+    sqlite: with_rows(
+        "SELECT DISTINCT s.recipient FROM {rows} JOIN suppressions s ON s.recipient = w.recipient"
+        " WHERE s.sender_name IN ('', CAST(:sender_name AS text))",
+        _RECIPIENTS,
+        sqlite=sqlite,
+    )
+    for sqlite in (False, True)
+}
