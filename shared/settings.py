@@ -1,6 +1,7 @@
 """Settings that every service has, read once from the environment (prefix `SMS_`) or from /run/secrets."""
 
 import hmac
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from shared.topology import Topology, build_topology
 _SECRETS = Path("/run/secrets")
 
 _SHORTEST_KEY = 16
+_WITHOUT_QUERY = re.compile(r"[^\s\x00-\x1f\x7f?#]+")
 _LONGEST_TIER_S = (2**32 - 1) // 1000
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
@@ -144,7 +146,7 @@ class Settings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(check_url(SecretStr(url), ("https://", "http://")).get_secret_value())
-        if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        if not parts.hostname or "@" in parts.netloc or not _WITHOUT_QUERY.fullmatch(url):
             raise ValueError("give scheme, host and, where there is one, port and path: https://sms.example.com")
         return url.rstrip("/")
 

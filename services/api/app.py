@@ -24,6 +24,7 @@ from services.api.serving.cors import cors_middleware, mark_for_origin
 from services.api.serving.peers import Places
 from services.api.serving.problems import SERVER, problem_middleware
 from services.api.settings import ApiSettings
+from services.api.suppressions.handlers import Suppressions
 from shared.amqp.confirming import ConfirmingPublisher
 from shared.cache import Cache
 from shared.dead_letters.handling import DeadLetterHandler
@@ -137,6 +138,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     # Streams leave half of the connections to others, and a key's leave half of the streams to other keys.
     events = Events(batches, Places(settings.api_max_connections // 2, (settings.api_max_connections + 2) // 4), stop)
     dead_letters = DeadLetters(parts.ledger, parts.letters)
+    suppressions = Suppressions(parts.ledger)
     one = "/v1/batches/{batch_id}"
     return [
         web.post("/v1/batches", intake.post_batch),
@@ -157,6 +159,9 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
             for method in ("GET", "POST")
             for secret in ("", "/{secret}")
         ),
+        web.get("/v1/suppressions", suppressions.list_all),
+        web.post("/v1/suppressions", suppressions.add),
+        web.post("/v1/suppressions/remove", suppressions.remove),
         web.get("/v1/dead-letters", dead_letters.list_failed),
         web.get("/v1/dead-letters/groups", dead_letters.count_failed),
         web.post("/v1/dead-letters/replay", dead_letters.replay),

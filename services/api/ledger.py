@@ -18,6 +18,7 @@ from shared.ledger.provider_senders import ProviderSenders, Served
 from shared.ledger.reading import BatchView, MessageView, ReadingLedger
 from shared.ledger.receipts import KeptReceipt, ReceiptsLedger
 from shared.ledger.resending import Resend, ResendLedger, Resent
+from shared.ledger.suppressions import Suppression, SuppressionLedger
 
 _TIMEOUT_S = 5.0
 _CONTROL_TIMEOUT_S = 30.0
@@ -37,7 +38,7 @@ class Ledger:
         self._database, self._reading, self._control = database, ReadingLedger(database), ControlLedger(database)
         self._resending = ResendLedger(database)
         self._attempts, self._letters = AttemptsLedger(database), DeadLettersLedger(database)
-        self._receipts = ReceiptsLedger(database)
+        self._receipts, self._suppressions = ReceiptsLedger(database), SuppressionLedger(database)
         self._gates, self._senders = ProviderGates(database), ProviderSenders(database)
         self._not_before = 0.0
         self._is_ready = False
@@ -89,6 +90,18 @@ class Ledger:
     async def receipts(self, batch_id: str, row: int) -> Sequence[KeptReceipt]:
         """The receipts of a number's history."""
         return await self._within(_TIMEOUT_S, lambda: self._receipts.of(batch_id, row))
+
+    async def suppressions(self, limit: int, after: int, recipient: str | None) -> Sequence[tuple[int, Suppression]]:
+        """The next numbers that opted out, with their places in the list."""
+        return await self._within(_TIMEOUT_S, lambda: self._suppressions.page(limit, after, recipient))
+
+    async def suppress(self, entries: Sequence[Suppression]) -> int:
+        """Put numbers on the list; how many were not on it."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._suppressions.add(entries))
+
+    async def unsuppress(self, recipients: Sequence[str], sender_name: str | None) -> int:
+        """Take numbers off the list; how many entries there were."""
+        return await self._within(_CONTROL_TIMEOUT_S, lambda: self._suppressions.remove_of(recipients, sender_name))
 
     async def failed(self, which: FailedFilter, limit: int, after: Key | None) -> list[FailedNumber]:
         """The next failed numbers, by batch and row."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.bulk_params import as_rows, with_rows
@@ -49,6 +49,7 @@ class SuppressionLedger:
         self._database = database
         self._add = with_rows(_ADD, _COLUMNS, sqlite=database.is_sqlite)
         self._remove = with_rows(_REMOVE, _KEY, sqlite=database.is_sqlite)
+        self._remove_all = with_rows(_REMOVE_ALL, _RECIPIENTS, sqlite=database.is_sqlite)
 
     async def add(self, entries: Sequence[Suppression]) -> int:
         """Put numbers on the list, in one transaction; how many were not on it. What is there stays as it was."""
@@ -63,26 +64,22 @@ class SuppressionLedger:
             removed = await connection.execute(self._remove, {"rows": as_rows(sorted(set(entries)), _KEY)})
             return int(removed.rowcount)
 
-    async def remove_all_of(self, recipient: str) -> int:
-        """Take a number off the list for every sender name; how often it was on it."""
+    async def remove_of(self, recipients: Collection[str], sender_name: str | None) -> int:
+        """The same for numbers with one sender name, or with whatever name where it is None."""
+        if sender_name is not None:
+            return await self.remove([(recipient, sender_name) for recipient in recipients])
         async with self._database.writing() as connection:
-            statement = delete(suppressions).where(suppressions.c.recipient == recipient)
-            return int((await connection.execute(statement)).rowcount)
+            rows = as_rows(sorted({(recipient,) for recipient in recipients}), _RECIPIENTS)
+            return int((await connection.execute(self._remove_all, {"rows": rows})).rowcount)
 
-    async def page(
-        self, limit: int, after: tuple[str, str] | None = None, recipient: str | None = None
-    ) -> Sequence[Suppression]:
-        """The next entries, by number and sender name; of one number where it is given."""
-        query = select(*suppressions.c).order_by(suppressions.c.recipient, suppressions.c.sender_name).limit(limit)
+    async def page(self, limit: int, after: int = 0, recipient: str | None = None) -> Sequence[tuple[int, Suppression]]:
+        """The next entries with their ids, in the order in which they came; of one number where it is given."""
+        query = select(*suppressions.c).where(suppressions.c.id > after).order_by(suppressions.c.id).limit(limit)
         if recipient is not None:
             query = query.where(suppressions.c.recipient == recipient)
-        if after is not None:
-            number, name = after
-            same = and_(suppressions.c.recipient == number, suppressions.c.sender_name > name)
-            query = query.where(or_(suppressions.c.recipient > number, same))
         async with self._database.reading() as connection:
             found = await connection.execute(query)
-            return [Suppression(*row)._replace(source=Source(row.source)) for row in found]
+            return [(id_, Suppression(*row)._replace(source=Source(row[2]))) for id_, *row in found]
 
     async def count(self) -> int:
         """How many entries there are."""
@@ -112,6 +109,9 @@ _REMOVE = """
     DELETE FROM suppressions
     WHERE EXISTS (SELECT 1 FROM {rows} WHERE w.recipient = suppressions.recipient
                                          AND w.sender_name = suppressions.sender_name)
+"""
+_REMOVE_ALL = """
+    DELETE FROM suppressions WHERE EXISTS (SELECT 1 FROM {rows} WHERE w.recipient = suppressions.recipient)
 """
 _AMONG = {
     sqlite: with_rows(

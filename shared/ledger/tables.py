@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     func,
     text,
@@ -165,12 +166,13 @@ provider_ids = Table(
 suppressions = Table(
     "suppressions",
     metadata,
-    Column("recipient", Text, primary_key=True),  # E.164
-    Column("sender_name", Text, primary_key=True),  # empty: of all senders
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("recipient", Text, nullable=False),  # E.164
+    Column("sender_name", Text, nullable=False),  # empty: of all senders
     Column("source", Text, nullable=False),
     Column("reason", Text),
     Column("added_at_ms", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
+    UniqueConstraint("recipient", "sender_name", name="suppressions_recipient"),
 )
 
 # Dead letters that an operator threw away.

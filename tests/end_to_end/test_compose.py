@@ -67,7 +67,15 @@ def test_ten_thousand_recipients_in_one_post_reach_the_provider_once_each(compos
 
 
 @pytest.mark.parametrize(
-    ("service", "prefix"), [("sender", 11), ("dispatcher", 12), ("rabbitmq", 13), ("api", 14), ("postgres", 15)]
+    ("service", "prefix"),
+    [
+        # Without compose, and so in half the time, test_trio.py kills our services and test_database_outage.py the database.
+        pytest.param("sender", 11, marks=pytest.mark.large),
+        pytest.param("dispatcher", 12, marks=pytest.mark.large),
+        ("rabbitmq", 13),
+        pytest.param("api", 14, marks=pytest.mark.large),
+        pytest.param("postgres", 15, marks=pytest.mark.large),
+    ],
 )
 def test_a_service_killed_in_the_middle_of_a_batch_loses_nothing_and_repeats_nothing(
     compose: Compose, service: str, prefix: int

@@ -74,8 +74,8 @@ def _has_ended(batch: dict[str, Any]) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all-faults` only the quick scenarios run, each on one broker (with `--matrix` on both): `make faults`
-    runs all of them."""
+    """Without `--all-faults` only the quick scenarios run, each on one broker (with `--matrix` on both, and those too
+    that are `quick(only_matrix=True)`, for another test shows the same): `make faults` runs all of them."""
     others = {item for item in items if _HERE in item.path.parents and not _is_chosen(config, item)}
     if others:
         config.hook.pytest_deselected(items=list(others))
@@ -89,11 +89,12 @@ def _is_chosen(config: pytest.Config, item: pytest.Item) -> bool:
         return False
     one_broker = config.getoption("--first-broker") or not (every or config.getoption("--matrix"))
     first = KINDS[0] if has_docker() else KINDS[1]
-    return (every or _is_quick(item)) and (not one_broker or _kind(item) in (None, first))
+    return (every or _is_quick(item, matrix=config.getoption("--matrix"))) and (not one_broker or _kind(item) in (None, first))
 
 
-def _is_quick(item: pytest.Item) -> bool:
-    return item.get_closest_marker("quick") is not None
+def _is_quick(item: pytest.Item, *, matrix: bool) -> bool:
+    marker = item.get_closest_marker("quick")
+    return marker is not None and (matrix or not marker.kwargs.get("only_matrix"))
 
 
 def _kind(item: pytest.Item) -> str | None:

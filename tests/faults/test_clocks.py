@@ -47,7 +47,7 @@ def test_no_number_is_called_twice_beside_a_sender_whose_clock_is_an_hour_slow(
 @pytest.mark.parametrize(
     ("whose", "ahead_s"),
     [
-        pytest.param("sender", -HOUR_S, marks=pytest.mark.quick),
+        pytest.param("sender", -HOUR_S, marks=pytest.mark.quick(only_matrix=True)),
         ("sender", HOUR_S),
         ("dispatcher", -HOUR_S),
         ("dispatcher", HOUR_S),

@@ -58,7 +58,7 @@ def standby(own_postgres: PrivatePostgres, tmp_path: Path) -> Iterator[PrivatePo
 @pytest.mark.parametrize(
     ("lock", "locked_s", "numbers"),
     [
-        pytest.param(change_password, 3, 3000, marks=pytest.mark.quick),
+        pytest.param(change_password, 3, 3000, marks=pytest.mark.quick(only_matrix=True)),
         (change_password, 40, 10_000),
         (forbid_role, 8, 3000),
         (rename_database, 8, 3000),

@@ -17,6 +17,8 @@ from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio
 
 _ALLOWS_REPEATS = {"hold": False, "resend": True}
+_BEFORE = pytest.mark.scenario(1, "kill -9 of the api before the confirm")
+_AFTER = pytest.mark.scenario(2, "kill -9 of the api after the confirm")
 
 
 def plain_numbers(count: int) -> list[str]:
@@ -48,12 +50,13 @@ def ends_as(trio: Trio, batch_id: str) -> Counter[str]:
     return Counter(message["state"] for message in trio.messages(batch_id))
 
 
-@pytest.mark.parametrize("memory", [pytest.param("in_the_ledger", marks=pytest.mark.quick), "in_redis"])
 @pytest.mark.parametrize(
-    "point",
+    ("point", "memory"),
     [
-        pytest.param("api.publishing", marks=pytest.mark.scenario(1, "kill -9 of the api before the confirm")),
-        pytest.param("api.confirmed", marks=pytest.mark.scenario(2, "kill -9 of the api after the confirm")),
+        pytest.param("api.publishing", "in_the_ledger", marks=(_BEFORE, pytest.mark.quick(only_matrix=True))),
+        pytest.param("api.publishing", "in_redis", marks=(_BEFORE, pytest.mark.quick)),
+        pytest.param("api.confirmed", "in_the_ledger", marks=(_AFTER, pytest.mark.quick)),
+        pytest.param("api.confirmed", "in_redis", marks=_AFTER),
     ],
 )
 def test_a_killed_api_gave_no_202_and_the_retry_has_the_one_batch(
@@ -102,7 +105,7 @@ def test_a_dispatcher_killed_in_the_middle_of_100000_resumes(trio: Trio, fault: 
     [
         "dispatcher.written",
         "dispatcher.written:3",
-        pytest.param("dispatcher.confirmed:3", marks=pytest.mark.quick),
+        pytest.param("dispatcher.confirmed:3", marks=pytest.mark.quick(only_matrix=True)),
         "dispatcher.confirmed:6",
     ],
 )
@@ -246,7 +249,7 @@ def test_what_was_recorded_is_skipped_when_it_is_delivered_again(
     assert prefetch != "1" or in_flight == 0
 
 
-@pytest.mark.parametrize("passes", [pytest.param(1, marks=pytest.mark.quick), 5])
+@pytest.mark.parametrize("passes", [pytest.param(1, marks=pytest.mark.quick(only_matrix=True)), 5])
 @pytest.mark.scenario(9, "kill -9 of a sender between the retry tier's confirm and the ack")
 def test_two_copies_of_a_retry_make_one_call(trio: Trio, passes: int, fault: FaultRun) -> None:
     # With a prefetch of one, all that is in flight is the message whose follow-up was just confirmed.
@@ -261,7 +264,7 @@ def test_two_copies_of_a_retry_make_one_call(trio: Trio, passes: int, fault: Fau
     assert set(trio.provider_calls(batch_id).values()) == {2}  # the 503, and the one that was accepted
 
 
-@pytest.mark.quick
+@pytest.mark.quick(only_matrix=True)
 @pytest.mark.scenario(11, "kill -9 of the broker under load")
 def test_a_killed_broker_has_every_confirmed_message(
     own_broker_of_each_kind: OwnBroker,

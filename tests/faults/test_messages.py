@@ -134,7 +134,7 @@ def crashes(service: ServiceProcess, over: Callable[[], bool]) -> int:
     return deaths
 
 
-@pytest.mark.quick
+@pytest.mark.quick(only_matrix=True)
 @pytest.mark.scenario(24, "the same message 10,000 times")
 def test_ten_thousand_copies_of_a_message_make_one_call(trio: Trio, fault: FaultRun) -> None:
     batch_id = waiting_batch(trio)
@@ -158,7 +158,7 @@ def publish_copies(trio: Trio, body: bytes, copies: int) -> None:
         channel.close()
 
 
-@pytest.mark.parametrize("apis", [pytest.param(1, marks=pytest.mark.quick), 2])
+@pytest.mark.parametrize("apis", [pytest.param(1, marks=pytest.mark.quick(only_matrix=True)), 2])
 @pytest.mark.scenario(25, "the same Idempotency-Key 50 times at once")
 def test_the_same_key_fifty_times_at_once_is_one_batch_that_is_sent_once(
     trio: Trio, apis: int, fault: FaultRun

@@ -123,7 +123,7 @@ def test_a_frozen_broker_is_found_out_and_what_timed_out_is_sent_once(
     assert ends_as(trio, batch_id) == {"sent": 8000}
 
 
-@pytest.mark.quick
+@pytest.mark.quick(only_matrix=True)
 @pytest.mark.scenario(14, "api and broker: the confirm lost")
 def test_a_confirm_that_never_came_is_a_503_and_its_retry_the_one_batch(
     trio: Trio, between: Proxy, fault: FaultRun
@@ -143,10 +143,16 @@ def test_a_confirm_that_never_came_is_a_503_and_its_retry_the_one_batch(
     assert ends_as(trio, arrived["batch_id"]) == {"sent": 300}
 
 
-@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("times", "count"),
+    [
+        pytest.param(2, 3000, marks=pytest.mark.quick),
+        pytest.param(4, 6000, marks=pytest.mark.quick(only_matrix=True)),
+    ],
+)
 @pytest.mark.scenario(14, "dispatcher and broker: connections cut")
 def test_a_dispatcher_whose_connections_are_cut_again_and_again_sends_nothing_twice(
-    trio: Trio, between: Proxy, fault: FaultRun
+    trio: Trio, between: Proxy, times: int, count: int, fault: FaultRun
 ) -> None:
     trio.up()
     trio.dispatcher.kill()
@@ -154,9 +160,9 @@ def test_a_dispatcher_whose_connections_are_cut_again_and_again_sends_nothing_tw
     trio.dispatcher = trio.start("services.dispatcher", **through(trio, between), SMS_OUTBOUND_DEPTH="300")
     between.delay(0.05, Direction.TO_SERVER)
     trio.misbehave("slow", delay_s=0.05)
-    batch_id = trio.post(plain_numbers(6000))
+    batch_id = trio.post(plain_numbers(count))
     cuts = []
-    for _ in range(4):
+    for _ in range(times):
         eventually(trio.dispatcher.is_ready)
         before = sent(trio, batch_id)
         eventually(lambda before=before: sent(trio, batch_id) > before + 200)

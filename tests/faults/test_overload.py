@@ -108,7 +108,7 @@ HOSTILE: dict[str, tuple[Send, int]] = {
 }  # fmt: skip
 
 
-@pytest.mark.quick
+@pytest.mark.quick(only_matrix=True)
 @pytest.mark.scenario(30, "100 MB, 1,000,000 numbers, nested JSON, bad UTF-8, a form of 100,000 fields")
 def test_what_nobody_should_send_is_refused_and_others_are_answered_meanwhile(trio: Trio, fault: FaultRun) -> None:
     trio.up(senders=1)

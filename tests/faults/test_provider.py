@@ -55,7 +55,7 @@ def down(trio: Trio, how: str) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("how", "down_s", "numbers", "at_once"),
     [
-        pytest.param("killed", 4, 3000, 1, marks=pytest.mark.quick),
+        pytest.param("killed", 4, 3000, 1, marks=pytest.mark.quick(only_matrix=True)),
         ("killed", 60, 10_000, 1),
         ("503", 60, 10_000, 1),
         ("throttle", 20, 10_000, 1),
@@ -131,7 +131,7 @@ def test_an_unclear_answer_is_held_and_never_followed_by_a_second_call(
 @pytest.mark.parametrize(
     ("mode", "ending", "seed", "at_once", "share"),  # the endings: 503 once, and always 500
     [
-        pytest.param("500", "9003", 1, 1, 0.03, marks=pytest.mark.quick),
+        pytest.param("500", "9003", 1, 1, 0.03, marks=pytest.mark.quick(only_matrix=True)),
         ("500", "9003", 2, 1, 0.03),
         ("503", "9006", 1, 1, 0.03),
         ("503", "9006", 2, 1, 0.03),
@@ -226,8 +226,14 @@ def test_a_pause_of_a_day_holds_up_nothing_for_longer_than_the_longest_that_is_k
     assert (ends_as(trio, first), ends_as(trio, urgent)) == ({"sent": 3000}, {"sent": 50})
 
 
-@pytest.mark.parametrize("ended_by", ["probe", "operator"])
-@pytest.mark.parametrize("mode", [pytest.param("401", marks=pytest.mark.quick), "402", "403", "407"])
+@pytest.mark.parametrize(
+    ("mode", "ended_by"),
+    [
+        pytest.param("401", "probe", marks=pytest.mark.quick(only_matrix=True)),
+        pytest.param("401", "operator", marks=pytest.mark.quick),
+        *((mode, ended_by) for mode in ("402", "403", "407") for ended_by in ("probe", "operator")),
+    ],
+)
 @pytest.mark.scenario(40, "the provider refuses our account in the middle of a batch")
 def test_a_refused_account_fails_nobody_and_takes_nobodys_attempt(
     trio: Trio, mode: str, ended_by: str, fault: FaultRun

@@ -104,7 +104,8 @@ def accepted(trio: Trio, recipients: list[str], key: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("gone_s", "numbers"), [pytest.param(6, 3000, marks=pytest.mark.quick), pytest.param(60, 15_000, id="a_minute")]
+    ("gone_s", "numbers"),
+    [pytest.param(6, 3000, marks=pytest.mark.quick(only_matrix=True)), pytest.param(60, 15_000, id="a_minute")],
 )
 @pytest.mark.scenario(27, "the database gone under load")
 def test_while_the_database_is_gone_the_api_accepts_and_senders_take_nothing(

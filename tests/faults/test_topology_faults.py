@@ -64,7 +64,7 @@ def taken(trio: Trio, key: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("queue", [BATCHES, pytest.param(BULK, marks=pytest.mark.quick), TIER])
+@pytest.mark.parametrize("queue", [BATCHES, pytest.param(BULK, marks=pytest.mark.quick(only_matrix=True)), TIER])
 @pytest.mark.scenario(28, "a queue deleted in the middle of a batch")
 def test_a_queue_deleted_in_the_middle_of_a_batch_loses_nothing(trio: Trio, queue: str, fault: FaultRun) -> None:
     trio.up()

@@ -83,6 +83,7 @@ def test_a_memory_alarm_is_503_and_its_end_is_202(api: ServiceProcess, node: Nod
     eventually(lambda: post(api, Idempotency_Key="k0").ok, RECOVERY_S)
 
 
+@pytest.mark.large  # the fault suite kills the api at that very point
 def test_kill_9_before_the_confirm_gives_no_202_and_the_retry_has_the_keys_own_batch(
     start: Start, node: Node, sqlite_url: str, redis_url: str
 ) -> None:

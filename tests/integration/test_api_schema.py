@@ -12,7 +12,7 @@ from tests.support.brokers import Vhost
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
-@pytest.mark.parametrize("examples", [6, pytest.param(24, marks=pytest.mark.large)])
+@pytest.mark.parametrize("examples", [3, pytest.param(24, marks=pytest.mark.large)])
 def test_what_schemathesis_makes_up_is_answered_as_the_document_says(
     start: Start, vhost: Vhost, sqlite_url: str, tmp_path: Path, examples: int
 ) -> None:

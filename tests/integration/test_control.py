@@ -409,7 +409,7 @@ def last_row_is_written(trio: Trio, batch_id: str, recipients: int) -> bool:
     return bool(requests.get(path, params=query, timeout=30).json()["messages"])
 
 
-@pytest.mark.parametrize("command", ["pause", "cancel"])
+@pytest.mark.parametrize("command", [pytest.param("pause", marks=pytest.mark.large), "cancel"])
 def test_a_command_that_comes_while_the_rows_are_written_holds_for_all_of_them(trio: Trio, command: str) -> None:
     batch_id = trio.post(numbers(100_000))
     eventually(lambda: trio.batch(batch_id)["status"] == "running", pause_s=0.01)

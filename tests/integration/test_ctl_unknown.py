@@ -77,7 +77,10 @@ def test_the_list_counts_by_code_and_masks_numbers(books: HandmadeLedger, vhost:
     assert second not in said
 
 
-@pytest.mark.parametrize(("decision", "state"), [("sent", "sent"), ("failed", "failed"), ("resend", "pending")])
+@pytest.mark.parametrize(
+    ("decision", "state"),
+    [("sent", "sent"), pytest.param("failed", "failed", marks=pytest.mark.large), ("resend", "pending")],
+)
 def test_a_batch_is_resolved_with_its_counters_and_letters_once(
     books: HandmadeLedger, vhost: Vhost, unknown: Unknown, decision: str, state: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_starting_a_running_node_leaves_it_as_it_is(node: Node) -> None:
     }
 
 
+@pytest.mark.large  # test_api_broker_faults.py has it with an api
 def test_a_confirmed_message_outlives_kill_minus_9(node: Node) -> None:
     _publish(node, "kept", b"still here")
     assert processes.wait_until(lambda: _is_recorded(node, "kept"), timeout_s=20)

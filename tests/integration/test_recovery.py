@@ -64,7 +64,10 @@ def test_retries_whose_queue_was_deleted_are_fed_again(trio: Trio) -> None:
     assert trio.finished(batch_id) == {"sent": 5}
 
 
-@pytest.mark.parametrize(("on_unknown", "counts"), [("hold", {"unknown": 5}), ("resend", {"sent": 5})])
+@pytest.mark.parametrize(
+    ("on_unknown", "counts"),
+    [("hold", {"unknown": 5}), pytest.param("resend", {"sent": 5}, marks=pytest.mark.large)],
+)
 def test_a_claim_whose_sender_and_message_are_gone_is_unclear(
     trio: Trio, on_unknown: str, counts: dict[str, int]
 ) -> None:
@@ -147,6 +150,7 @@ async def test_no_call_is_put_off_beyond_a_pause_that_is_lifted(database: Databa
     assert (await gates.reserve("default", 1, 0.1)).wait_s < 1
 
 
+@pytest.mark.large  # the fault suite has it with more
 def test_five_senders_keep_one_rate(trio: Trio) -> None:
     trio.settings["SMS_PROVIDER_RATE"] = "40"
     trio.up(senders=5)
@@ -242,6 +246,7 @@ async def hold(trio: Trio, pause_s: float) -> None:
     await database.close()
 
 
+@pytest.mark.large  # the fault suite has it with more
 @pytest.mark.parametrize("mode", ["401", "402"])
 def test_a_refused_account_fails_nobody_and_all_goes_out_when_it_is_mended(trio: Trio, mode: str) -> None:
     trio.settings |= {"SMS_RECOVER_AFTER_S": "600", "SMS_MAX_ATTEMPTS": "1", "SMS_PREFETCH": "50"}

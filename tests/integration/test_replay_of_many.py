@@ -79,7 +79,7 @@ async def nothing() -> None:
     """No preparation."""
 
 
-@pytest.mark.parametrize("letters", [15_000, pytest.param(100_000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("letters", [5_000, pytest.param(100_000, marks=pytest.mark.large)])
 def test_many_letters_are_sent_again_once_each_by_a_command_that_is_killed(
     vhost: Vhost, letters: int, postgres_url: str, simulator: ServiceProcess, start: Start
 ) -> None:

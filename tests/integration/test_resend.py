@@ -383,8 +383,15 @@ def test_whatever_is_repeated_and_moved_back_every_failed_number_goes_out_once(
     assert taken_by(trio, batch_id, accepted["batch_id"]) == Counter(numbers(400))
 
 
-@pytest.mark.parametrize("crash_at", ["api.resend_marked", "api.resend_committed"])
-@pytest.mark.parametrize("key", [None, "a-key"])
+@pytest.mark.parametrize(
+    ("key", "crash_at"),
+    [
+        (None, "api.resend_marked"),
+        pytest.param("a-key", "api.resend_marked", marks=pytest.mark.large),
+        pytest.param(None, "api.resend_committed", marks=pytest.mark.large),
+        ("a-key", "api.resend_committed"),
+    ],
+)
 def test_an_api_that_is_killed_at_any_step_and_asked_again_sends_every_number_once(
     vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start, crash_at: str, key: str | None
 ) -> None:

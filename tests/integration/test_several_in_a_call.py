@@ -89,7 +89,7 @@ def test_numbers_that_calls_are_refused_for_fail_alone(trio: Trio) -> None:
 @pytest.mark.parametrize(
     ("mode", "ending", "code"),
     [
-        ("accept-late", "9007", "timeout"),
+        pytest.param("accept-late", "9007", "timeout", marks=pytest.mark.large),
         ("accept-reset", "9008", "connection_lost"),
         ("garbage", "9009", "answer_not_understood"),
     ],
@@ -119,17 +119,18 @@ def test_a_call_that_is_throttled_as_a_whole_waits_as_a_whole(trio: Trio) -> Non
     assert requests_of(trio, batch_id) <= 40
 
 
-def test_the_calls_of_a_killed_sender_are_unclear_and_all_other_numbers_are_sent_once(trio: Trio) -> None:
+@pytest.mark.parametrize("count", [1500, pytest.param(3000, marks=pytest.mark.large)])
+def test_the_calls_of_a_killed_sender_are_unclear_and_all_other_numbers_are_sent_once(trio: Trio, count: int) -> None:
     trio.up()
     trio.misbehave("slow", delay_s=2.5)
-    batch_id = trio.post(numbers(3000))
+    batch_id = trio.post(numbers(count))
     # More than one sender can have in hand: both have calls under way, for seconds.
     eventually(lambda: trio.batch(batch_id)["counts"].get("sending", 0) > 250)
     trio.senders[0].kill()
     trio.senders[0].start()
     counts = trio.finished(batch_id, 120)
     assert 0 < counts["unknown"] <= 250
-    assert counts == {"sent": 3000 - counts["unknown"], "unknown": counts["unknown"]}
+    assert counts == {"sent": count - counts["unknown"], "unknown": counts["unknown"]}
     assert set(trio.provider_calls(batch_id).values()) == {1}
     states = Counter(message["state"] for message in trio.messages(batch_id))
     assert states == counts

@@ -63,6 +63,7 @@ def test_a_number_that_no_provider_serves_fails_and_says_why(trio: Several) -> N
     assert trio.letters("sms.dead-letter") == {f"{batch_id}:5"}
 
 
+@pytest.mark.large
 def test_when_one_dies_the_other_takes_over_and_it_comes_back(trio: Several) -> None:
     trio.has(one="weight = 3", two="weight = 1").up(senders=2)
     for name in ("one", "two"):

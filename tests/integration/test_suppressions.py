@@ -1,8 +1,10 @@
 """Numbers that opted out: none is called, whether it was on the list before the batch or since a moment ago."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from shared.clock import now_ms
 from shared.domain.outcome import Outcome
@@ -15,6 +17,7 @@ from tests.conftest import Start
 from tests.integration.test_ledger import a_batch, states, written
 from tests.integration.test_recovery import plain
 from tests.support.brokers import Vhost
+from tests.support.forking.process import outside_environment, run
 from tests.support.processes import ServiceProcess, eventually
 from tests.support.trio import Trio, settings_for
 
@@ -30,13 +33,13 @@ async def test_the_list_is_kept_and_read_in_pages(database: Database) -> None:
     assert await ledger.add([*map(entry, numbers), entry(numbers[0])]) == 5
     assert await ledger.add([entry(numbers[0], reason="again"), entry(numbers[0], "brand")]) == 1
     first = await ledger.page(3)
-    rest = await ledger.page(10, (first[-1].recipient, first[-1].sender_name))
-    found = [(each.recipient, each.sender_name) for each in [*first, *rest]]
-    assert found == [(numbers[0], ""), (numbers[0], "brand"), *((number, "") for number in numbers[1:])]
-    assert first[0].reason is None
-    assert await ledger.page(10, recipient=numbers[1]) == [first[2]]
+    rest = await ledger.page(10, first[-1][0])
+    found = [(each.recipient, each.sender_name) for _id, each in [*first, *rest]]
+    assert found == [*((number, "") for number in numbers), (numbers[0], "brand")]
+    assert first[0][1].reason is None
+    assert await ledger.page(10, recipient=numbers[1]) == [first[1]]
     assert await ledger.remove([(numbers[1], ""), (numbers[2], "brand")]) == 1
-    assert await ledger.remove_all_of(numbers[0]) == 2
+    assert await ledger.remove_of([numbers[0]], None) == 2
     assert await ledger.count() == 3
 
 
@@ -88,3 +91,46 @@ async def test_a_stop_that_comes_while_a_batch_goes_out_holds_for_what_has_not_b
     again = trio.post(numbers[-10:])
     assert trio.finished(again) == {"suppressed": 10}
     assert trio.depths()["sms.dead-letter"] == 0
+
+
+def test_the_list_over_http_and_on_the_command_line(
+    vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start, tmp_path: Path
+) -> None:
+    trio = Trio(vhost, simulator, settings_for(vhost, database_url, simulator), start)
+    api = start("services.api", **trio.settings)
+
+    def post(path: str, **body: Any) -> requests.Response:
+        return requests.post(f"{api.url}/v1/suppressions{path}", json=body, timeout=30)
+
+    def smsctl(*words: str) -> tuple[int, str]:
+        ended = run("tools.ctl", "suppressions", *words, environment=outside_environment(**trio.settings), timeout_s=60)
+        return ended.returncode, ended.stdout + ended.stderr
+
+    first, second, third = (f"+861380013800{last}" for last in range(3))
+    assert post("", recipients=[first, second, first], reason=f"asked by {third}").json() == {"added": 2, "known": 0}
+    assert post("", recipients=[first]).json() == {"added": 0, "known": 1}
+    refused = post("", recipients=[first, "13800138000"])
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/recipients/1")
+    shown = requests.get(f"{api.url}/v1/suppressions", params={"limit": 1}, timeout=30)
+    assert [entry["recipient"] for entry in shown.json()["suppressions"]] == ["+86138****8000"]
+    assert third not in shown.text
+    following = requests.get(
+        f"{api.url}/v1/suppressions", params={"cursor": shown.json()["next_cursor"]}, timeout=30
+    ).json()
+    assert [entry["recipient"] for entry in following["suppressions"]] == ["+86138****8001"]
+    assert post("/remove", recipients=[first, third]).json() == {"removed": 1}
+
+    file = tmp_path / "list.csv"
+    file.write_text("recipient,sender_name\n13800138000,\n" + f"{third},brand\n")
+    assert smsctl("import", str(file)) == (0, "2 added, 0 on the list already\n")
+    status, said = smsctl("list")
+    assert (status, said.count("138****"), "3 on the list" in said) == (0, 4, True)  # one in a reason
+    exported = tmp_path / "out.csv"
+    assert smsctl("export", str(exported))[0] == 0
+    assert exported.stat().st_mode & 0o777 == 0o600
+    assert smsctl("remove", first, third) == (0, "2 removed\n")
+    assert smsctl("import", str(exported)) == (0, "2 added, 1 on the list already\n")
+    file.write_text("recipient\nnobody\n13800138009\n")
+    status, said = smsctl("import", str(file))
+    assert (status, "row 2: " in said) == (2, True)
+    assert smsctl("add", "+8613800138009") == (0, "1 added, 0 on the list already\n")

@@ -32,7 +32,7 @@ def once_each(trio: Trio, batch_id: str, count: int) -> bool:
     return trio.provider_calls(batch_id) == {f"{batch_id}:{row}": 1 for row in range(count)}
 
 
-@pytest.mark.parametrize("senders", [1, 5])
+@pytest.mark.parametrize("senders", [pytest.param(1, marks=pytest.mark.large), 5])
 def test_ten_thousand_numbers_go_out_once_each(
     vhost: Vhost, database_url: str, simulator: ServiceProcess, start: Start, senders: int
 ) -> None:

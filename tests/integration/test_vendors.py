@@ -107,6 +107,12 @@ def test_plain_texts_go_out_once_each_as_they_are(trio: Trio, vendor: str) -> No
     assert {call["text"] for call in calls} == {OF_A_TEMPLATE.get(vendor, "{}").format(text)}
 
 
+# Twilio's is revoked in test_several_providers.py too, and what each vendor's answers mean is in tests/unit/vendors.
+@pytest.mark.parametrize(
+    "vendor",
+    [pytest.param(name, marks=() if name == "aliyun" else pytest.mark.large) for name in ACCOUNTS],
+    indirect=True,
+)
 def test_a_revoked_key_fails_nobody(trio: Trio, vendor: str) -> None:
     trio.misbehave("401")
     plain = [number for number in numbers(100) if not number[-4:].startswith("90")]

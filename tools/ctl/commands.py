@@ -36,6 +36,7 @@ from tools.ctl.files import read_bytes
 from tools.ctl.provider import app as provider_app
 from tools.ctl.providers import app as providers_app
 from tools.ctl.settings import load_ctl_settings
+from tools.ctl.suppressions import app as suppressions_app
 from tools.ctl.templates import app as templates_app
 from tools.ctl.unknown import app as unknown_app
 
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(templates_app, name="templates")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(unknown_app, name="unknown")
+app.add_typer(suppressions_app, name="suppressions")
 app.add_typer(provider_app, name="provider")
 app.add_typer(providers_app, name="providers")
 app.command()(audit)

@@ -92,6 +92,8 @@ def _paths(max_recipients: int) -> Schema:
         "/v1/dead-letters/groups": {"get": _count_failed()},
         "/v1/dead-letters/replay": {"post": _handle_letters("replay")},
         "/v1/dead-letters/discard": {"post": _handle_letters("discard")},
+        "/v1/suppressions": {"get": _list_suppressions(), "post": _suppress()},
+        "/v1/suppressions/remove": {"post": _unsuppress()},
         "/send-sms": {"post": _send_sms(max_recipients)},
     }
 
@@ -286,6 +288,44 @@ def _handle_letters(name: str) -> Schema:
             **_problems(400, *_KEYED, 408, 413, 415, 422, 503),
             "409": busy,
         },
+    }
+
+
+def _list_suppressions() -> Schema:
+    return {
+        "operationId": "listSuppressions",
+        "summary": "The numbers that opted out, masked, in the order in which they came",
+        "parameters": [
+            {"name": "recipient", "in": "query", "schema": TEXT, "description": "Of this number (E.164) only"},
+            _limit(100, 1000),
+            _ref("parameters/cursor"),
+        ],
+        "responses": {"200": _page("SuppressionList"), **_problems(*_KEYED, 422, 503)},
+    }
+
+
+def _suppress() -> Schema:
+    return {
+        "operationId": "suppress",
+        "summary": "Put numbers on the list of those that opted out",
+        "description": "From the answer on no call to them begins, also of batches that are being sent: these numbers "
+        "end `suppressed`.",
+        **_suppressing("SuppressRequest", "Suppressed"),
+    }
+
+
+def _unsuppress() -> Schema:
+    return {
+        "operationId": "unsuppress",
+        "summary": "Take numbers off that list",
+        **_suppressing("UnsuppressRequest", "Unsuppressed"),
+    }
+
+
+def _suppressing(model: str, answer: str) -> Schema:
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema(model)}}},
+        "responses": {"200": _json("Done", answer), **_problems(400, *_KEYED, 408, 413, 415, 422, 503)},
     }
 
 

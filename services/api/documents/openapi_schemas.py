@@ -4,10 +4,12 @@ from typing import Any
 
 from services.api.dead_letters.requests import DiscardRequest, ReplayRequest
 from services.api.intake.requests import BatchRequest, ProviderTestRequest, ResendRequest
+from services.api.suppressions.requests import AddRequest, RemoveRequest
 from shared.domain.options import BatchOptions
 from shared.domain.receipts import ReceiptStatus
 from shared.domain.states import BatchState, State
 from shared.ledger.provider_gates import Cause
+from shared.ledger.suppressions import Source
 from shared.topology import Lane
 
 Schema = dict[str, Any]
@@ -44,6 +46,8 @@ def schemas(max_recipients: int) -> Schema:
         "MessageList": _list_schema("messages", "Message"),
         "ReplayRequest": ReplayRequest.model_json_schema(ref_template=_REF),
         "DiscardRequest": DiscardRequest.model_json_schema(ref_template=_REF),
+        "SuppressRequest": AddRequest.model_json_schema(ref_template=_REF),
+        "UnsuppressRequest": RemoveRequest.model_json_schema(ref_template=_REF),
         "Handled": _handled_schema(),
         "DeadLetter": _dead_letter_schema(),
         "DeadLetterList": _list_schema("dead_letters", "DeadLetter"),
@@ -54,6 +58,10 @@ def schemas(max_recipients: int) -> Schema:
             {"attempts": _list_of("Attempt"), "receipts": _list_of("Receipt")}, "attempts", "receipts"
         ),
         "Receipt": _receipt_schema(),
+        "Suppression": _suppression_schema(),
+        "SuppressionList": _list_schema("suppressions", "Suppression"),
+        "Suppressed": _object({"added": _COUNT, "known": _COUNT}, "added", "known"),
+        "Unsuppressed": _object({"removed": _COUNT}, "removed"),
         "Held": _held_schema(),
         "OneProvider": _provider_schema(),
         "ProviderList": _object({"providers": _list_of("OneProvider")}, "providers"),
@@ -144,6 +152,17 @@ def _receipt_schema() -> Schema:
         "error_reason": _TEXT_OR_NULL,
         "at": _TIME_OR_NULL,
         "received_at": {"type": "string", "format": "date-time"},
+    }
+    return _object(members, *members)
+
+
+def _suppression_schema() -> Schema:
+    members = {
+        "recipient": {"type": "string", "description": "Masked: +86138****8000"},
+        "sender_name": {"type": "string", "description": "Of whose texts; empty: of all"},
+        "source": {"type": "string", "enum": list(Source)},
+        "reason": _TEXT_OR_NULL,
+        "added_at": {"type": "string", "format": "date-time"},
     }
     return _object(members, *members)
 

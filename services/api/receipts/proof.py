@@ -7,7 +7,7 @@ from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Self
 
-from services.api.receipts.push import NotReceipts, Push
+from services.api.receipts.push import Push
 from services.api.receipts.vendors import vonage_fields
 from shared.providers import ProviderSettings
 from shared.secret_references import read_secret
@@ -62,21 +62,22 @@ class Proof:
 def _doubt_of_twilio(signing: TwilioSigning, push: Push) -> Doubt | None:
     """It signs no time: what is told again says nothing new."""
     headers: Mapping[str, str] = push.headers
+    settings = headers.get("x-twilio-webhooks-signature-settings", "")
     try:
         fields = push.form if push.is_form else ()
-    except NotReceipts:
+        signed = signing.has_signed(headers.get("x-twilio-signature", ""), push.url, fields, push.body, settings)
+    except ValueError:  # no form, a host or port that is none, bytes that are no text: nobody has signed that
         return Doubt.SIGNATURE
-    settings = headers.get("x-twilio-webhooks-signature-settings", "")
-    signed = signing.has_signed(headers.get("x-twilio-signature", ""), push.url, fields, push.body, settings)
     return None if signed else Doubt.SIGNATURE
 
 
 def _doubt_of_vonage(signing: VonageSigning, push: Push, now_s: float) -> Doubt | None:
     try:
         fields = vonage_fields(push)
-    except NotReceipts:
+        signed = signing.has_signed(fields)
+    except ValueError:  # as above
         return Doubt.SIGNATURE
-    if not signing.has_signed(fields):
+    if not signed:
         return Doubt.SIGNATURE
     timestamp = fields.get("timestamp", "")
     is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12

@@ -16,6 +16,8 @@ _FORM = "application/x-www-form-urlencoded"
 _LONGEST_CODE, _LONGEST_REASON, _LONGEST_ID = 64, 240, 200
 _MOST = 1000
 _MOST_FIELDS = 200
+_TIMES_END_MS = 2**43
+"""What the message to the dispatcher can say."""
 
 
 class NotReceipts(ValueError):
@@ -119,7 +121,7 @@ def time_ms(value: object, form: str, zone: timezone = UTC) -> int | None:
     except ValueError:
         return None
     at_ms = round(1000 * (told if told.tzinfo else told.replace(tzinfo=zone)).timestamp())
-    return at_ms if at_ms >= 0 else None
+    return at_ms if 0 <= at_ms < _TIMES_END_MS else None
 
 
 def _shown(value: object, longest: int) -> str | None:

@@ -1,5 +1,6 @@
 """Each vendor's receipts; pure. Their documentation is named at each, and what ours makes of it in docs/receipts.md."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from shared.domain.receipts import ReceiptStatus, Reference, digest_of
 from shared.messages import WireReceipt
 
 _SPACED = "%Y-%m-%d %H:%M:%S"
+_NUMBER, _MAINLAND_MOBILE = re.compile(r"(\+|00|)([1-9][0-9]{3,17})"), re.compile(r"1[3-9][0-9]{9}")
+_CHINA_CODE = "86"
 _DELIVERED, _UNDELIVERED, _UNDER_WAY = ReceiptStatus.DELIVERED, ReceiptStatus.UNDELIVERED, ReceiptStatus.UNDER_WAY
 
 
@@ -43,7 +46,7 @@ class AliyunReceipts:
         if not isinstance(success, bool):
             raise NotReceipts("success: true or false")
         reference = Reference.read(entry.get("out_id"))
-        number = _e164(entry.get("phone_number"), "86")
+        number = _e164(entry.get("phone_number"))
         return WireReceipt(
             status=_DELIVERED if success else _UNDELIVERED,
             reference=entry["out_id"] if reference is not None else None,
@@ -72,7 +75,7 @@ class TencentReceipts(NoChecks):
             raise NotReceipts("report_status: SUCCESS or FAIL")
         failed = status is _UNDELIVERED
         reference = Reference.read(entry.get("ext"))
-        number = _e164(entry.get("mobile"), str(entry.get("nationcode") or "86"))
+        number = _e164(entry.get("mobile"), str(entry.get("nationcode") or _CHINA_CODE))
         return WireReceipt(
             status=status,
             reference=entry["ext"] if reference is not None else None,
@@ -225,14 +228,21 @@ def _reference(text: object) -> str | None:
     return text if isinstance(text, str) and Reference.read(text) is not None else None
 
 
-def _e164(number: object, country: str) -> str:
-    """As ours are: with the country, which a national number comes without."""
-    digits = str(number).strip().removeprefix("+").removeprefix("00")
-    return f"+{digits}" if len(digits) > len("13800138000") else f"+{country}{digits}"
+def _e164(number: object, country: str | None = None) -> str | None:
+    """As ours are. `country` is the code of a number that comes without it; where that is not told, only a mobile
+    number of mainland China does. None for what is no number."""
+    found = _NUMBER.fullmatch(str(number).strip())
+    if found is None:
+        return None
+    prefix, digits = found.groups()
+    if not prefix and _MAINLAND_MOBILE.fullmatch(digits):
+        country = country or _CHINA_CODE
+    is_whole = prefix or country is None or (country == _CHINA_CODE and digits.startswith(_CHINA_CODE))
+    return f"+{digits}" if is_whole else f"+{country}{digits}"
 
 
-def _digest(reference: Reference | None, number: str) -> str | None:
-    return None if reference is None else digest_of(reference.batch_id, number)
+def _digest(reference: Reference | None, number: str | None) -> str | None:
+    return None if reference is None or number is None else digest_of(reference.batch_id, number)
 
 
 FORMATS: Mapping[str, ReceiptFormat] = {

@@ -13,10 +13,11 @@ def upgrade() -> None:
     """Services of the version before do not look here: a number that is added while they run may still be called."""
     op.create_table(
         "suppressions",
-        sa.Column("recipient", sa.Text, primary_key=True),
-        sa.Column("sender_name", sa.Text, primary_key=True),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("sender_name", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("reason", sa.Text),
         sa.Column("added_at_ms", sa.BigInteger, nullable=False),
-        sqlite_with_rowid=False,
+        sa.UniqueConstraint("recipient", "sender_name", name="suppressions_recipient"),
     )

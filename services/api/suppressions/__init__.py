@@ -1,0 +1,1 @@
+"""The list of numbers that opted out, over HTTP."""
