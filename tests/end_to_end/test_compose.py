@@ -69,7 +69,7 @@ def test_ten_thousand_recipients_in_one_post_reach_the_provider_once_each(compos
 @pytest.mark.parametrize(
     ("service", "prefix"),
     [
-        # Without compose, and so in half the time, test_trio.py kills our services and test_database_outage.py the database.
+        # Without compose, test_trio.py kills our services, and test_database_outage.py the database.
         pytest.param("sender", 11, marks=pytest.mark.large),
         pytest.param("dispatcher", 12, marks=pytest.mark.large),
         ("rabbitmq", 13),

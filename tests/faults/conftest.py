@@ -89,7 +89,8 @@ def _is_chosen(config: pytest.Config, item: pytest.Item) -> bool:
         return False
     one_broker = config.getoption("--first-broker") or not (every or config.getoption("--matrix"))
     first = KINDS[0] if has_docker() else KINDS[1]
-    return (every or _is_quick(item, matrix=config.getoption("--matrix"))) and (not one_broker or _kind(item) in (None, first))
+    quick = _is_quick(item, matrix=config.getoption("--matrix"))
+    return (every or quick) and (not one_broker or _kind(item) in (None, first))
 
 
 def _is_quick(item: pytest.Item, *, matrix: bool) -> bool:

@@ -442,7 +442,9 @@ def test_batches_that_could_not_be_sent_as_a_whole_are_dead_letters_that_grow(
 STANDING_STILL = [
     *((state, "postgres") for state in (State.QUEUED, State.RETRYING, State.SENDING, State.PENDING)),
     (State.QUEUED, "sqlite"),
-    *(pytest.param(state, "sqlite", marks=pytest.mark.large) for state in (State.RETRYING, State.SENDING, State.PENDING)),
+    pytest.param(State.RETRYING, "sqlite", marks=pytest.mark.large),
+    pytest.param(State.SENDING, "sqlite", marks=pytest.mark.large),
+    pytest.param(State.PENDING, "sqlite", marks=pytest.mark.large),
 ]
 
 
