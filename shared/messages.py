@@ -15,6 +15,7 @@ from shared.topology import Lane
 BATCH_TYPE = "sms.batch.v1"
 OUTBOUND_TYPE = "sms.outbound.v1"
 RECEIPTS_TYPE = "sms.receipts.v1"
+INBOUND_TYPE = "sms.inbound.v1"
 RECIPIENTS_HEADER = "x-recipients"
 """A batch message's header: how many recipients it has, also for who cannot read its body."""
 
@@ -111,6 +112,28 @@ class ReceiptsMessage(BaseModel):
     receipts: list[WireReceipt]
 
 
+class InboundText(BaseModel):
+    """A text from a handset: `sender` in E.164, `to` our number or name, as the vendor has it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sender: Annotated[str, Field(pattern=r"^\+[0-9]{7,15}$")]
+    text: Annotated[str, Field(max_length=10_000)]
+    to: str | None = None
+    message_id: str | None = None
+    at_ms: TimeMs | None = None
+
+
+class InboundMessage(BaseModel):
+    """The texts that a provider passed on at once, from the api to the dispatcher; AMQP type `sms.inbound.v1`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    provider: Annotated[str, Field(min_length=1, max_length=64)]
+    received_at_ms: TimeMs
+    texts: list[InboundText]
+
+
 def outbound_body(
     batch_id: str,
     row: int,
@@ -153,6 +176,11 @@ def read_outbound(message_type: str | None, body: bytes) -> OutboundMessage:
 def read_receipts(message_type: str | None, body: bytes) -> ReceiptsMessage:
     """The receipts in a message; UnreadableMessage says in a sentence what is wrong with it."""
     return _read(ReceiptsMessage, RECEIPTS_TYPE, message_type, body)
+
+
+def read_inbound(message_type: str | None, body: bytes) -> InboundMessage:
+    """The texts in a message; UnreadableMessage says in a sentence what is wrong with it."""
+    return _read(InboundMessage, INBOUND_TYPE, message_type, body)
 
 
 def _read(model: type[Model], expected: str, message_type: str | None, body: bytes) -> Model:

@@ -23,6 +23,8 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from shared.domain.opt_out_codes import IN_RECEIPTS
+from shared.domain.receipts import Receipt
 from shared.domain.routing import ANY_NUMBER, ANY_PROVIDER, Route
 from shared.errors import SettingsError
 from shared.secret_references import SecretReference, read_secret
@@ -89,7 +91,7 @@ class ReceiptSettings(BaseModel):
 
 
 def receipts_path(name: str, segment: str | None) -> str:
-    """Where a provider's receipts are taken."""
+    """Where a provider's receipts are taken; its texts from handsets at the same path under `/v1/inbound`."""
     return f"/v1/receipts/{name}" + (f"/{segment}" if segment is not None else "")
 
 
@@ -179,6 +181,13 @@ class Providers:
             return self.by_name[pin].sender_name
         names = {settings.sender_name for settings in self.by_name.values()}
         return names.pop() if len(names) == 1 else ""
+
+    def opted_out_from(self, receipt: Receipt) -> str | None:
+        """The sender name that a receipt's recipient has opted out from; None where it says nothing of that."""
+        settings = self.by_name.get(receipt.provider)
+        if settings is None or receipt.code not in IN_RECEIPTS.get(settings.type, ()):
+            return None
+        return settings.sender_name
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -15,6 +15,7 @@ DEFAULT_PROVIDER = "default"
 
 DEAD_LETTER_BATCHES_QUEUE = "sms.dead-letter.batches"
 UNKNOWN_QUEUE = "sms.unknown"
+INBOUND_QUEUE = "sms.inbound"
 RECEIPTS_LATER_QUEUE = "sms.receipts.later"
 """Receipts of attempts that are not recorded yet: they come again from there."""
 UNMATCHED_QUEUE = "sms.receipts.unmatched"
@@ -126,6 +127,7 @@ def build_topology(retry_tiers_s: Sequence[float], providers: Sequence[str] = (D
         *(Queue(retry_queue(delay_s), _tier(delay_s)) for delay_s in retry_tiers_s),
         Queue(RECEIPTS, _work(DeadLetterKey.RECEIPTS)),
         Queue(RECEIPTS_LATER_QUEUE, _later()),
+        Queue(INBOUND_QUEUE, _work(DeadLetterKey.RECEIPTS)),
         *(Queue(name, _final()) for name in (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE, UNMATCHED_QUEUE)),
     )
     bindings = (
@@ -138,6 +140,7 @@ def build_topology(retry_tiers_s: Sequence[float], providers: Sequence[str] = (D
         Binding(DEAD_LETTER, UNMATCHED_QUEUE, DeadLetterKey.RECEIPTS.value),
         Binding(RECEIPTS, RECEIPTS, RECEIPTS),
         Binding(RECEIPTS, RECEIPTS_LATER_QUEUE, RECEIPTS_LATER_QUEUE),
+        Binding(RECEIPTS, INBOUND_QUEUE, INBOUND_QUEUE),
     )
     exchanges = tuple(Exchange(name) for name in (BATCHES, OUTBOUND, RETRY, DEAD_LETTER, RECEIPTS))
     return Topology(exchanges, queues, bindings)

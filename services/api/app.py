@@ -16,7 +16,7 @@ from services.api.intake.accepting import Broker, Intake, Limits
 from services.api.intake.idempotency import Idempotency
 from services.api.ledger import Ledger
 from services.api.providers import Providers, ProviderTests
-from services.api.receipts.handlers import Receipts
+from services.api.receipts.handlers import Inbound, Receipts, VendorCalls
 from services.api.serving.access import InFlight, access_middleware, sampled_refusals
 from services.api.serving.auth import KeyedIds, auth_middleware
 from services.api.serving.body_reader import BodyReader
@@ -54,7 +54,7 @@ class Parts:
     policies: PolicyWatch
     clock: LedgerClock
     providers: Providers
-    receipts: Receipts
+    vendor_calls: VendorCalls
     reloading: Reloading
 
 
@@ -68,11 +68,11 @@ def build_parts(settings: ApiSettings) -> Parts:
         settings.amqp_url.get_secret_value(), _NAME, app_id=_NAME, on_connected=declaring.declare_again
     )
     policies = PolicyWatch(settings)
-    receipts = Receipts(Broker(publisher, declaring, policies), settings.public_url, settings.publish_timeout_s)
-    receipts.use(settings.all_providers)
+    vendors = VendorCalls(Broker(publisher, declaring, policies), settings.public_url, settings.publish_timeout_s)
+    vendors.use(settings.all_providers)
 
     async def reload(known: Known) -> None:
-        receipts.use(known)
+        vendors.use(known)
         await providers.use(known)
 
     return Parts(
@@ -86,7 +86,7 @@ def build_parts(settings: ApiSettings) -> Parts:
         policies=policies,
         clock=LedgerClock(database),
         providers=providers,
-        receipts=receipts,
+        vendor_calls=vendors,
         reloading=Reloading(settings, database, reload),
     )
 
@@ -139,6 +139,7 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
     events = Events(batches, Places(settings.api_max_connections // 2, (settings.api_max_connections + 2) // 4), stop)
     dead_letters = DeadLetters(parts.ledger, parts.letters)
     suppressions = Suppressions(parts.ledger)
+    doors = {"/v1/receipts": Receipts(parts.vendor_calls).take, "/v1/inbound": Inbound(parts.vendor_calls).take}
     one = "/v1/batches/{batch_id}"
     return [
         web.post("/v1/batches", intake.post_batch),
@@ -155,7 +156,8 @@ def _routes(settings: ApiSettings, parts: Parts, stop: asyncio.Event) -> list[we
         web.post("/v1/providers/{name}/resume", parts.providers.resume),
         web.post("/v1/providers/{name}/test", ProviderTests(parts.providers, intake).post),
         *(
-            web.route(method, f"/v1/receipts/{{provider}}{secret}", parts.receipts.take)
+            web.route(method, f"{path}/{{provider}}{secret}", take)
+            for path, take in doors.items()
             for method in ("GET", "POST")
             for secret in ("", "/{secret}")
         ),

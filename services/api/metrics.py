@@ -15,9 +15,11 @@ PUBLISH_SECONDS = Histogram(
 )
 PUBLISHES_FAILED = Counter("sms_api_publishes_failed", "Batches without a confirm, by reason", ["reason"])
 
-RECEIPTS_TAKEN = Counter("sms_api_receipts", "Receipts that the broker confirmed", ["provider"])
-RECEIPTS_REFUSED = Counter(
-    "sms_api_receipts_refused", "Calls with receipts that were refused, by reason", ["provider", "reason"]
+VENDOR_ITEMS_TAKEN = Counter(
+    "sms_api_vendor_items", "Receipts, and texts from handsets, that the broker confirmed", ["what", "provider"]
+)
+VENDOR_CALLS_REFUSED = Counter(
+    "sms_api_vendor_calls_refused", "Vendors' calls that were refused, by reason", ["what", "provider", "reason"]
 )
 
 STATUS_READS = Counter("sms_api_status_reads", "Looks at how a batch stands, by who answered", ["source"])

@@ -5,6 +5,8 @@ import asyncio
 from services.dispatcher.backlog import Backlog
 from services.dispatcher.feed import Feeder
 from services.dispatcher.handler import BatchHandler, BatchTasks, Ledgers, Rules
+from services.dispatcher.inbound import PUSHES_AT_ONCE as TEXTS_AT_ONCE
+from services.dispatcher.inbound import InboundTaker, Lists, Words
 from services.dispatcher.queued_marker import QueuedMarker
 from services.dispatcher.receipts import PUSHES_AT_ONCE, ReceiptTaker
 from services.dispatcher.recovery import QueueWatch, Recovery
@@ -14,19 +16,22 @@ from services.dispatcher.statuses import StatusWriter
 from shared import lifecycle, logs
 from shared.amqp.messages import Delivery
 from shared.cache import Cache
+from shared.domain.opt_out import START_WORDS, STOP_WORDS
 from shared.domain.recovery import RecoveryTimeouts
 from shared.ledger.feeding import FeedingLedger
+from shared.ledger.inbound import InboundLedger
 from shared.ledger.intake import IntakeLedger
 from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.reading import ReadingLedger
 from shared.ledger.receipts import ReceiptsLedger
 from shared.ledger.recovery import RecoveryLedger
+from shared.ledger.suppressions import SuppressionLedger
 from shared.ledger.templates import TemplateLedger
 from shared.providers import Providers
 from shared.reloading import Reloading
 from shared.settings import load_or_exit
-from shared.topology import BATCHES, RECEIPTS
+from shared.topology import BATCHES, INBOUND_QUEUE, RECEIPTS
 from shared.worker import Worker
 
 _BATCHES_AT_ONCE = 4
@@ -47,16 +52,16 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
     """Wire the dispatcher, and let it work until the stop."""
 
     def take(delivery: Delivery) -> None:
-        (receipts if delivery.queue == RECEIPTS else in_work).take(delivery)
+        takers[delivery.queue].take(delivery)
 
     def drop() -> None:
-        in_work.drop()
-        receipts.drop()
+        for taker in takers.values():
+            taker.drop()
 
     worker = Worker(
         "dispatcher",
         settings,
-        {BATCHES: _BATCHES_AT_ONCE, RECEIPTS: PUSHES_AT_ONCE},
+        {BATCHES: _BATCHES_AT_ONCE, RECEIPTS: PUSHES_AT_ONCE, INBOUND_QUEUE: TEXTS_AT_ONCE},
         take=take,
         lost=drop,
     )
@@ -73,8 +78,16 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         worker.name,
         feeder.wake,
     )
-    receipts = ReceiptTaker(ReceiptsLedger(database), publisher)
+    providers = settings.all_providers
+    receipts = ReceiptTaker(ReceiptsLedger(database, providers.opted_out_from), publisher)
+    words = Words(STOP_WORDS | settings.stop_words, START_WORDS | settings.start_words)
+    inbound = InboundTaker(Lists(SuppressionLedger(database), InboundLedger(database)), publisher, providers, words)
     in_work = BatchTasks(handler, worker.tasks)
+    takers: dict[str, BatchTasks | ReceiptTaker | InboundTaker] = {
+        BATCHES: in_work,
+        RECEIPTS: receipts,
+        INBOUND_QUEUE: inbound,
+    }
     timeouts = RecoveryTimeouts(settings.recover_after_s, settings.lease_ms, settings.retry_tiers_s)
     ledgers = RecoveryLedger(database), intake, clock
     recovery = Recovery(ledgers, publisher, watch, worker.declare, timeouts, worker.name, router.providers)
@@ -91,6 +104,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         "marker": marker.run,
         "recovery": recovery.run,
         "receipts": receipts.run,
+        "inbound": inbound.run,
         "backlog": backlog.run,
         "reloading": Reloading(settings, database, reload).run,
     }

@@ -13,6 +13,7 @@ RECEIPTS = Counter(
     "Receipts looked at, by what became of them; early ones each time",
     ["provider", "fate"],
 )
+INBOUND = Counter("sms_dispatcher_inbound_total", "Texts from handsets, by what they ask for", ["provider", "wish"])
 CHUNK_SECONDS = Histogram("sms_dispatcher_feed_seconds", "From the publish of a chunk to its last confirm")
 RUNNING = Gauge("sms_dispatcher_running_batches", "Batches that this dispatcher feeds")
 QUEUE_MESSAGES = Gauge("sms_dispatcher_queue_messages", "Messages that wait in a queue; none while unknown", ["queue"])

@@ -29,7 +29,7 @@ PUSHES_AT_ONCE = 100
 _MOST, _LINGER_S = 20, 0.01
 _WAITS_MS = 15 * 60_000
 """How long a receipt may be early: a lease is over long before, and its row then says something."""
-_NO_SUCH_MESSAGE, _UNREADABLE, _NOT_STORABLE = "no_such_message", "unreadable_message", "not_storable"
+_NO_SUCH_MESSAGE, UNREADABLE, NOT_STORABLE = "no_such_message", "unreadable_message", "not_storable"
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class ReceiptTaker:
             try:
                 message = read_receipts(delivery.type, delivery.body)
             except UnreadableMessage as unreadable:
-                settlements.append(self._given_up(delivery, _UNREADABLE, f"Not receipts: {unreadable}"))
+                settlements.append(self._given_up(delivery, UNREADABLE, f"Not receipts: {unreadable}"))
             else:
                 pushes.append(_Push(delivery, message, [each.read(message.provider) for each in message.receipts]))
         settlements += await self._write(pushes)
@@ -97,7 +97,7 @@ class ReceiptTaker:
             if len(pushes) > 1:
                 return [settlement for push in pushes for settlement in await self._write([push])]
             reason = "The ledger does not take a value of these receipts"
-            return [self._given_up(pushes[0].delivery, _NOT_STORABLE, reason)]
+            return [self._given_up(pushes[0].delivery, NOT_STORABLE, reason)]
         return [self._written(push, [next(fates) for _ in push.receipts], now) for push in pushes]
 
     def _written(self, push: _Push, fates: Sequence[Fate], now: int) -> Settlement:
@@ -111,11 +111,11 @@ class ReceiptTaker:
         log.warning("receipts_unmatched", provider=push.message.provider, receipts=len(leftover.receipts))
         reason = "The ledger has no such message of this provider"
         body = _body(push.message, leftover.receipts)
-        return Settlement(push.delivery, _letter(push.delivery, body, _NO_SUCH_MESSAGE, reason, push.message))
+        return Settlement(push.delivery, letter(push.delivery, body, _NO_SUCH_MESSAGE, reason, push.message))
 
     def _given_up(self, delivery: Delivery, code: str, reason: str) -> Settlement:
         log.warning("receipts_given_up", code=code, reason=reason)
-        return Settlement(delivery, _letter(delivery, delivery.body, code, reason))
+        return Settlement(delivery, letter(delivery, delivery.body, code, reason))
 
 
 def left_over(message: ReceiptsMessage, receipts: Sequence[Receipt], fates: Sequence[Fate], now_ms: int) -> Leftover:
@@ -143,9 +143,8 @@ def _later(push: _Push, receipts: Sequence[WireReceipt], now: int) -> Outgoing:
     )
 
 
-def _letter(
-    delivery: Delivery, body: bytes, code: str, reason: str, message: ReceiptsMessage | None = None
-) -> Outgoing:
+def letter(delivery: Delivery, body: bytes, code: str, reason: str, message: ReceiptsMessage | None = None) -> Outgoing:
+    """What an operator finds with the unmatched receipts."""
     now = now_ms()
     headers: dict[str, str | int] = {"x-error-code": code, "x-error-reason": reason, "x-failed-at": rfc3339(now)}
     if message is not None:

@@ -8,6 +8,7 @@ from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack, HandingBackAll
 from services.sender.heartbeat import Heartbeat
 from services.sender.open_gateways import OpenGateways
+from services.sender.opted_out import OptedOut
 from services.sender.pipeline import Pipeline
 from services.sender.providers import gateways_of
 from services.sender.providers.gateway import HttpGateway
@@ -17,6 +18,7 @@ from services.sender.stages import Rules
 from services.sender.stale_settler import StaleSettler
 from services.sender.turn_reader import TurnReader
 from shared import lifecycle, logs
+from shared.domain.opt_out_codes import IN_ANSWERS
 from shared.domain.routing import ANY_PROVIDER, Routing
 from shared.error_log import ErrorLog
 from shared.ledger.fuse import Fuse
@@ -25,6 +27,7 @@ from shared.ledger.provider_gates import ProviderGates
 from shared.ledger.provider_senders import ProviderSenders
 from shared.ledger.receipts import ReceiptsLedger
 from shared.ledger.sending import SendingLedger
+from shared.ledger.suppressions import SuppressionLedger
 from shared.providers import Providers
 from shared.reloading import Reloading
 from shared.running_tasks import RunningTasks
@@ -112,6 +115,7 @@ def pipeline_of(settings: SenderSettings, worker: Worker, gateway: HttpGateway) 
         worker.publisher,
         FollowUps(settings.retry_tiers_s, worker.name, name),
         _rules(settings, name),
+        OptedOut(SuppressionLedger(worker.database), IN_ANSWERS.get(said.type, frozenset()), said.sender_name),
     )
 
 

@@ -14,6 +14,7 @@ from services.sender.calling import Calling
 from services.sender.follow_ups import FollowUps
 from services.sender.handing_back import HandingBack
 from services.sender.heartbeat import LastMinute
+from services.sender.opted_out import OptedOut
 from services.sender.provider import Provider
 from services.sender.providers.gateway import Gateway
 from services.sender.rate_limiter import RateLimiter
@@ -57,9 +58,10 @@ class Pipeline:
         publisher: Publisher,
         follow_ups: FollowUps,
         rules: Rules,
+        opted_out: OptedOut,
     ) -> None:
         self._ledger, self._clock = ledger
-        self._publisher, self._follow_ups, self._rules = publisher, follow_ups, rules
+        self._publisher, self._follow_ups, self._rules, self._opted_out = publisher, follow_ups, rules, opted_out
         self._error_log = ErrorLog()
         self._stale = StaleSettler(self._ledger, publisher, follow_ups, rules, self._error_log)
         self._under_way = RunningTasks()
@@ -237,6 +239,7 @@ class Pipeline:
         records = [
             Recorded(row.batch_id, row.row, row.attempt, one.outcome) for one in done for row in (one.claimed.row,)
         ]
+        await self._opted_out.note(done)
         blown = await when_ledger_answers(lambda: self._ledger.record(records, now))
         crash_at("sender.recorded")
         for each in blown:

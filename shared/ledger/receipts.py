@@ -2,7 +2,7 @@
 
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from shared.domain.receipts import (
 from shared.domain.states import State
 from shared.ledger.bulk_params import KEYS, as_rows, with_rows
 from shared.ledger.database import Database
+from shared.ledger.suppressions import Source, Suppression, add_suppressions
 from shared.ledger.tables import receipts as kept_receipts
 from shared.ledger.transitions import Moving, Transition, moving
 
@@ -91,8 +92,10 @@ _KEPT = {
 class ReceiptsLedger:
     """Settles numbers by receipts, many in a transaction, and answers who asks for a number's."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, opt_outs: Callable[[Receipt], str | None] = lambda _receipt: None) -> None:
+        """`opt_outs` is the sender name from which a receipt says that its recipient has opted out; None for any other
+        receipt."""
+        self._database, self._opt_outs = database, opt_outs
         sqlite = database.is_sqlite
         # What was held as unclear was kept, and has to be kept as what it turned out to be.
         self._settle = Transition(_VALUES, _SETS, sqlite=sqlite, keeps=(State.UNKNOWN,))
@@ -116,9 +119,21 @@ class ReceiptsLedger:
             work = _decided(received, about, parts, now_ms)
             moved = await transaction.apply(self._settle, work.moves.values())
             await self._write_history(transaction, work.keeps)
+            opted_out = self._opted_out(received, about, now_ms)
+            await add_suppressions(transaction.connection, opted_out, sqlite=self._database.is_sqlite)
         return [
             Fate.EARLY if fate is Fate.SETTLED and row is not None and row.key not in moved else fate
             for fate, row in zip(work.fates, about, strict=True)
+        ]
+
+    def _opted_out(
+        self, received: Sequence[Receipt], about: Sequence[SentRow | None], now_ms: int
+    ) -> Sequence[Suppression]:
+        named = [(row, self._opt_outs(receipt)) for receipt, row in zip(received, about, strict=True)]
+        return [
+            Suppression(row.recipient, name, Source.PROVIDER, "by a receipt", now_ms)
+            for row, name in named
+            if row is not None and name is not None
         ]
 
     async def note_ids(self, provider: str, ids: Sequence[ProviderId]) -> None:

@@ -1,10 +1,11 @@
 """Numbers that opted out: nothing is sent to them, whatever waits."""
 
-from collections.abc import Collection, Sequence
+import operator
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.bulk_params import as_rows, with_rows
@@ -47,16 +48,20 @@ class SuppressionLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._add = with_rows(_ADD, _COLUMNS, sqlite=database.is_sqlite)
         self._remove = with_rows(_REMOVE, _KEY, sqlite=database.is_sqlite)
         self._remove_all = with_rows(_REMOVE_ALL, _RECIPIENTS, sqlite=database.is_sqlite)
 
     async def add(self, entries: Sequence[Suppression]) -> int:
         """Put numbers on the list, in one transaction; how many were not on it. What is there stays as it was."""
-        ordered = sorted(dict.fromkeys(entries))
         async with self._database.writing() as connection:
-            added = await connection.execute(self._add, {"rows": as_rows(ordered, _COLUMNS)})
-            return int(added.rowcount)
+            return await add_suppressions(connection, entries, sqlite=self._database.is_sqlite)
+
+    async def let_in_again(self, recipient: str, sender_name: str) -> int:
+        """Take a number off the list that its recipient, or a provider for it, put there; 0 or 1."""
+        own = suppressions.c.source.in_([Source.RECIPIENT.value, Source.PROVIDER.value])
+        this = suppressions.c.recipient == recipient, suppressions.c.sender_name == sender_name
+        async with self._database.writing() as connection:
+            return int((await connection.execute(delete(suppressions).where(*this, own))).rowcount)
 
     async def remove(self, entries: Collection[tuple[str, str]]) -> int:
         """Take numbers (recipient, sender name) off the list; how many were on it."""
@@ -87,6 +92,13 @@ class SuppressionLedger:
             return int(await connection.scalar(select(func.count()).select_from(suppressions)) or 0)
 
 
+async def add_suppressions(connection: AsyncConnection, entries: Iterable[Suppression], *, sqlite: bool) -> int:
+    """As `SuppressionLedger.add`, in a transaction of somebody else's."""
+    if not (ordered := sorted(dict.fromkeys(entries), key=operator.itemgetter(0, 1))):
+        return 0
+    return int((await connection.execute(_ADD[sqlite], {"rows": as_rows(ordered, _COLUMNS)})).rowcount)
+
+
 async def suppressed_among(
     connection: AsyncConnection, recipients: Sequence[str], sender_name: str, *, sqlite: bool
 ) -> frozenset[str]:
@@ -100,11 +112,12 @@ IS_SUPPRESSED = """
                                            AND s.sender_name IN ('', CAST(:sender_name AS text)))
 """
 """Of a row `m`: whether its number gets nothing of this sender name."""
-_ADD = """
+_ADDING = """
     INSERT INTO suppressions (recipient, sender_name, source, reason, added_at_ms)
     SELECT w.recipient, w.sender_name, w.source, w.reason, w.added_at_ms FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
 """
+_ADD = {sqlite: with_rows(_ADDING, _COLUMNS, sqlite=sqlite) for sqlite in (False, True)}
 _REMOVE = """
     DELETE FROM suppressions
     WHERE EXISTS (SELECT 1 FROM {rows} WHERE w.recipient = suppressions.recipient

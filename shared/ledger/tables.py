@@ -175,6 +175,22 @@ suppressions = Table(
     UniqueConstraint("recipient", "sender_name", name="suppressions_recipient"),
 )
 
+# Texts from handsets that a person has to look at; when that is done, the text goes.
+inbound_reviews = Table(
+    "inbound_reviews",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("provider", Text, nullable=False),
+    Column("message_id", Text),  # the provider's
+    Column("recipient", Text, nullable=False),  # E.164: who wrote it
+    Column("sender_name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+    Column("decision", Text),
+    Column("decided_at_ms", BigInteger),
+    UniqueConstraint("provider", "message_id", name="inbound_reviews_message"),
+)
+
 # Dead letters that an operator threw away.
 discards = Table(
     "discards",

@@ -33,6 +33,7 @@ from tools.ctl.doctoring.findings import Kind, count, not_checked
 from tools.ctl.doctoring.policies import named
 from tools.ctl.errors import CtlError, MaybePosted, Refused, UsageError
 from tools.ctl.files import read_bytes
+from tools.ctl.inbound import app as inbound_app
 from tools.ctl.provider import app as provider_app
 from tools.ctl.providers import app as providers_app
 from tools.ctl.settings import load_ctl_settings
@@ -51,6 +52,7 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(unknown_app, name="unknown")
 app.add_typer(suppressions_app, name="suppressions")
+app.add_typer(inbound_app, name="inbound")
 app.add_typer(provider_app, name="provider")
 app.add_typer(providers_app, name="providers")
 app.command()(audit)

@@ -13,7 +13,7 @@ from tools.simulator.behaviour import DefaultBehaviour
 from tools.simulator.calls import CallLog
 from tools.simulator.problems import JSON, error, invalid
 from tools.simulator.provider import Provider
-from tools.simulator.receipts import ReceiptBehaviour, Receipts
+from tools.simulator.receipts import ReceiptBehaviour, Receipts, Text
 from tools.simulator.vendors import vendor_routes
 from tools.simulator.vendors.pushing import PUSHES
 
@@ -58,6 +58,7 @@ class _Control:
             web.put("/behaviour", self.replace),
             web.get("/receipts", self.told),
             web.put("/receipts", self.tell),
+            web.post("/inbound", self.pass_on),
         ]
 
     async def show(self, _request: web.Request) -> web.Response:
@@ -79,6 +80,13 @@ class _Control:
         except ValidationError as problem:
             return invalid(problem)
         return await self.told(request)
+
+    async def pass_on(self, request: web.Request) -> web.Response:
+        try:
+            text = Text.model_validate_json(await request.read())
+        except ValidationError as problem:
+            return invalid(problem)
+        return _json({"status": await self._provider.receipts.pass_on(text)})
 
 
 class _Inspection:

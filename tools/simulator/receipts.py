@@ -59,6 +59,19 @@ class Receipt(NamedTuple):
     at_s: float
 
 
+class Text(BaseModel):
+    """A text from a handset, to be passed on to a URL as this kind of API does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    url: str
+    sender: str = Field(pattern=r"^\+[0-9]{7,15}$")
+    text: str
+    to: str = "10690000"
+    message_id: str = "inbound-1"
+
+
 class PushForm(Protocol):
     """How a vendor pushes receipts."""
 
@@ -66,6 +79,9 @@ class PushForm(Protocol):
 
     def request(self, url: str, receipts: Sequence[Receipt]) -> tuple[str, Mapping[str, str], bytes]:
         """The URL, the headers and the body of a POST."""
+
+    def text(self, given: Text) -> tuple[str, Mapping[str, str], bytes]:
+        """The same for a text from a handset."""
 
 
 class Receipts:
@@ -106,6 +122,16 @@ class Receipts:
             "lost": self._counts["lost"],
             "waiting": self._due.qsize() + self._counts["under_way"],
         }
+
+    async def pass_on(self, text: Text) -> int:
+        """Pass a text on, once; the status of the answer."""
+        url, headers, body = self._forms[text.kind].text(text)
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session,
+            session.post(URL(url, encoded=True), data=body, headers=headers) as answer,
+        ):
+            await answer.read()
+            return answer.status
 
     async def run(self) -> None:
         """Tell until cancelled."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from shared.domain.phone import mask_numbers_in
-from shared.messages import WireReceipt
+from shared.messages import InboundText, WireReceipt
 
 CHINA = timezone(timedelta(hours=8))
 _FORM = "application/x-www-form-urlencoded"
@@ -63,6 +63,7 @@ class Heard(NamedTuple):
 
     status: int = 204
     body: bytes = b""
+    kind: str = "application/json"
 
 
 class ReceiptFormat(Protocol):
@@ -76,6 +77,19 @@ class ReceiptFormat(Protocol):
 
     def check(self, push: Push) -> Heard | None:
         """The answer to a call that only tries whether we are there; None for any other."""
+
+
+class InboundFormat(Protocol):
+    """How one type of provider passes texts on that came from handsets; pure."""
+
+    heard: Heard
+    """As `ReceiptFormat.heard`."""
+
+    def read(self, push: Push) -> list[InboundText]:
+        """The texts in a push; NotReceipts for what has none."""
+
+    def check(self, push: Push) -> Heard | None:
+        """As `ReceiptFormat.check`."""
 
 
 class NoChecks:

@@ -20,7 +20,7 @@ from services.api.receipts.push import (
 from shared.domain.receipts import ReceiptStatus, Reference, digest_of
 from shared.messages import WireReceipt
 
-_SPACED = "%Y-%m-%d %H:%M:%S"
+SPACED = "%Y-%m-%d %H:%M:%S"
 _NUMBER, _MAINLAND_MOBILE = re.compile(r"(\+|00|)([1-9][0-9]{3,17})"), re.compile(r"1[3-9][0-9]{9}")
 _CHINA_CODE = "86"
 _DELIVERED, _UNDELIVERED, _UNDER_WAY = ReceiptStatus.DELIVERED, ReceiptStatus.UNDELIVERED, ReceiptStatus.UNDER_WAY
@@ -46,7 +46,7 @@ class AliyunReceipts:
         if not isinstance(success, bool):
             raise NotReceipts("success: true or false")
         reference = Reference.read(entry.get("out_id"))
-        number = _e164(entry.get("phone_number"))
+        number = e164(entry.get("phone_number"))
         return WireReceipt(
             status=_DELIVERED if success else _UNDELIVERED,
             reference=entry["out_id"] if reference is not None else None,
@@ -54,7 +54,7 @@ class AliyunReceipts:
             message_id=id_of(entry.get("biz_id")),
             code=None if success else code_shown(entry.get("err_code")),
             reason=None if success else words_shown(entry.get("err_msg")),
-            at_ms=time_ms(entry.get("report_time"), _SPACED, CHINA),
+            at_ms=time_ms(entry.get("report_time"), SPACED, CHINA),
         )
 
 
@@ -75,7 +75,7 @@ class TencentReceipts(NoChecks):
             raise NotReceipts("report_status: SUCCESS or FAIL")
         failed = status is _UNDELIVERED
         reference = Reference.read(entry.get("ext"))
-        number = _e164(entry.get("mobile"), str(entry.get("nationcode") or _CHINA_CODE))
+        number = e164(entry.get("mobile"), str(entry.get("nationcode") or _CHINA_CODE))
         return WireReceipt(
             status=status,
             reference=entry["ext"] if reference is not None else None,
@@ -83,7 +83,7 @@ class TencentReceipts(NoChecks):
             message_id=id_of(entry.get("sid")),
             code=code_shown(entry.get("errmsg")) if failed else None,
             reason=words_shown(entry.get("description")) if failed else None,
-            at_ms=time_ms(entry.get("user_receive_time"), _SPACED, CHINA),
+            at_ms=time_ms(entry.get("user_receive_time"), SPACED, CHINA),
         )
 
 
@@ -102,7 +102,7 @@ class TwilioReceipts(NoChecks):
 
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`: any other status is one on the way."""
-        fields: Mapping[str, Any] = dict(push.form) if push.is_form else _object(push.json())
+        fields: Mapping[str, Any] = dict(push.form) if push.is_form else object_in(push.json())
         status = self._STATUSES.get(str(fields.get("MessageStatus") or fields.get("SmsStatus")), _UNDER_WAY)
         failed = status is _UNDELIVERED
         return [
@@ -142,7 +142,7 @@ class VonageReceipts(NoChecks):
                 message_id=id_of(fields.get("messageId")),
                 code=code_shown(fields.get("err-code")) if failed else None,
                 reason=words_shown(fields["status"]) if failed else None,
-                at_ms=time_ms(fields.get("message-timestamp"), _SPACED),
+                at_ms=time_ms(fields.get("message-timestamp"), SPACED),
                 is_of_a_part=True,
             )
         ]
@@ -159,10 +159,10 @@ class InfobipReceipts(NoChecks):
 
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`."""
-        return [self._entry(entry) for entry in entries_of(_object(push.json()).get("results"))]
+        return [self._entry(entry) for entry in entries_of(object_in(push.json()).get("results"))]
 
     def _entry(self, entry: Mapping[str, Any]) -> WireReceipt:
-        told, error = _object(entry.get("status")), entry.get("error")
+        told, error = object_in(entry.get("status")), entry.get("error")
         group, number = told.get("groupId"), told.get("id")
         status = self._GROUPS.get(group, _UNDER_WAY) if isinstance(group, int) else _UNDER_WAY
         if number in (self._TO_OPERATOR, self._EXPIRED_UNKNOWN):
@@ -215,10 +215,11 @@ def vonage_fields(push: Push) -> dict[str, str]:
         return dict(push.query)
     if push.is_form:
         return dict(push.form)
-    return {name: str(value) for name, value in _object(push.json()).items() if isinstance(value, str | int | float)}
+    return {name: str(value) for name, value in object_in(push.json()).items() if isinstance(value, str | int | float)}
 
 
-def _object(content: object) -> Mapping[str, Any]:
+def object_in(content: object) -> Mapping[str, Any]:
+    """A JSON object; NotReceipts for anything else."""
     if not isinstance(content, dict):
         raise NotReceipts("there is no object where one belongs")
     return content
@@ -228,7 +229,7 @@ def _reference(text: object) -> str | None:
     return text if isinstance(text, str) and Reference.read(text) is not None else None
 
 
-def _e164(number: object, country: str | None = None) -> str | None:
+def e164(number: object, country: str | None = None) -> str | None:
     """As ours are. `country` is the code of a number that comes without it; where that is not told, only a mobile
     number of mainland China does. None for what is no number."""
     found = _NUMBER.fullmatch(str(number).strip())

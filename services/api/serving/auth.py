@@ -84,7 +84,7 @@ def key_id(request: web.Request) -> str | None:
 def is_protected(path: str) -> bool:
     """Whether a path needs a key; health, metrics and documentation are open, and vendors prove otherwise who
     they are."""
-    if path.startswith("/v1/receipts/"):
+    if path.startswith(("/v1/receipts/", "/v1/inbound/")):
         return False
     return path.rstrip("/") == "/send-sms" or path == "/v1" or path.startswith("/v1/")
 

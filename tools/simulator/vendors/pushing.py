@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 
 from shared.signatures import TwilioSigning, VonageSigning
-from tools.simulator.receipts import PushForm, Receipt
+from tools.simulator.receipts import PushForm, Receipt, Text
 from tools.simulator.vendors.reading import TOKEN
 
 _FORM, _JSON = {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "application/json"}
@@ -26,8 +26,16 @@ class _Array:
         """As `PushForm.request`."""
         return url, _JSON, orjson.dumps([self.entry(receipt) for receipt in receipts])
 
+    def text(self, given: Text) -> tuple[str, Mapping[str, str], bytes]:
+        """As `PushForm.text`."""
+        return given.url, _JSON, orjson.dumps(self.said(given))
+
     def entry(self, receipt: Receipt) -> Mapping[str, Any]:
         """One receipt."""
+        raise NotImplementedError
+
+    def said(self, given: Text) -> object:
+        """What is posted of a text from a handset."""
         raise NotImplementedError
 
 
@@ -41,6 +49,10 @@ class PlainPush(_Array):
         status = "delivered" if receipt.arrived else "undelivered"
         failed = {} if receipt.arrived else {"code": "absent", "message": "The handset was off for too long"}
         return {"reference": told.word, "message_id": told.message_id, "status": status, "at": at, **failed}
+
+    def said(self, given: Text) -> object:
+        """As `_Array.said`."""
+        return {"from": given.sender, "to": given.to, "text": given.text, "message_id": given.message_id}
 
 
 class AliyunPush(_Array):
@@ -61,6 +73,12 @@ class AliyunPush(_Array):
             "out_id": told.word,
         }
 
+    def said(self, given: Text) -> object:
+        """As `_Array.said`."""
+        number = given.sender.removeprefix("+86").removeprefix("+")
+        told = {"phone_number": number, "content": given.text, "dest_code": given.to}
+        return [{**told, "send_time": _spaced(time.time()), "sign_name": "某公司", "sequence_id": 1234567890}]
+
 
 class TencentPush(_Array):
     """Tencent Cloud's; `ext` is there for accounts that have it enabled."""
@@ -77,6 +95,12 @@ class TencentPush(_Array):
             "description": "用户短信接收成功" if arrived else "用户短信接收失败",
             "sid": told.message_id,
         }
+
+    def said(self, given: Text) -> object:
+        """As `_Array.said`."""
+        number = given.sender.removeprefix("+86")
+        told = {"mobile": number, "nationcode": "86", "text": given.text, "extend": given.to, "sign": "某公司"}
+        return {**told, "time": int(time.time())}
 
 
 class TwilioPush:
@@ -99,6 +123,12 @@ class TwilioPush:
         }
         signature = TwilioSigning(TOKEN).of(url, fields.items())
         return url, {**_FORM, "X-Twilio-Signature": signature}, urlencode(fields).encode()
+
+    def text(self, given: Text) -> tuple[str, Mapping[str, str], bytes]:
+        """As `PushForm.text`."""
+        fields = {"MessageSid": given.message_id, "From": given.sender, "To": given.to, "Body": given.text}
+        signature = TwilioSigning(TOKEN).of(given.url, fields.items())
+        return given.url, {**_FORM, "X-Twilio-Signature": signature}, urlencode(fields).encode()
 
 
 class VonagePush:
@@ -123,6 +153,19 @@ class VonagePush:
         fields["sig"] = VonageSigning(TOKEN, "sha256").of(fields)
         return url, _FORM, urlencode(fields).encode()
 
+    def text(self, given: Text) -> tuple[str, Mapping[str, str], bytes]:
+        """As `PushForm.text`."""
+        fields = {
+            "msisdn": given.sender.removeprefix("+"),
+            "to": given.to,
+            "messageId": given.message_id,
+            "text": given.text,
+            "type": "text",
+            "timestamp": str(int(time.time())),
+        }
+        fields["sig"] = VonageSigning(TOKEN, "sha256").of(fields)
+        return given.url, _FORM, urlencode(fields).encode()
+
 
 class InfobipPush:
     """Infobip's delivery report."""
@@ -132,6 +175,12 @@ class InfobipPush:
     def request(self, url: str, receipts: Sequence[Receipt]) -> tuple[str, Mapping[str, str], bytes]:
         """As `PushForm.request`."""
         return url, _JSON, orjson.dumps({"results": [self._entry(receipt) for receipt in receipts]})
+
+    def text(self, given: Text) -> tuple[str, Mapping[str, str], bytes]:
+        """As `PushForm.text`."""
+        told = {"from": given.sender.removeprefix("+"), "to": given.to, "text": given.text}
+        content = {"results": [{**told, "messageId": given.message_id}], "messageCount": 1}
+        return given.url, _JSON, orjson.dumps(content)
 
     @staticmethod
     def _entry(receipt: Receipt) -> Mapping[str, Any]:

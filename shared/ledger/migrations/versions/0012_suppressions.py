@@ -1,4 +1,4 @@
-"""Numbers that opted out."""
+"""Numbers that opted out, and texts from handsets that a person has to look at."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,4 +20,17 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         sa.Column("added_at_ms", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("recipient", "sender_name", name="suppressions_recipient"),
+    )
+    op.create_table(
+        "inbound_reviews",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text),
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("sender_name", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("received_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("decision", sa.Text),
+        sa.Column("decided_at_ms", sa.BigInteger),
+        sa.UniqueConstraint("provider", "message_id", name="inbound_reviews_message"),
     )
