@@ -9,13 +9,13 @@ from typing import Any
 
 import pika
 
-from shared.topology import BATCHES, RECEIPTS, Lane, Topology, build_topology, outbound_queue
+from shared.topology import BATCHES, INBOUND_QUEUE, RECEIPTS, Lane, Topology, build_topology, outbound_queue
 from tests.support.brokers import Vhost
 from tests.support.forking.process import outside_environment, run
 from tests.support.standing_in import StandIn
 
 TIERS_S = (1, 60)
-WORK = (BATCHES, RECEIPTS, *(outbound_queue(lane) for lane in Lane))
+WORK = (BATCHES, RECEIPTS, INBOUND_QUEUE, *(outbound_queue(lane) for lane in Lane))
 _TIMEOUT_S = 120
 
 

@@ -68,6 +68,7 @@ def test_the_queues_and_exchanges_are_those_of_the_contract() -> None:
         "sms.receipts",
         "sms.receipts.later",
         "sms.receipts.unmatched",
+        "sms.inbound",
     }
 
 

@@ -8,10 +8,13 @@ from shared.topology import (
     BATCHES,
     DEAD_LETTER,
     DEAD_LETTER_BATCHES_QUEUE,
+    INBOUND_QUEUE,
     OUTBOUND,
     RECEIPTS,
+    RECEIPTS_LATER_QUEUE,
     RETRY,
     UNKNOWN_QUEUE,
+    UNMATCHED_QUEUE,
     Topology,
 )
 from tools.ctl.auditing.audit import LookedAt
@@ -20,6 +23,10 @@ from tools.ctl.auditing.letters import LETTER_QUEUES, AuditedLetters
 from tools.ctl.dead_letters.reading import depths, look_at
 
 _BESIDE = {OUTBOUND: State.QUEUED, RETRY: State.RETRYING, DEAD_LETTER: State.FAILED, UNKNOWN_QUEUE: State.UNKNOWN}
+
+_OF_NO_NUMBER = frozenset(
+    {BATCHES, DEAD_LETTER_BATCHES_QUEUE, RECEIPTS, RECEIPTS_LATER_QUEUE, UNMATCHED_QUEUE, INBOUND_QUEUE}
+)
 
 
 class Depth(NamedTuple):
@@ -66,7 +73,7 @@ def _letters(urls: str, queue: str, most: int) -> AuditedLetters:
 
 
 def _state(queue: str) -> State | None:
-    if queue in (BATCHES, DEAD_LETTER_BATCHES_QUEUE) or queue.startswith(RECEIPTS):
+    if queue in _OF_NO_NUMBER:
         return None
     exact = _BESIDE.get(queue)
     return exact or next(state for name, state in _BESIDE.items() if queue.startswith(f"{name}."))

@@ -12,6 +12,7 @@ from shared.topology import (
     BATCHES,
     DEAD_LETTER,
     DEAD_LETTER_BATCHES_QUEUE,
+    INBOUND_QUEUE,
     OUTBOUND,
     RECEIPTS,
     RETRY,
@@ -24,7 +25,8 @@ from tools.ctl.doctoring.amqp import Counts, queue_counts
 from tools.ctl.doctoring.findings import Finding, count, hint
 from tools.ctl.doctoring.system import System
 
-_CONSUMED = {BATCHES: "dispatcher", RECEIPTS: "dispatcher", **{outbound_queue(lane): "sender" for lane in Lane}}
+_TAKEN_IN = dict.fromkeys((BATCHES, RECEIPTS, INBOUND_QUEUE), "dispatcher")
+_CONSUMED = {**_TAKEN_IN, **{outbound_queue(lane): "sender" for lane in Lane}}
 _LETTERS = (DEAD_LETTER, DEAD_LETTER_BATCHES_QUEUE, UNKNOWN_QUEUE)
 _LIST, _LIST_UNKNOWN = "smsctl dead-letters list", "smsctl unknown list"
 _GROWING_MS = 10 * 60 * 1000
