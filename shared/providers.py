@@ -86,7 +86,7 @@ class ReceiptSettings(BaseModel):
             return None
         found = read_secret(self.secret)
         if len(found) < _MORE_THAN_A_GUESS or not re.fullmatch(r"[A-Za-z0-9._~-]+", found):
-            raise ValueError(f"receipts.secret: {_MORE_THAN_A_GUESS} or more of A-Z, a-z, 0-9, - . _ ~")
+            raise ValueError(f"secret: {_MORE_THAN_A_GUESS} or more of A-Z, a-z, 0-9, - . _ ~")
         return found
 
 

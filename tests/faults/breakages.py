@@ -415,4 +415,15 @@ BREAKAGES = (
         ),
         (44,),
     ),
+    Breakage(
+        "dispatcher: a receipt that comes before the record is taken for settled",
+        (
+            Edit(
+                "services/dispatcher/receipts.py",
+                "if fate in (Fate.EARLY, Fate.UNMATCHED)]",
+                "if fate is Fate.UNMATCHED]",
+            ),
+        ),
+        (45,),
+    ),
 )

@@ -155,14 +155,17 @@ def test_no_retry_comes_after_the_last_attempt_or_the_batchs_end_or_before_the_p
     assert expires_at_ms is None or outcome.retry_at_ms < expires_at_ms
 
 
-@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED, State.CANCELLED])
+NOT_SENT = [State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED]
+
+
+@pytest.mark.parametrize("state", NOT_SENT)
 def test_after_an_unclear_attempt_nothing_proves_that_a_number_was_not_sent(state: State) -> None:
     outcome = keep_if_maybe_sent(Outcome(state, "bad_number", "No such number", 400), was_unclear=True)
     assert (outcome.state, outcome.code, outcome.provider_status) == (State.UNKNOWN, "bad_number", 400)
     assert outcome.reason == "No such number; an earlier attempt may have been sent"
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - {State.FAILED, State.EXPIRED, State.CANCELLED}))
+@pytest.mark.parametrize("state", sorted(set(State) - set(NOT_SENT)))
 def test_an_unclear_attempt_leaves_other_outcomes_as_they_are(state: State) -> None:
     assert keep_if_maybe_sent(Outcome(state), was_unclear=True) == Outcome(state)
 

@@ -12,6 +12,7 @@ from services.api.receipts.push import (
     Push,
     entries_of,
     id_of,
+    iso_ms,
     time_ms,
 )
 from services.api.receipts.vendors import SPACED, AliyunReceipts, TencentReceipts, e164, object_in, vonage_fields
@@ -113,7 +114,7 @@ class InfobipInbound(NoChecks):
                 text=_text(entry.get("text")),
                 to=id_of(entry.get("to")),
                 message_id=id_of(entry.get("messageId")),
-                at_ms=time_ms(entry.get("receivedAt"), "%Y-%m-%dT%H:%M:%S.%f%z"),
+                at_ms=iso_ms(entry.get("receivedAt")),
             )
             for entry in entries_of(object_in(push.json()).get("results"))
         ]
@@ -133,7 +134,7 @@ class PlainInbound(NoChecks):
                 text=_text(entry.get("text")),
                 to=id_of(entry.get("to")),
                 message_id=id_of(entry.get("message_id")),
-                at_ms=time_ms(entry.get("at"), "%Y-%m-%dT%H:%M:%S%z"),
+                at_ms=iso_ms(entry.get("at")),
             )
             for entry in entries_of(content if isinstance(content, list) else [content])
         ]

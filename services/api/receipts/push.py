@@ -134,7 +134,22 @@ def time_ms(value: object, form: str, zone: timezone = UTC) -> int | None:
         told = datetime.strptime(value, form)  # noqa: DTZ007 - below
     except ValueError:
         return None
-    at_ms = round(1000 * (told if told.tzinfo else told.replace(tzinfo=zone)).timestamp())
+    return _epoch_ms(told if told.tzinfo else told.replace(tzinfo=zone))
+
+
+def iso_ms(value: object) -> int | None:
+    """A time in RFC 3339, with its offset and with fractions of a second or without; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        told = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return _epoch_ms(told) if told.tzinfo is not None else None
+
+
+def _epoch_ms(told: datetime) -> int | None:
+    at_ms = round(1000 * told.timestamp())
     return at_ms if 0 <= at_ms < _TIMES_END_MS else None
 
 

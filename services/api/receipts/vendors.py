@@ -14,6 +14,7 @@ from services.api.receipts.push import (
     code_shown,
     entries_of,
     id_of,
+    iso_ms,
     time_ms,
     words_shown,
 )
@@ -175,7 +176,7 @@ class InfobipReceipts(NoChecks):
             message_id=id_of(entry.get("messageId")),
             code=code_shown(cause.get("name") or cause.get("id")) if failed else None,
             reason=words_shown(cause.get("description")) if failed else None,
-            at_ms=time_ms(entry.get("doneAt"), "%Y-%m-%dT%H:%M:%S.%f%z"),
+            at_ms=iso_ms(entry.get("doneAt")),
         )
 
 
@@ -205,7 +206,7 @@ class PlainReceipts(NoChecks):
             message_id=message_id,
             code=code_shown(entry.get("code")) if failed else None,
             reason=words_shown(entry.get("message")) if failed else None,
-            at_ms=time_ms(entry.get("at"), "%Y-%m-%dT%H:%M:%S%z"),
+            at_ms=iso_ms(entry.get("at")),
         )
 
 
