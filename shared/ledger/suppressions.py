@@ -108,10 +108,11 @@ async def suppressed_among(
 
 
 IS_SUPPRESSED = """
-    EXISTS (SELECT 1 FROM suppressions s WHERE s.recipient = m.recipient
-                                           AND s.sender_name IN ('', CAST(:sender_name AS text)))
+    COALESCE((SELECT true FROM suppressions s
+              WHERE s.recipient = m.recipient AND s.sender_name IN ('', CAST(:sender_name AS text)) LIMIT 1), false)
 """
-"""Of a row `m`: whether its number gets nothing of this sender name."""
+"""Of a row `m`: whether its number gets nothing of this sender name. No EXISTS, which PostgreSQL may answer by reading
+the whole list into a hash table, where it takes the list for a short one."""
 _ADDING = """
     INSERT INTO suppressions (recipient, sender_name, source, reason, added_at_ms)
     SELECT w.recipient, w.sender_name, w.source, w.reason, w.added_at_ms FROM {rows} WHERE true

@@ -23,8 +23,10 @@ class LosesAnswers(IntakeLedger):
 
     writes = 0
 
-    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
-        written = await super().write(batch_id, progress, rows, now_ms)
+    async def write(
+        self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int, sender_name: str = ""
+    ) -> bool:
+        written = await super().write(batch_id, progress, rows, now_ms, sender_name)
         self.writes += 1
         if self.writes == 2:
             raise LedgerUnavailable("the answer was lost")
@@ -38,10 +40,12 @@ class DiesInTheMiddle(IntakeLedger):
         super().__init__(database)
         self.wrote_one = asyncio.Event()
 
-    async def write(self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int) -> bool:
+    async def write(
+        self, batch_id: str, progress: Progress, rows: Sequence[NewRow], now_ms: int, sender_name: str = ""
+    ) -> bool:
         if self.wrote_one.is_set():
             await asyncio.Event().wait()
-        written = await super().write(batch_id, progress, rows, now_ms)
+        written = await super().write(batch_id, progress, rows, now_ms, sender_name)
         self.wrote_one.set()
         return written
 

@@ -17,6 +17,10 @@ QUEUES = {
     "sms.dead-letter",
     "sms.dead-letter.batches",
     "sms.unknown",
+    "sms.receipts",
+    "sms.receipts.later",
+    "sms.receipts.unmatched",
+    "sms.inbound",
 }
 
 
@@ -54,7 +58,7 @@ def test_the_topology_is_declared_and_then_found_as_it_should_be(
     assert _queues(vhost) == QUEUES
     capsys.readouterr()
     assert _topology("--check") == 0
-    assert capsys.readouterr().out.startswith("as it should be: 4 exchanges, 8 queues")
+    assert capsys.readouterr().out.startswith("as it should be: 5 exchanges, 12 queues")
 
 
 def test_a_check_of_an_empty_broker_names_everything_and_creates_nothing(
@@ -63,7 +67,7 @@ def test_a_check_of_an_empty_broker_names_everything_and_creates_nothing(
     assert _topology("--check") == 1
     said = capsys.readouterr()
     assert {f"queue {name} is missing" for name in QUEUES} < set(said.out.splitlines())
-    assert said.err == "smsctl: the broker differs in 12 of 4 exchanges, 8 queues\n"
+    assert said.err == "smsctl: the broker differs in 17 of 5 exchanges, 12 queues\n"
     assert _queues(vhost) == set()
 
 

@@ -360,7 +360,7 @@ _ONE_ROW_EACH = """
 @pytest.mark.parametrize(
     ("statement", "values", "scans"),
     [
-        (CLAIM_STATEMENT, ["rows", "token", "now_ms", "provider"], 2),
+        (CLAIM_STATEMENT, ["rows", "token", "now_ms", "provider", "sender_name"], 2),
         (SENT_STATEMENT, ["rows", "now_ms"], 2),
         (MARK_QUEUED_STATEMENT, ["batch_id", "attempt", "rows", "first_row", "last_row", "now_ms"], 1),
     ],
@@ -391,6 +391,7 @@ async def test_numbers_are_found_by_key_whatever_postgresql_saw_last(
         await database.close()
     found = [position for position, line in enumerate(lines) if "messages_pkey" in line]
     assert len(found) == scans, lines
+    assert not any("hashed" in line for line in lines), lines
     for position in found:
         assert "Index Scan using messages_pkey" in lines[position], lines
         assert re.match(r"Index Cond: .*batch_id = .*row_no [=>]", lines[position + 1]), lines

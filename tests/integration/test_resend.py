@@ -512,8 +512,8 @@ def ctl(*arguments: str) -> int:
     ("body", "pointer", "detail"),
     [
         ({"states": ["failed", "unknown"]}, "/states/1", "smsctl unknown resolve"),
-        ({"states": ["sent"]}, "/states/0", "Only failed and expired numbers"),
-        ({"states": [["failed"]]}, "/states/0", "Only failed and expired numbers"),
+        ({"states": ["sent"]}, "/states/0", "Only failed, expired and undelivered numbers"),
+        ({"states": [["failed"]]}, "/states/0", "Only failed, expired and undelivered numbers"),
         ({"states": []}, "/states", "at least 1 item"),
         ({"states": None}, "/states", "list"),
         ({"states": ["failed"], "send_at": "tomorrow"}, "/send_at", "RFC 3339"),

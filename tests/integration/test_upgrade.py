@@ -80,11 +80,24 @@ def test_a_request_that_the_version_before_accepted_is_not_accepted_again(before
     assert set(trio.provider_calls(before.batches["keyed"]).values()) == {1}
 
 
-def test_its_queues_are_those_that_this_version_declares(
+def test_its_queues_are_as_this_version_declares_them_and_some_are_new(
     before: VersionBefore, vhost: Vhost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SMS_AMQP_URL", vhost.amqp_url)
     monkeypatch.setenv("SMS_RETRY_TIERS_S", TIERS_S)
+    with pytest.raises(SystemExit) as ended:
+        main(["topology", "--check"])
+    assert ended.value.code == 1
+    new = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("queue ", "exchange "))]
+    assert {line.split()[1] for line in new} == {
+        "sms.receipts",
+        "sms.receipts.later",
+        "sms.receipts.unmatched",
+        "sms.inbound",
+    }
+    assert all(line.endswith(" is missing") for line in new)
+    main(["topology"])
+    capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main(["topology", "--check"])
     assert ended.value.code == 0, capsys.readouterr()
