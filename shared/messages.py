@@ -102,7 +102,7 @@ class WireReceipt(BaseModel):
 class ReceiptsMessage(BaseModel):
     """What a provider pushed at once, from the api to the dispatcher; AMQP type `sms.receipts.v1`.
 
-    `received_at_ms` is when it came: what is early is looked at again until it has waited long enough.
+    `received_at_ms` is when it came, `first_look_at_ms` when it was looked at first, of one that comes again.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -110,16 +110,16 @@ class ReceiptsMessage(BaseModel):
     provider: Annotated[str, Field(min_length=1, max_length=64)]
     received_at_ms: TimeMs
     receipts: list[WireReceipt]
+    first_look_at_ms: TimeMs | None = None
 
 
 class InboundText(BaseModel):
-    """A text from a handset: `sender` in E.164, `to` our number or name, as the vendor has it."""
+    """A text from a handset: `sender` in E.164, `at_ms` when it was sent, as the vendor has it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     sender: Annotated[str, Field(pattern=r"^\+[0-9]{7,15}$")]
     text: Annotated[str, Field(max_length=10_000)]
-    to: str | None = None
     message_id: str | None = None
     at_ms: TimeMs | None = None
 

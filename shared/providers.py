@@ -182,6 +182,10 @@ class Providers:
         names = {settings.sender_name for settings in self.by_name.values()}
         return names.pop() if len(names) == 1 else ""
 
+    def tells_only_ids(self, name: str) -> bool:
+        """Whether a provider's receipts may name a text by the provider's own id alone, which senders note then."""
+        return name in self.by_name and self.by_name[name].tells_only_its_ids
+
     def opted_out_from(self, receipt: Receipt) -> str | None:
         """The sender name that a receipt's recipient has opted out from; None where it says nothing of that."""
         settings = self.by_name.get(receipt.provider)

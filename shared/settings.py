@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     """A TOML file with the providers, the same for all services; without it there is one, `default`."""
     public_url: str | None = None
     """Where vendors reach the api, for receipts: `https://sms.example.com`, with a path where a proxy has one for it.
-    Vendors are asked for receipts, and signatures are checked over it, only where it is set."""
+    Vendors are asked for receipts only where it is set. Signatures are checked over it; where it is not set, over
+    the URL as the call has it."""
     retry_tiers_s: Annotated[tuple[FiniteFloat, ...], NoDecode] = (5, 30, 120, 600, 3600)
     drain_timeout_s: Annotated[FiniteFloat, Field(ge=0)] = 25
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

@@ -66,6 +66,11 @@ class TwilioSigning:
         return any(_same(self.of(each, fields, algorithm), signature) for each in _with_and_without_port(url))
 
 
+def names_body(url: str) -> bool:
+    """Whether the hash of a call's body is in its URL, which Twilio signs where the body is no form."""
+    return _BODY_HASH in dict(parse_qsl(urlsplit(url).query))
+
+
 def _with_and_without_port(url: str) -> Sequence[str]:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port

@@ -79,7 +79,7 @@ async def serve(settings: DispatcherSettings, stop: asyncio.Event) -> None:
         feeder.wake,
     )
     providers = settings.all_providers
-    receipts = ReceiptTaker(ReceiptsLedger(database, providers.opted_out_from), publisher)
+    receipts = ReceiptTaker(ReceiptsLedger(database, providers.opted_out_from), publisher, providers.tells_only_ids)
     words = Words(STOP_WORDS | settings.stop_words, START_WORDS | settings.start_words)
     inbound = InboundTaker(Lists(SuppressionLedger(database), InboundLedger(database)), publisher, providers, words)
     in_work = BatchTasks(handler, worker.tasks)

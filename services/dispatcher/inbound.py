@@ -44,7 +44,7 @@ class Lists:
 
 
 class InboundTaker:
-    """Obeys, one push after the other. What comes again changes nothing."""
+    """Obeys, one push after the other. What comes again changes nothing that was said later."""
 
     def __init__(self, lists: Lists, publisher: Publisher, providers: Providers, words: Words) -> None:
         self._lists, self._publisher, self._providers, self._words = lists, publisher, providers, words
@@ -83,12 +83,14 @@ class InboundTaker:
         metrics.INBOUND.labels(message.provider, wish.value).inc()
         known = self._providers.by_name.get(message.provider)
         name = "" if known is None else known.sender_name
+        # Its time decides between a STOP and a START that come in another order than they were said, or again.
+        said_at_ms = min(message.received_at_ms, text.at_ms or message.received_at_ms)
         if wish is Wish.STOP:
-            entry = Suppression(text.sender, name, Source.RECIPIENT, "by a text", message.received_at_ms)
+            entry = Suppression(text.sender, name, Source.RECIPIENT, "by a text", said_at_ms)
             await when_ledger_answers(lambda: self._lists.suppressions.add([entry]))
             log.info("recipient_opted_out", provider=message.provider, recipient=mask(text.sender))
         elif wish is Wish.START:
-            await when_ledger_answers(lambda: self._lists.suppressions.let_in_again(text.sender, name))
+            await when_ledger_answers(lambda: self._lists.suppressions.let_in_again(text.sender, name, said_at_ms))
             log.info("recipient_opted_in", provider=message.provider, recipient=mask(text.sender))
         elif wish is Wish.MAYBE_STOP:
             told = text.sender, name, text.text, message.received_at_ms

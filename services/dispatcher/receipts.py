@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,10 +25,12 @@ from shared.micro_batch import next_batch
 from shared.topology import DEAD_LETTER, RECEIPTS, RECEIPTS_LATER_QUEUE, DeadLetterKey
 
 PUSHES_AT_ONCE = 100
-"""Unsettled messages of the queue; each may have a hundred receipts."""
+"""Unsettled messages of the queue; most have up to a hundred receipts."""
 _MOST, _LINGER_S = 20, 0.01
-_WAITS_MS = 15 * 60_000
-"""How long a receipt may be early: a lease is over long before, and its row then says something."""
+_MOST_RECEIPTS = 2000
+"""In one transaction."""
+_NOTED_WITHIN_MS = 5 * 60_000
+"""How long a provider's id may be unknown, from the first look on: a sender notes it when it has the answer."""
 _NO_SUCH_MESSAGE, UNREADABLE, NOT_STORABLE = "no_such_message", "unreadable_message", "not_storable"
 
 log = structlog.get_logger()
@@ -54,8 +56,9 @@ class ReceiptTaker:
     """Settles numbers by what providers tell. When the channel is lost, all that is not acked comes again, and by then
     says nothing new."""
 
-    def __init__(self, ledger: ReceiptsLedger, publisher: Publisher) -> None:
-        self._ledger, self._publisher = ledger, publisher
+    def __init__(self, ledger: ReceiptsLedger, publisher: Publisher, notes_ids: Callable[[str], bool]) -> None:
+        """`notes_ids`: whether senders note the ids of a provider."""
+        self._ledger, self._publisher, self._notes_ids = ledger, publisher, notes_ids
         self._arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def take(self, delivery: Delivery) -> None:
@@ -82,13 +85,12 @@ class ReceiptTaker:
                 settlements.append(self._given_up(delivery, UNREADABLE, f"Not receipts: {unreadable}"))
             else:
                 pushes.append(_Push(delivery, message, [each.read(message.provider) for each in message.receipts]))
-        settlements += await self._write(pushes)
+        for part in _in_parts(pushes):
+            settlements += await self._write(part)
         crash_at("dispatcher.receipts_written")
         await settle(settlements, self._publisher)
 
     async def _write(self, pushes: Sequence[_Push]) -> Sequence[Settlement]:
-        if not pushes:
-            return []
         receipts = [receipt for push in pushes for receipt in push.receipts]
         now = now_ms()
         try:
@@ -103,7 +105,8 @@ class ReceiptTaker:
     def _written(self, push: _Push, fates: Sequence[Fate], now: int) -> Settlement:
         for fate, number in Counter(fates).items():
             metrics.RECEIPTS.labels(push.message.provider, fate.name.lower()).inc(number)
-        leftover = left_over(push.message, push.receipts, fates, now)
+        may_be_noted = self._notes_ids(push.message.provider)
+        leftover = left_over(push.message, push.receipts, fates, now, may_be_noted=may_be_noted)
         if not leftover.receipts:
             return Settlement(push.delivery)
         if leftover.is_early:
@@ -118,24 +121,46 @@ class ReceiptTaker:
         return Settlement(delivery, letter(delivery, delivery.body, code, reason))
 
 
-def left_over(message: ReceiptsMessage, receipts: Sequence[Receipt], fates: Sequence[Fate], now_ms: int) -> Leftover:
-    """What of a push found no number, or not yet. What cannot be early any more waits with what is, and is told by its
-    next look; a provider's id may be early too, for the sender notes it after the call."""
+def left_over(
+    message: ReceiptsMessage, receipts: Sequence[Receipt], fates: Sequence[Fate], now_ms: int, *, may_be_noted: bool
+) -> Leftover:
+    """What of a push found no number, or not yet. What is not early waits with what is, and is told by its next look.
+
+    Early is what has a row whose attempt is not recorded, for as long as that takes; and for a while a provider's id
+    where senders note such (`may_be_noted`).
+    """
     left = [position for position, fate in enumerate(fates) if fate in (Fate.EARLY, Fate.UNMATCHED)]
-    may_wait = now_ms - message.received_at_ms < _WAITS_MS
-    is_early = may_wait and any(fates[each] is Fate.EARLY or receipts[each].reference is None for each in left)
+    first_look_ms = now_ms if message.first_look_at_ms is None else message.first_look_at_ms
+    may_be_noted = may_be_noted and now_ms - first_look_ms < _NOTED_WITHIN_MS
+    is_early = any(fates[each] is Fate.EARLY or (may_be_noted and receipts[each].reference is None) for each in left)
     return Leftover([message.receipts[each] for each in left], is_early)
 
 
-def _body(message: ReceiptsMessage, receipts: Sequence[WireReceipt]) -> bytes:
-    return message.model_copy(update={"receipts": list(receipts)}).model_dump_json(exclude_none=True).encode()
+def _in_parts(pushes: Iterable[_Push]) -> Iterator[Sequence[_Push]]:
+    """Whole pushes together, as many as have no more receipts than a transaction should; one that has is alone."""
+    part: list[_Push] = []
+    receipts = 0
+    for push in pushes:
+        if part and receipts + len(push.receipts) > _MOST_RECEIPTS:
+            yield part
+            part, receipts = [], 0
+        part.append(push)
+        receipts += len(push.receipts)
+    if part:
+        yield part
+
+
+def _body(message: ReceiptsMessage, receipts: Sequence[WireReceipt], now: int | None = None) -> bytes:
+    first_look_at_ms = now if message.first_look_at_ms is None else message.first_look_at_ms
+    left = {"receipts": list(receipts), "first_look_at_ms": first_look_at_ms}
+    return message.model_copy(update=left).model_dump_json(exclude_none=True).encode()
 
 
 def _later(push: _Push, receipts: Sequence[WireReceipt], now: int) -> Outgoing:
     return Outgoing(
         exchange=RECEIPTS,
         routing_key=RECEIPTS_LATER_QUEUE,
-        body=_body(push.message, receipts),
+        body=_body(push.message, receipts, now),
         type=RECEIPTS_TYPE,
         message_id=push.delivery.message_id or "",
         correlation_id="",

@@ -23,15 +23,19 @@ class Wish(StrEnum):
 STOP_WORDS = frozenset(
     {
         *("STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPT OUT", "OPTOUT", "REMOVE", "ARRET"),
-        *("退订", "拒收", "TD", "T", "R", "N"),
+        *("退订", "退訂", "拒收", "TD", "T", "R", "N"),
     }
 )
 START_WORDS = frozenset({"START", "UNSTOP", "YES", "OPT IN", "OPTIN", "SUBSCRIBE", "订阅", "恢复"})
 _LOOKS_LIKE = re.compile(
-    r"\b(?:stop|unsubscribe|opt out|remove me|take me off|leave me alone|do ?n[o']?t (?:text|send|contact|message)"
-    r"|no more|wrong number|spam|quit|cancel)\w*|退订|拒收|别发|别再|不要再|不要发|取消|骚扰|投诉|打扰|发错",
-    re.IGNORECASE,
+    r"(?<![a-z])(?:stop|unsub|opt ?out|remove me|take me off|leave me alone|no more|wrong number|spam|quit|cancel"
+    r"|revoke|(?:dont|do not) (?:text|send|contact|message|call|write))"
+    r"|退订|退訂|拒收|别发|別發|别再|別再|不要再|不要发|不要發|取消|骚扰|騷擾|投诉|投訴|打扰|打擾|发错|發錯|回复? ?t"
 )
+"""In a folded text."""
+_APOSTROPHES = "'\u2019\u02bc\u2018\uff07`"
+_ALONE = frozenset({"end", "quit", "cancel", "revoke", "remove"})
+"""Words that begin many a text about something else: they count only alone."""
 _SHORTEST_AT_THE_START = 3
 """Letters of a word that may begin a text: a T or an R may begin any."""
 _MOST_WORDS, _MOST_IDEOGRAPHS = 3, 8
@@ -40,19 +44,21 @@ _BESIDE_WORDS = re.compile(r"[\W_]+")
 
 
 def wish_of(text: str, stop_words: Collection[str] = STOP_WORDS, start_words: Collection[str] = START_WORDS) -> Wish:
-    """What a text asks for: by a word alone or at the start of a short text, whatever its case, width and signs."""
+    """What a text asks for, whatever its case, width and signs: a STOP by a word alone or at the start of a short text,
+    a START only by a word alone, for who says more may say the opposite."""
     folded = fold(text)
-    for words, wish in ((stop_words, Wish.STOP), (start_words, Wish.START)):
-        if any(_says(folded, fold(word)) for word in words):
-            return wish
-    return Wish.MAYBE_STOP if _LOOKS_LIKE.search(unicodedata.normalize("NFKC", text)) else Wish.NONE
+    if any(_says(folded, fold(word)) for word in stop_words):
+        return Wish.STOP
+    if any(folded == fold(word) for word in start_words):
+        return Wish.START
+    return Wish.MAYBE_STOP if _LOOKS_LIKE.search(folded) else Wish.NONE
 
 
 def fold(text: str) -> str:
     """A text as words in small letters with one blank between them: full-width letters are ordinary ones (NFKC),
-    accents go, signs are blanks."""
+    accents and apostrophes go, other signs are blanks."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    letters = "".join(letter for letter in plain if not unicodedata.combining(letter) and letter not in _APOSTROPHES)
     return _BESIDE_WORDS.sub(" ", letters).strip()
 
 
@@ -62,4 +68,4 @@ def _says(folded: str, word: str) -> bool:
     if _IDEOGRAPH.search(word):
         return folded.startswith(word) and len(folded) <= _MOST_IDEOGRAPHS
     is_short = folded.count(" ") < _MOST_WORDS
-    return len(word) >= _SHORTEST_AT_THE_START and is_short and folded.startswith(f"{word} ")
+    return word not in _ALONE and len(word) >= _SHORTEST_AT_THE_START and is_short and folded.startswith(f"{word} ")

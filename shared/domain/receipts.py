@@ -11,7 +11,7 @@ from shared.domain.message import Key, message_id
 from shared.domain.states import State
 
 MOST_OF_A_CALL = 1000
-"""Rows that a reference names at the most: no vendor takes more numbers in a call."""
+"""How far apart the rows that a reference names may be: no vendor takes more numbers in a call."""
 _REFERENCE = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})(?:-([0-9]{1,9})|:([0-9]{1,9}))?")
 _DIGEST_LENGTH = 16
 _LEADING_ZEROS = re.compile(r"^0+(?=.)")
@@ -104,6 +104,11 @@ class SentRow(NamedTuple):
     def key(self) -> Key:
         return self.batch_id, self.row
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """What `digest_of` is made of."""
+        return self.batch_id, self.recipient
+
 
 class Step(Enum):
     """What a receipt does to its number."""
@@ -134,10 +139,11 @@ def decide(row: SentRow, receipt: Receipt, status: ReceiptStatus) -> Step:
         return Step.PASS
     if row.is_resent or row.state in _SETTLED:
         return Step.KEEP
-    if row.state is State.SENDING:
-        return Step.KEEP if _is_earlier(row, receipt) else Step.WAIT
-    is_latest = not _is_earlier(row, receipt) and not _names_another_call(row, receipt)
     arrived = status is ReceiptStatus.DELIVERED and row.provider == receipt.provider
+    if row.state is State.SENDING:
+        # One that arrived is looked at again too: if this attempt comes to nothing, there must be no other.
+        return Step.WAIT if arrived or not _is_earlier(row, receipt) else Step.KEEP
+    is_latest = not _is_earlier(row, receipt) and not _names_another_call(row, receipt)
     if row.state is State.SENT:
         return Step.SETTLE if is_latest else Step.KEEP
     if row.state is State.UNKNOWN:
@@ -166,14 +172,17 @@ def digest_of(batch_id: str, recipient: str) -> str:
 
 def spellings(message_id: str) -> tuple[str, ...]:
     """How a provider's id may be written: some answer in hexadecimal and tell in decimal (SMPP 3.4, 5.2.23), in another
-    case, or with leading zeros. The first is the one that `provider_ids` has."""
+    case, or with leading zeros. The first is the one that `provider_ids` has.
+
+    Only a spelling that has a letter is another one's: digits alone may be somebody else's number in either.
+    """
     plain = _LEADING_ZEROS.sub("", message_id.strip().lower())
-    found = [plain]
-    if _DECIMAL.fullmatch(plain):
-        found.append(f"{int(plain):x}")
-    if _HEXADECIMAL.fullmatch(plain):
-        found.append(str(int(plain, 16)))
-    return tuple(dict.fromkeys(found))
+    is_decimal = _DECIMAL.fullmatch(plain) is not None
+    if is_decimal and not _DECIMAL.fullmatch(hexadecimal := f"{int(plain):x}"):
+        return plain, hexadecimal
+    if not is_decimal and _HEXADECIMAL.fullmatch(plain):
+        return plain, str(int(plain, 16))
+    return (plain,)
 
 
 def reference_of(row: SentRow) -> str:
@@ -181,9 +190,14 @@ def reference_of(row: SentRow) -> str:
     return message_id(row.batch_id, row.row)
 
 
-def _is_earlier(row: SentRow, receipt: Receipt) -> bool:
+def attempt_of(row: SentRow, receipt: Receipt) -> int:
+    """Which attempt a receipt is about: the latest, where it does not say."""
     attempt = receipt.reference.attempt if receipt.reference is not None else None
-    return attempt is not None and attempt < row.attempt
+    return row.attempt if attempt is None else attempt
+
+
+def _is_earlier(row: SentRow, receipt: Receipt) -> bool:
+    return attempt_of(row, receipt) < row.attempt
 
 
 def _names_another_call(row: SentRow, receipt: Receipt) -> bool:

@@ -17,6 +17,7 @@ from shared.domain.receipts import (
     Reference,
     SentRow,
     Step,
+    attempt_of,
     decide,
     digest_of,
     is_of_another,
@@ -85,8 +86,12 @@ _IDS = {"provider": "text", "message_id": "text"}
 _NEW_IDS = {**_IDS, **KEYS, "attempt": "integer"}
 _KEPT = {
     **KEYS, "message_id": "text", "status": "text", "provider": "text", "error_code": "text", "error_reason": "text",
-    "at_ms": "bigint", "received_at_ms": "bigint",
+    "at_ms": "bigint", "received_at_ms": "bigint", "attempt": "integer",
 }  # fmt: skip
+
+
+_Parts = dict[tuple[str, int, int], dict[str, ReceiptStatus]]
+"""By batch, row and attempt what was told of the parts, by their ids."""
 
 
 class ReceiptsLedger:
@@ -114,33 +119,38 @@ class ReceiptsLedger:
         async with moving(self._database, now_ms) as transaction:
             named = await self._with_references(transaction.connection, received)
             rows = await self._rows(transaction.connection, [each for each in named if each is not None])
-            about = [_row_of(receipt, reference, rows) for receipt, reference in zip(received, named, strict=True)]
+            about = _rows_meant(received, named, rows)
             parts = await self._parts(transaction.connection, received, about)
             work = _decided(received, about, parts, now_ms)
             moved = await transaction.apply(self._settle, work.moves.values())
             await self._write_history(transaction, work.keeps)
-            opted_out = self._opted_out(received, about, now_ms)
+            fates = [
+                Fate.EARLY if fate is Fate.SETTLED and row is not None and row.key not in moved else fate
+                for fate, row in zip(work.fates, about, strict=True)
+            ]
+            settled = [
+                (receipt, row)
+                for receipt, row, fate in zip(received, about, fates, strict=True)
+                if fate is Fate.SETTLED and row is not None
+            ]
+            opted_out = self._opted_out(settled, now_ms)
             await add_suppressions(transaction.connection, opted_out, sqlite=self._database.is_sqlite)
-        return [
-            Fate.EARLY if fate is Fate.SETTLED and row is not None and row.key not in moved else fate
-            for fate, row in zip(work.fates, about, strict=True)
-        ]
+        return fates
 
-    def _opted_out(
-        self, received: Sequence[Receipt], about: Sequence[SentRow | None], now_ms: int
-    ) -> Sequence[Suppression]:
-        named = [(row, self._opt_outs(receipt)) for receipt, row in zip(received, about, strict=True)]
+    def _opted_out(self, settled: Sequence[tuple[Receipt, SentRow]], now_ms: int) -> Sequence[Suppression]:
+        named = [(row, self._opt_outs(receipt)) for receipt, row in settled]
         return [
             Suppression(row.recipient, name, Source.PROVIDER, "by a receipt", now_ms)
             for row, name in named
-            if row is not None and name is not None
+            if name is not None
         ]
 
     async def note_ids(self, provider: str, ids: Sequence[ProviderId]) -> None:
         """Remember whose texts these ids of a provider are; the latest word on an id holds."""
         if not ids:
             return
-        rows = sorted((provider, spellings(each.message_id)[0], *each[1:]) for each in ids)
+        by_id = {spellings(each.message_id)[0]: each for each in ids}
+        rows = sorted((provider, spelling, *each[1:]) for spelling, each in by_id.items())
         async with self._database.writing() as connection:
             await connection.execute(self._note, {"rows": as_rows(rows, _NEW_IDS)})
 
@@ -181,15 +191,20 @@ class ReceiptsLedger:
 
     async def _parts(
         self, connection: AsyncConnection, received: Sequence[Receipt], about: Sequence[SentRow | None]
-    ) -> dict[Key, dict[str, ReceiptStatus]]:
-        """What was told before of each text that has several parts, by the parts' ids."""
+    ) -> _Parts:
+        """What was told before of each text that has several parts, by its attempt and the parts' ids.
+
+        Their rows are locked, by key: of two who are told a part each at the same time, the second counts both.
+        """
         found = zip(received, about, strict=True)
         keys = sorted({row.key for receipt, row in found if row is not None and _in_parts(receipt, row)})
-        parts: dict[Key, dict[str, ReceiptStatus]] = defaultdict(dict)
+        parts: _Parts = defaultdict(dict)
         if keys:
-            told = await connection.execute(self._find_parts, {"rows": as_rows(keys, KEYS)})
-            for batch_id, row, message_id, status in told:
-                parts[str(batch_id), row].setdefault(message_id, ReceiptStatus(status))
+            rows = {"rows": as_rows(keys, KEYS)}
+            if not self._database.is_sqlite:
+                await connection.execute(_LOCK, rows)
+            for batch_id, row, attempt, message_id, status in await connection.execute(self._find_parts, rows):
+                parts[str(batch_id), row, attempt].setdefault(message_id, ReceiptStatus(status))
         return parts
 
     async def _write_history(self, transaction: Moving, keeps: Sequence[tuple[Any, ...]]) -> None:
@@ -211,19 +226,22 @@ def _by_id(receipt: Receipt, known: Mapping[tuple[str, str], Reference]) -> Refe
     return next(filter(None, (known.get((receipt.provider, each)) for each in spellings(receipt.message_id))), None)
 
 
-def _row_of(receipt: Receipt, reference: Reference | None, rows: Mapping[Key, SentRow]) -> SentRow | None:
-    if reference is None:
-        return None
-    if reference.names_one:
-        row = rows.get((reference.batch_id, reference.first))
-        is_other = receipt.recipient is not None and row is not None and receipt.recipient != _digest(row)
-        return None if is_other else row
-    of_call = (rows.get((reference.batch_id, row)) for row in range(reference.first, reference.last + 1))
-    return next((row for row in of_call if row is not None and _digest(row) == receipt.recipient), None)
+def _rows_meant(
+    received: Sequence[Receipt], named: Sequence[Reference | None], rows: Mapping[Key, SentRow]
+) -> Sequence[SentRow | None]:
+    """The row that each receipt is about."""
+    # A batch has a number once, but for rows that were never sent: those are not what a call had.
+    by_digest = {(row.batch_id, digest_of(*row.place)): row for row in rows.values() if row.attempt > 0}
 
+    def meant(receipt: Receipt, reference: Reference | None) -> SentRow | None:
+        if reference is None:
+            return None
+        if reference.names_one and receipt.recipient is None:
+            return rows.get((reference.batch_id, reference.first))
+        row = by_digest.get((reference.batch_id, receipt.recipient or ""))
+        return row if row is not None and reference.first <= row.row <= reference.last else None
 
-def _digest(row: SentRow) -> str:
-    return digest_of(row.batch_id, row.recipient)
+    return [meant(receipt, reference) for receipt, reference in zip(received, named, strict=True)]
 
 
 def _in_parts(receipt: Receipt, row: SentRow) -> bool:
@@ -233,7 +251,7 @@ def _in_parts(receipt: Receipt, row: SentRow) -> bool:
 def _decided(
     received: Sequence[Receipt],
     about: Sequence[SentRow | None],
-    parts: dict[Key, dict[str, ReceiptStatus]],
+    parts: _Parts,
     now_ms: int,
 ) -> _Work:
     """What all of them come to, each as the ones before it leave its row."""
@@ -244,17 +262,17 @@ def _decided(
             continue
         row, status = later[found.key], receipt.status
         if _in_parts(receipt, row) and status is not ReceiptStatus.UNDER_WAY:
-            told = parts[row.key]
+            told = parts[(*row.key, attempt_of(row, receipt))]
             told.setdefault(receipt.message_id or "", status)
             status = of_the_whole(told.values(), row.segments)
-            work.keeps.append(_kept(receipt, row.key, now_ms))
+            work.keeps.append(_kept(receipt, row, now_ms))
         step = decide(row, receipt, status)
         if step is Step.SETTLE:
             after = state_after(status)
             work.moves[row.key] = _move(row, receipt, after, now_ms)
             later[row.key] = row._replace(state=after)
         elif step is Step.KEEP:
-            work.keeps.append(_kept(receipt, row.key, now_ms))
+            work.keeps.append(_kept(receipt, row, now_ms))
         work.fates.append(_FATES[step])
     return work
 
@@ -266,9 +284,9 @@ def _move(row: SentRow, receipt: Receipt, after: State, now_ms: int) -> tuple[An
     return row.batch_id, row.row, row.attempt, row.state, after, code, reason, at_ms, receipt.message_id
 
 
-def _kept(receipt: Receipt, key: Key, now_ms: int) -> tuple[Any, ...]:
+def _kept(receipt: Receipt, row: SentRow, now_ms: int) -> tuple[Any, ...]:
     told = receipt.message_id or "", receipt.status, receipt.provider, receipt.code, receipt.reason, receipt.at_ms
-    return *key, *told, now_ms
+    return *row.key, *told, now_ms, attempt_of(row, receipt)
 
 
 _FATES = {Step.SETTLE: Fate.SETTLED, Step.WAIT: Fate.EARLY, Step.KEEP: Fate.KEPT, Step.PASS: Fate.PASSED}
@@ -285,14 +303,14 @@ _FIND_IDS = """
     FROM {rows} JOIN provider_ids p ON p.provider = w.provider AND p.message_id = w.message_id
 """
 _FIND_PARTS = """
-    SELECT r.batch_id, r.row_no, r.message_id, r.status
+    SELECT r.batch_id, r.row_no, r.attempt, r.message_id, r.status
     FROM {rows} JOIN receipts r ON r.batch_id = w.batch_id AND r.row_no = w.row_no
 """
 _KEEP = """
     INSERT INTO receipts (batch_id, row_no, message_id, status, provider, error_code, error_reason, at_ms,
-                          received_at_ms)
+                          received_at_ms, attempt)
     SELECT w.batch_id, w.row_no, w.message_id, w.status, w.provider, w.error_code, w.error_reason, w.at_ms,
-           w.received_at_ms
+           w.received_at_ms, w.attempt
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
 """
@@ -302,3 +320,11 @@ _NOTE = """
     ON CONFLICT (provider, message_id) DO UPDATE
         SET batch_id = excluded.batch_id, row_no = excluded.row_no, attempt = excluded.attempt
 """
+_LOCK = with_rows(
+    """
+    SELECT 1 FROM {rows} JOIN messages m ON m.batch_id = w.batch_id AND m.row_no = w.row_no
+    ORDER BY m.batch_id, m.row_no FOR UPDATE OF m
+    """,
+    KEYS,
+    sqlite=False,
+)

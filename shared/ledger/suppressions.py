@@ -52,16 +52,20 @@ class SuppressionLedger:
         self._remove_all = with_rows(_REMOVE_ALL, _RECIPIENTS, sqlite=database.is_sqlite)
 
     async def add(self, entries: Sequence[Suppression]) -> int:
-        """Put numbers on the list, in one transaction; how many were not on it. What is there stays as it was."""
+        """Put numbers on the list, in one transaction; how many were not on it.
+
+        What is there stays as it was, but that its recipient has said it again later.
+        """
         async with self._database.writing() as connection:
             return await add_suppressions(connection, entries, sqlite=self._database.is_sqlite)
 
-    async def let_in_again(self, recipient: str, sender_name: str) -> int:
-        """Take a number off the list that its recipient, or a provider for it, put there; 0 or 1."""
+    async def let_in_again(self, recipient: str, sender_name: str, said_at_ms: int) -> int:
+        """Take a number off the list that its recipient, or a provider for it, put there before it said so; 0 or 1."""
         own = suppressions.c.source.in_([Source.RECIPIENT.value, Source.PROVIDER.value])
         this = suppressions.c.recipient == recipient, suppressions.c.sender_name == sender_name
+        before = suppressions.c.added_at_ms <= said_at_ms
         async with self._database.writing() as connection:
-            return int((await connection.execute(delete(suppressions).where(*this, own))).rowcount)
+            return int((await connection.execute(delete(suppressions).where(*this, own, before))).rowcount)
 
     async def remove(self, entries: Collection[tuple[str, str]]) -> int:
         """Take numbers (recipient, sender name) off the list; how many were on it."""
@@ -116,7 +120,9 @@ the whole list into a hash table, where it takes the list for a short one."""
 _ADDING = """
     INSERT INTO suppressions (recipient, sender_name, source, reason, added_at_ms)
     SELECT w.recipient, w.sender_name, w.source, w.reason, w.added_at_ms FROM {rows} WHERE true
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (recipient, sender_name) DO UPDATE SET added_at_ms = excluded.added_at_ms
+        WHERE excluded.source = 'recipient' AND suppressions.source IN ('recipient', 'provider')
+          AND suppressions.added_at_ms < excluded.added_at_ms
 """
 _ADD = {sqlite: with_rows(_ADDING, _COLUMNS, sqlite=sqlite) for sqlite in (False, True)}
 _REMOVE = """

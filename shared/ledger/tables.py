@@ -142,6 +142,7 @@ receipts = Table(
     Column("row_no", Integer, primary_key=True),
     Column("message_id", Text, primary_key=True),  # the provider's; empty where it names none
     Column("status", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
     Column("provider", Text, nullable=False),
     Column("error_code", Text),
     Column("error_reason", Text),
@@ -156,7 +157,8 @@ provider_ids = Table(
     metadata,
     Column("provider", Text, primary_key=True),
     Column("message_id", Text, primary_key=True),  # as `spellings` has it first
-    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    # As for the messages, the foreign key is SQLite's, and the trigger PostgreSQL's.
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("row_no", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     sqlite_with_rowid=False,

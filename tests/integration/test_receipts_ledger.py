@@ -1,5 +1,7 @@
 """Receipts in the ledger: which numbers they settle, on both databases."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from shared.domain.states import State
 from shared.ledger.database import Database
 from shared.ledger.receipts import Fate, ProviderId, ReceiptsLedger
 from shared.ledger.sending import Recorded, SendingLedger
+from shared.ledger.suppressions import SuppressionLedger
 from shared.ledger.tables import attempts, batches, counter, messages
 from tests.integration.test_ledger import a_batch, written
 
@@ -187,6 +190,59 @@ async def test_a_long_text_has_arrived_when_all_of_its_parts_have(database: Data
     assert [await part(1, "f", ARRIVED)] == [Fate.PASSED]
     assert await standing(database, batch_id) == ["delivered", "undelivered"]
     assert [kept.message_id for kept in await ledger.of(batch_id, 0)] == ["a", "b", "c"]
+
+
+async def test_the_parts_of_an_earlier_attempt_say_nothing_of_the_latest(database: Database) -> None:
+    batch_id = await with_rows(database, {State.RETRYING: 1}, segments=2)
+    ledger, sending = ReceiptsLedger(database), SendingLedger(database)
+
+    async def part(attempt: int, name: str, status: ReceiptStatus) -> Fate:
+        told = receipt(batch_id, 0, status, attempt, message_id=name, is_of_a_part=True)
+        return (await ledger.settle([told], now_ms()))[0]
+
+    await part(1, "a", FAILED)
+    await sending.claim({(batch_id, 0): 1}, "second", now_ms())
+    await sending.record([Recorded(batch_id, 0, 2, Outcome(State.SENT, None, None, 200, "c"))], now_ms())
+    assert await part(2, "c", ARRIVED) is Fate.PASSED
+    assert await part(2, "d", ARRIVED) is Fate.SETTLED
+    assert await standing(database, batch_id) == ["delivered"]
+
+
+async def test_parts_that_are_told_at_the_same_time_are_all_counted(database: Database) -> None:
+    batch_id = await with_rows(database, {State.SENT: 20}, segments=3)
+    ledger = ReceiptsLedger(database)
+
+    async def part(row: int, name: str) -> Sequence[Fate]:
+        told = receipt(batch_id, row, ARRIVED, message_id=name, is_of_a_part=True)
+        while (fates := await ledger.settle([told], now_ms())) == [Fate.EARLY]:
+            pass
+        return fates
+
+    await asyncio.gather(*(part(row, f"{row}{name}") for row in range(20) for name in "abc"))
+    assert await standing(database, batch_id) == ["delivered"] * 20
+
+
+async def test_an_id_that_a_provider_gives_twice_keeps_no_record_back(database: Database) -> None:
+    batch_id = await all_pending(database, 3)
+    receipts = ReceiptsLedger(database)
+    ledger = SendingLedger(database, ids=receipts)
+    await ledger.claim({(batch_id, row): 0 for row in range(3)}, "token", now_ms())
+    ids = ["SAME", "same", "00same"]
+    await ledger.record(
+        [Recorded(batch_id, row, 1, Outcome(State.SENT, None, None, 200, ids[row])) for row in range(3)], now_ms()
+    )
+    assert await standing(database, batch_id) == ["sent"] * 3
+
+
+async def test_a_refused_receipt_opts_nobody_out_and_one_that_settles_does(database: Database) -> None:
+    batch_id = await with_rows(database, {State.SENT: 2})
+    ledger = ReceiptsLedger(database, lambda told: "" if told.code == "9" else None)
+    told = [
+        receipt(batch_id, 0, FAILED, code="9", provider="another"),
+        receipt(batch_id, 1, FAILED, code="9"),
+    ]
+    assert await ledger.settle(told, now_ms()) == [Fate.UNMATCHED, Fate.SETTLED]
+    assert await SuppressionLedger(database).count() == 1
 
 
 async def test_what_the_ledger_does_not_know_is_said_to_be_unknown(database: Database) -> None:

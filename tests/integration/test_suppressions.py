@@ -44,6 +44,23 @@ async def test_the_list_is_kept_and_read_in_pages(database: Database) -> None:
 
 
 @pytest.mark.on_each
+async def test_of_a_stop_and_a_start_the_later_one_holds_in_whatever_order_they_come(database: Database) -> None:
+    ledger, number = SuppressionLedger(database), "+8613800000000"
+
+    def stop(at_ms: int) -> Suppression:
+        return Suppression(number, "", Source.RECIPIENT, None, at_ms)
+
+    await ledger.add([stop(2000)])
+    assert await ledger.let_in_again(number, "", 1000) == 0
+    await ledger.add([stop(3000)])
+    assert await ledger.let_in_again(number, "", 2500) == 0
+    assert await ledger.let_in_again(number, "", 3500) == 1
+    await ledger.add([entry(number)])
+    await ledger.add([stop(now_ms() + 1)])
+    assert await ledger.let_in_again(number, "", now_ms() + 1000) == 0  # an operator put it there
+
+
+@pytest.mark.on_each
 async def test_who_opted_out_is_written_as_suppressed(database: Database) -> None:
     batch = a_batch(4)
     numbers = list(map(str, batch.recipients))

@@ -93,9 +93,13 @@ def test_a_receipt_waits_for_its_attempt_to_be_recorded(status: ReceiptStatus, a
         assert step(State.SENDING, status, a_receipt(attempt, message_id=message_id_told)) is Step.WAIT
 
 
-@pytest.mark.parametrize("status", FINAL)
-def test_of_an_earlier_attempt_nothing_waits_while_another_is_made(status: ReceiptStatus) -> None:
-    assert step(State.SENDING, status, a_receipt(EARLIER)) is Step.KEEP
+def test_an_earlier_attempts_failure_does_not_wait_for_another_that_is_made() -> None:
+    assert step(State.SENDING, FAILED, a_receipt(EARLIER)) is Step.KEEP
+
+
+def test_an_earlier_attempts_arrival_is_looked_at_again_when_another_is_recorded() -> None:
+    assert step(State.SENDING, ARRIVED, a_receipt(EARLIER)) is Step.WAIT
+    assert step(State.RETRYING, ARRIVED, a_receipt(EARLIER)) is Step.SETTLE
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.UNKNOWN])
@@ -293,15 +297,24 @@ def test_an_id_is_known_again_in_hexadecimal_in_any_case_and_with_zeros(number: 
         assert spellings(told)[0] == answered
 
 
-@given(IDS, st.integers(0, 8))
+WITH_A_LETTER = IDS.filter(lambda number: not f"{number:x}".isdigit())
+
+
+@given(WITH_A_LETTER, st.integers(0, 8))
 def test_an_id_answered_in_hexadecimal_and_told_in_decimal_is_the_same(number: int, zeros: int) -> None:
     assert f"{number:x}" in spellings(f"{'0' * zeros}{number}")
     assert set(spellings(f"{number:X}")) & set(spellings(str(number)))
 
 
-@given(IDS.map("{:x}".format))
+@given(WITH_A_LETTER.map("{:x}".format))
 def test_an_id_answered_in_decimal_and_told_in_hexadecimal_is_the_same(told: str) -> None:
     assert str(int(told, 16)) in spellings(told)
+
+
+@given(IDS.filter(lambda number: f"{number:x}".isdigit()))
+def test_digits_alone_stand_for_no_other_digits(number: int) -> None:
+    assert spellings(str(number)) == (str(number),)
+    assert not any(each.isdigit() and each != f"{number:x}" for each in spellings(f"{number:x}"))
 
 
 @given(st.text(min_size=1))
@@ -402,12 +415,17 @@ BY_ID = WireReceipt(status=ARRIVED, message_id=OWN_ID)
 FOUND = [Fate.SETTLED, Fate.KEPT, Fate.PASSED]
 
 
-def left(fates: dict[int, Fate], *receipts: WireReceipt, after_ms: int = 0) -> tuple[Sequence[WireReceipt], bool]:
-    """What is left of a push whose receipts are passed over where `fates` says nothing else."""
+def left(
+    fates: dict[int, Fate], *receipts: WireReceipt, after_ms: int = 0, noted: bool = True
+) -> tuple[Sequence[WireReceipt], bool]:
+    """What is left of a push whose receipts are passed over where `fates` says nothing else, so long after the first
+    look."""
     message = pushed(*receipts)
+    if after_ms:
+        message = message.model_copy(update={"first_look_at_ms": message.received_at_ms})
     each = [fates.get(position, Fate.PASSED) for position in range(len(receipts))]
     read = [receipt.read(MAIN) for receipt in receipts]
-    over = left_over(message, read, each, message.received_at_ms + after_ms)
+    over = left_over(message, read, each, message.received_at_ms + after_ms, may_be_noted=noted)
     return over.receipts, over.is_early
 
 
@@ -417,10 +435,9 @@ def test_of_a_push_whose_numbers_were_found_nothing_is_left(fate: Fate) -> None:
 
 
 @pytest.mark.parametrize("receipt", [BY_REFERENCE, BY_ID], ids=["reference", "id"])
-def test_what_is_early_is_looked_at_again_for_a_quarter_of_an_hour(receipt: WireReceipt) -> None:
+def test_what_is_early_is_looked_at_again_for_as_long_as_it_is(receipt: WireReceipt) -> None:
     assert left({0: Fate.EARLY}, receipt) == ([receipt], True)
-    assert left({0: Fate.EARLY}, receipt, after_ms=15 * MINUTE_MS - 1) == ([receipt], True)
-    assert left({0: Fate.EARLY}, receipt, after_ms=15 * MINUTE_MS) == ([receipt], False)
+    assert left({0: Fate.EARLY}, receipt, after_ms=24 * 60 * MINUTE_MS) == ([receipt], True)
 
 
 def test_a_reference_that_no_number_has_is_not_looked_for_again() -> None:
@@ -429,11 +446,15 @@ def test_a_reference_that_no_number_has_is_not_looked_for_again() -> None:
 
 def test_an_id_that_no_number_has_yet_is_looked_for_again() -> None:
     assert left({0: Fate.UNMATCHED}, BY_ID) == ([BY_ID], True)
-    assert left({0: Fate.UNMATCHED}, BY_ID, after_ms=15 * MINUTE_MS) == ([BY_ID], False)
+    assert left({0: Fate.UNMATCHED}, BY_ID, after_ms=5 * MINUTE_MS - 1) == ([BY_ID], True)
+    assert left({0: Fate.UNMATCHED}, BY_ID, after_ms=5 * MINUTE_MS) == ([BY_ID], False)
+
+
+def test_an_id_that_nobody_notes_is_not_looked_for_again() -> None:
+    assert left({0: Fate.UNMATCHED}, BY_ID, noted=False) == ([BY_ID], False)
 
 
 def test_only_what_found_no_number_is_left_and_waits_together() -> None:
     fates = {0: Fate.SETTLED, 1: Fate.UNMATCHED, 2: Fate.EARLY, 3: Fate.KEPT}
     early = BY_REFERENCE.model_copy(update={"reference": f"{BATCH_ID}:2"})
     assert left(fates, BY_ID, BY_REFERENCE, early, BY_ID) == ([BY_REFERENCE, early], True)
-    assert left(fates, BY_ID, BY_REFERENCE, early, BY_ID, after_ms=16 * MINUTE_MS) == ([BY_REFERENCE, early], False)

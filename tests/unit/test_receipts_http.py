@@ -422,6 +422,35 @@ async def test_what_is_no_receipt_is_malformed_and_counted(
     assert broker.published == []
 
 
+async def test_one_odd_entry_keeps_none_of_the_others_back(serve: Any, broker: FakeBroker) -> None:
+    client = await serve()
+    odd = {"status": 7, "reference": ONE}
+    assert (await as_json("own", [odd, PLAIN, odd]).to(client)).status == 200
+    (published,) = broker.published
+    assert len(json.loads(published.body)["receipts"]) == 1
+
+
+async def test_what_is_not_the_last_word_is_heard_and_not_published(serve: Any, broker: FakeBroker) -> None:
+    client = await serve()
+    assert (await as_json("own", {"status": "buffered", "reference": ONE}).to(client)).status == 200
+    assert broker.published == []
+
+
+async def test_a_body_that_nothing_signed_speaks_of_is_refused(serve: Any, broker: FakeBroker) -> None:
+    client = await serve()
+    path = f"/v1/receipts/two?reference={ONE}"
+    signature = TwilioSigning(TOKEN).of(f"{PUBLIC_URL}{path}")
+    body = json.dumps({"MessageStatus": "delivered"}).encode()
+    answer = await Post(path, body, {**JSON, "X-Twilio-Signature": signature}).to(client)
+    assert (answer.status, broker.published) == (403, [])
+
+
+async def test_a_stranger_is_refused_before_its_body_is_looked_at(serve: Any, broker: FakeBroker) -> None:
+    client = await serve()
+    answer = await Post("/v1/receipts/own/not-the-secret", b"", {**JSON, "Content-Encoding": "gzip"}).to(client)
+    assert (answer.status, broker.published) == (403, [])
+
+
 async def test_a_signed_call_without_a_status_is_malformed(serve: Any) -> None:
     client = await serve()
     fields = {"msisdn": NUMBER[1:], "text": "STOP", "timestamp": str(int(time.time()))}

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -28,6 +28,7 @@ _CHUNK = 5000
 _FIELDS = ("recipient", "sender_name", "source", "reason", "added_at")
 _LONGEST_REASON = 200
 _WRONG_SHOWN = 5
+_SOURCES = {source.value: source for source in Source}
 
 app = typer.Typer(no_args_is_help=True, help="The numbers that opted out: nothing is sent to them.")
 
@@ -130,17 +131,17 @@ def _entries(text: str, sender_name: str) -> Sequence[Suppression]:
     """The entries of a file; UsageError names the first lines that have no number."""
     region, now = load_ctl_settings().default_region, now_ms()
     rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
-    column, name_column, first = _columns(rows)
+    columns, first = _columns(rows)
     found: dict[tuple[str, str], Suppression] = {}
     wrong: list[str] = []
     for line, row in enumerate(rows[first:], first + 1):
-        number = normalise(row[column] if len(row) > column else "", region)
+        number = normalise(_cell(row, columns["recipient"]), region)
         if isinstance(number, InvalidNumber):
             wrong.append(f"row {line}: {number.reason}")
             continue
-        own_name = row[name_column].strip() if name_column is not None and len(row) > name_column else ""
-        name = sender_name or own_name
-        found.setdefault((number, name), Suppression(number, name, Source.IMPORT, None, now))
+        name = sender_name or _cell(row, columns.get("sender_name")).removeprefix("'")
+        source = _SOURCES.get(_cell(row, columns.get("source")), Source.IMPORT)
+        found.setdefault((number, name), Suppression(number, name, source, None, now))
     if wrong:
         more = f" (and {len(wrong) - _WRONG_SHOWN} more)" if len(wrong) > _WRONG_SHOWN else ""
         raise UsageError("; ".join(wrong[:_WRONG_SHOWN]) + more)
@@ -149,12 +150,16 @@ def _entries(text: str, sender_name: str) -> Sequence[Suppression]:
     return list(found.values())
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> tuple[int, int | None, int]:
-    """The column of the numbers, that of the sender names, and the first row that is no header."""
+def _columns(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, int], int]:
+    """The columns by their names, and the first row that is no header: without one there are numbers alone."""
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "recipient" not in header:
-        return 0, None, 0
-    return header.index("recipient"), header.index("sender_name") if "sender_name" in header else None, 1
+        return {"recipient": 0}, 0
+    return {name: header.index(name) for name in _FIELDS if name in header}, 1
+
+
+def _cell(row: Sequence[str], column: int | None) -> str:
+    return row[column].strip() if column is not None and len(row) > column else ""
 
 
 async def _look(ledger: SuppressionLedger, limit: int, recipient: str | None) -> tuple[Sequence[Suppression], int]:

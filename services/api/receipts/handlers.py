@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from services.api.intake.accepting import Broker
 from services.api.metrics import VENDOR_CALLS_REFUSED, VENDOR_ITEMS_TAKEN
 from services.api.receipts.inbound import INBOUND_FORMATS
-from services.api.receipts.proof import Proof
+from services.api.receipts.proof import Doubt, Proof
 from services.api.receipts.push import Heard, NotReceipts, Push
 from services.api.receipts.vendors import FORMATS
 from services.api.serving.body_reader import BodyReader
 from services.api.serving.problems import Problem, malformed, unavailable
 from shared.clock import now_ms
 from shared.domain.outgoing import Outgoing
+from shared.domain.receipts import ReceiptStatus
 from shared.errors import PublishError, Unroutable
 from shared.ids import new_batch_id
 from shared.messages import INBOUND_TYPE, RECEIPTS_TYPE, InboundMessage, InboundText, ReceiptsMessage, WireReceipt
@@ -107,6 +108,10 @@ class _Door(Generic[Item]):
     def _told(self, provider: str, items: Sequence[Item], now: int) -> _Told:
         raise NotImplementedError
 
+    def _news(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those that change anything."""
+        return items
+
     async def take(self, request: web.Request) -> web.Response:
         """Answered as the vendor expects it when the broker has confirmed."""
         name = request.match_info["provider"]
@@ -115,11 +120,10 @@ class _Door(Generic[Item]):
             self._refused("", _NO_PROVIDER)
             raise Problem(HTTPStatus.NOT_FOUND, f"No {self.what} are taken here.")
         kind, proof = known
+        # Strangers' bodies would fill the room that vendors need.
+        self._refuse(name, proof.doubt_of_place(request.match_info.get("secret"), request.remote or ""))
         push, form = await self._push(request), self._formats[kind]
-        doubt = proof.doubt(push, request.match_info.get("secret"), request.remote or "", time.time())
-        if doubt is not None:
-            self._refused(name, doubt.value)
-            raise Problem(HTTPStatus.FORBIDDEN, "This is not known to come from the provider.")
+        self._refuse(name, proof.doubt(push, time.time()))
         if (heard := form.check(push)) is not None:
             return _answer(heard)
         try:
@@ -127,11 +131,16 @@ class _Door(Generic[Item]):
         except (NotReceipts, UnicodeEncodeError) as error:
             self._refused(name, _MALFORMED)
             raise malformed(f"No {self.what} of this provider: {error}") from None
-        if items:
+        if items := self._news(items):
             now = now_ms()
             await self._calls.publish(name, self.what, self._told(name, items, now), now)
             VENDOR_ITEMS_TAKEN.labels(self.what, name).inc(len(items))
         return _answer(form.heard)
+
+    def _refuse(self, provider: str, doubt: Doubt | None) -> None:
+        if doubt is not None:
+            self._refused(provider, doubt.value)
+            raise Problem(HTTPStatus.FORBIDDEN, "This is not known to come from the provider.")
 
     def _refused(self, provider: str, reason: str) -> None:
         VENDOR_CALLS_REFUSED.labels(self.what, provider, reason).inc()
@@ -152,6 +161,9 @@ class Receipts(_Door[WireReceipt]):
 
     def __init__(self, calls: VendorCalls) -> None:
         super().__init__(calls, FORMATS)
+
+    def _news(self, items: Sequence[WireReceipt]) -> Sequence[WireReceipt]:
+        return [item for item in items if item.status is not ReceiptStatus.UNDER_WAY]
 
     def _told(self, provider: str, items: Sequence[WireReceipt], now: int) -> _Told:
         message = ReceiptsMessage(provider=provider, received_at_ms=now, receipts=list(items))

@@ -13,6 +13,7 @@ from services.api.receipts.push import (
     entries_of,
     id_of,
     iso_ms,
+    readable,
     time_ms,
 )
 from services.api.receipts.vendors import SPACED, AliyunReceipts, TencentReceipts, e164, object_in, vonage_fields
@@ -32,16 +33,16 @@ class AliyunInbound:
 
     def read(self, push: Push) -> list[InboundText]:
         """As `InboundFormat.read`."""
-        return [
-            InboundText(
-                sender=_number(e164(entry.get("phone_number"))),
-                text=_text(entry.get("content")),
-                to=id_of(entry.get("dest_code")),
-                message_id=id_of(entry.get("sequence_id")),
-                at_ms=time_ms(entry.get("send_time"), SPACED, CHINA),
-            )
-            for entry in entries_of(push.json())
-        ]
+        return readable(entries_of(push.json()), self._entry)
+
+    @staticmethod
+    def _entry(entry: Mapping[str, Any]) -> InboundText:
+        return InboundText(
+            sender=_number(e164(entry.get("phone_number"))),
+            text=_text(entry.get("content")),
+            message_id=id_of(entry.get("sequence_id")),
+            at_ms=time_ms(entry.get("send_time"), SPACED, CHINA),
+        )
 
 
 class TencentInbound(NoChecks):
@@ -58,7 +59,6 @@ class TencentInbound(NoChecks):
             InboundText(
                 sender=_number(e164(entry.get("mobile"), str(entry.get("nationcode") or "86"))),
                 text=_text(entry.get("text")),
-                to=id_of(entry.get("extend")),
                 at_ms=None if at_s is None else 1000 * at_s,
             )
         ]
@@ -76,7 +76,6 @@ class TwilioInbound(NoChecks):
             InboundText(
                 sender=_number(fields.get("From")),
                 text=_text(fields.get("Body")),
-                to=id_of(fields.get("To")),
                 message_id=id_of(fields.get("MessageSid")),
             )
         ]
@@ -94,7 +93,6 @@ class VonageInbound(NoChecks):
             InboundText(
                 sender=_number(fields.get("msisdn")),
                 text=_text(fields.get("text")),
-                to=id_of(fields.get("to")),
                 message_id=id_of(fields.get("messageId")),
                 at_ms=time_ms(fields.get("message-timestamp"), SPACED),
             )
@@ -108,36 +106,36 @@ class InfobipInbound(NoChecks):
 
     def read(self, push: Push) -> list[InboundText]:
         """As `InboundFormat.read`."""
-        return [
-            InboundText(
-                sender=_number(entry.get("from")),
-                text=_text(entry.get("text")),
-                to=id_of(entry.get("to")),
-                message_id=id_of(entry.get("messageId")),
-                at_ms=iso_ms(entry.get("receivedAt")),
-            )
-            for entry in entries_of(object_in(push.json()).get("results"))
-        ]
+        return readable(entries_of(object_in(push.json()).get("results")), self._entry)
+
+    @staticmethod
+    def _entry(entry: Mapping[str, Any]) -> InboundText:
+        return InboundText(
+            sender=_number(entry.get("from")),
+            text=_text(entry.get("text")),
+            message_id=id_of(entry.get("messageId")),
+            at_ms=iso_ms(entry.get("receivedAt")),
+        )
 
 
 class PlainInbound(NoChecks):
-    """One object or an array: `{"from", "to", "text", "message_id", "at"}`."""
+    """One object or an array: `{"from", "text", "message_id", "at"}`."""
 
     heard = Heard(200, b'{"success":true}')
 
     def read(self, push: Push) -> list[InboundText]:
         """As `InboundFormat.read`."""
         content = push.json()
-        return [
-            InboundText(
-                sender=_number(entry.get("from")),
-                text=_text(entry.get("text")),
-                to=id_of(entry.get("to")),
-                message_id=id_of(entry.get("message_id")),
-                at_ms=iso_ms(entry.get("at")),
-            )
-            for entry in entries_of(content if isinstance(content, list) else [content])
-        ]
+        return readable(entries_of(content if isinstance(content, list) else [content]), self._entry)
+
+    @staticmethod
+    def _entry(entry: Mapping[str, Any]) -> InboundText:
+        return InboundText(
+            sender=_number(entry.get("from")),
+            text=_text(entry.get("text")),
+            message_id=id_of(entry.get("message_id")),
+            at_ms=iso_ms(entry.get("at")),
+        )
 
 
 def _number(value: object) -> str:

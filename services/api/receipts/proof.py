@@ -11,7 +11,7 @@ from services.api.receipts.push import Push
 from services.api.receipts.vendors import vonage_fields
 from shared.providers import ProviderSettings
 from shared.secret_references import read_secret
-from shared.signatures import TwilioSigning, VonageSigning
+from shared.signatures import TwilioSigning, VonageSigning, names_body
 
 _OLDEST_S = 5 * 60
 
@@ -46,12 +46,16 @@ class Proof:
             signing = TwilioSigning(key) if twilio else VonageSigning(key, receipts.signature_method)
         return cls(receipts.path_segment(), signing, receipts.addresses)
 
-    def doubt(self, push: Push, segment: str | None, address: str, now_s: float) -> Doubt | None:
-        """What speaks against a call; None where nothing does. `segment` is the secret in its path."""
+    def doubt_of_place(self, segment: str | None, address: str) -> Doubt | None:
+        """What speaks against a call before any of its body is read; `segment` is the secret in its path."""
         if self.networks and not any(_in(address, network) for network in self.networks):
             return Doubt.ADDRESS
         if not compare_digest((self.segment or "").encode(), (segment or "").encode("utf-8", "surrogateescape")):
             return Doubt.PATH
+        return None
+
+    def doubt(self, push: Push, now_s: float) -> Doubt | None:
+        """What speaks against a call whose place is right; None where nothing does."""
         if isinstance(self.signing, TwilioSigning):
             return _doubt_of_twilio(self.signing, push)
         if isinstance(self.signing, VonageSigning):
@@ -63,6 +67,8 @@ def _doubt_of_twilio(signing: TwilioSigning, push: Push) -> Doubt | None:
     """It signs no time: what is told again says nothing new."""
     headers: Mapping[str, str] = push.headers
     settings = headers.get("x-twilio-webhooks-signature-settings", "")
+    if push.body and not push.is_form and not names_body(push.url):
+        return Doubt.SIGNATURE  # nothing that is signed says what is in it
     try:
         fields = push.form if push.is_form else ()
         signed = signing.has_signed(headers.get("x-twilio-signature", ""), push.url, fields, push.body, settings)

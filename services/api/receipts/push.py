@@ -1,12 +1,13 @@
-"""What a vendor calls us with, and what it wants to hear; pure."""
+"""What a vendor calls us with, and what it wants to hear; pure, but for the log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
+import structlog
 
 from shared.domain.phone import mask_numbers_in
 from shared.messages import InboundText, WireReceipt
@@ -16,6 +17,9 @@ _FORM = "application/x-www-form-urlencoded"
 _LONGEST_CODE, _LONGEST_REASON, _LONGEST_ID = 64, 240, 200
 _MOST = 1000
 _MOST_FIELDS = 200
+
+Item = TypeVar("Item")
+log = structlog.get_logger()
 _TIMES_END_MS = 2**43
 """What the message to the dispatcher can say."""
 
@@ -98,6 +102,23 @@ class NoChecks:
     def check(self, _push: Push) -> Heard | None:
         """As `ReceiptFormat.check`."""
         return None
+
+
+def readable(entries: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], Item]) -> list[Item]:
+    """The entries of a push, but for those that cannot be read, for which the log has a line: a push is not refused,
+    and told again and again, for one of its hundred. NotReceipts where none can be read."""
+    found: list[Item] = []
+    flaws: list[NotReceipts] = []
+    for entry in entries:
+        try:
+            found.append(read(entry))
+        except NotReceipts as flaw:
+            flaws.append(flaw)
+    if flaws and not found:
+        raise flaws[0]
+    if flaws:
+        log.warning("vendor_entries_left_out", entries=len(flaws), reason=str(flaws[0]))
+    return found
 
 
 def entries_of(content: object) -> list[Mapping[str, Any]]:

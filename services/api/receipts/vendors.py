@@ -15,6 +15,7 @@ from services.api.receipts.push import (
     entries_of,
     id_of,
     iso_ms,
+    readable,
     time_ms,
     words_shown,
 )
@@ -39,7 +40,7 @@ class AliyunReceipts:
 
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`."""
-        return [self._entry(entry) for entry in entries_of(push.json())]
+        return readable(entries_of(push.json()), self._entry)
 
     @staticmethod
     def _entry(entry: Mapping[str, Any]) -> WireReceipt:
@@ -68,7 +69,7 @@ class TencentReceipts(NoChecks):
 
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`."""
-        return [self._entry(entry) for entry in entries_of(push.json())]
+        return readable(entries_of(push.json()), self._entry)
 
     def _entry(self, entry: Mapping[str, Any]) -> WireReceipt:
         status = self._STATUSES.get(str(entry.get("report_status")))
@@ -160,7 +161,7 @@ class InfobipReceipts(NoChecks):
 
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`."""
-        return [self._entry(entry) for entry in entries_of(object_in(push.json()).get("results"))]
+        return readable(entries_of(object_in(push.json()).get("results")), self._entry)
 
     def _entry(self, entry: Mapping[str, Any]) -> WireReceipt:
         told, error = object_in(entry.get("status")), entry.get("error")
@@ -190,7 +191,7 @@ class PlainReceipts(NoChecks):
     def read(self, push: Push) -> list[WireReceipt]:
         """As `ReceiptFormat.read`."""
         content = push.json()
-        return [self._entry(entry) for entry in entries_of(content if isinstance(content, list) else [content])]
+        return readable(entries_of(content if isinstance(content, list) else [content]), self._entry)
 
     def _entry(self, entry: Mapping[str, Any]) -> WireReceipt:
         told, reference, message_id = entry.get("status"), entry.get("reference"), id_of(entry.get("message_id"))

@@ -10,6 +10,7 @@ import structlog
 
 from services.sender.transports import HttpAnswer, HttpRequest, HttpTransport
 from shared.domain.outcome import CallResult, Verdict
+from shared.domain.receipts import MOST_OF_A_CALL
 
 log = structlog.get_logger()
 
@@ -32,9 +33,10 @@ class TextMessage(NamedTuple):
     variables: Mapping[str, str] = MappingProxyType({})
 
 
-def batch_of(message: TextMessage) -> str:
-    """The batch that a message is of."""
-    return message.reference.partition(":")[0]
+def place_of(message: TextMessage) -> tuple[str, int]:
+    """The batch that a message is of, and which thousand of its rows: one word of ours can stand for no more."""
+    batch_id, _, row = message.reference.partition(":")
+    return batch_id, int(row) // MOST_OF_A_CALL
 
 
 class Gateway(Protocol):

@@ -9,8 +9,8 @@ from tools.ctl.auditing.findings import RowFindings
 Calls = dict[int, int]
 """Calls by row."""
 
-_NEVER_CALLED = frozenset({State.INVALID, State.DUPLICATE, State.SUPPRESSED})
-_NOT_SENT = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED})
+_NEVER_CALLED = frozenset({State.INVALID, State.DUPLICATE})
+_NOT_SENT = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED})
 
 
 class ProviderCheck:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage, batch_of
+from services.sender.providers.gateway import Results, TextMessage, place_of
 from services.sender.providers.vendors.acs3 import authorization, canonical_query, content_hash
 from services.sender.providers.vendors.reading import ABOUT_ALL, class_of, read_answer, unexpected
 from services.sender.providers.vendors.templates import Templates, with_values
@@ -117,8 +117,9 @@ class AliyunFormat:
         self._templates = Templates(templates, dict)
 
     def share_key(self, message: TextMessage) -> Hashable:
-        """As `Format.share_key`: a call has one template, and numbers of one batch, which its receipts name."""
-        return None if self.unsendable(message) is not None else (self._templates.code(message), batch_of(message))
+        """As `Format.share_key`: a call has one template, and numbers near each other in one batch, which its receipts
+        name."""
+        return None if self.unsendable(message) is not None else (self._templates.code(message), place_of(message))
 
     def unsendable(self, message: TextMessage) -> CallResult | None:
         """As `Format.unsendable`."""

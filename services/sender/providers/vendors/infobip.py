@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from services.sender.providers.gateway import AnyTexts, Results, TextMessage
-from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, read_answer, unexpected
+from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, last_segment, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult, Verdict
@@ -38,7 +38,8 @@ class InfobipFormat(AnyTexts):
         delivery = {"url": callback, "intermediateReport": False}
         receipts = {"webhooks": {"delivery": delivery, "contentType": "application/json"}}
         self._receipts = {} if callback is None else receipts
-        self._url, self._sender, self._secrets = f"{endpoint.rstrip('/')}/sms/3/messages", sender, (api_key,)
+        self._url, self._sender = f"{endpoint.rstrip('/')}/sms/3/messages", sender
+        self._secrets = (api_key, *last_segment(callback))
         self._headers = (
             ("Accept", "application/json"),
             ("Authorization", f"App {api_key}"),

@@ -26,6 +26,11 @@ def basic(user: str, secret: str) -> str:
     return f"Basic {b64encode(f'{user}:{secret}'.encode()).decode()}"
 
 
+def last_segment(callback: str | None) -> tuple[str, ...]:
+    """What may be a secret in the URL of a callback: vendors quote the URL."""
+    return () if callback is None else (callback.rpartition("/")[2],)
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """An answer to a call with these messages; `content` is its JSON object, empty where there is none."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from services.sender.providers.gateway import Results, TextMessage, batch_of
+from services.sender.providers.gateway import Results, TextMessage, place_of
 from services.sender.providers.vendors.reading import ABOUT_ALL, Answered, class_of, read_answer, unexpected
 from services.sender.providers.vendors.tc3 import authorization
 from services.sender.providers.vendors.templates import Templates, with_values
@@ -133,7 +133,7 @@ class TencentFormat:
         if self.unsendable(message) is not None:
             return None
         is_mainland = message.to.startswith(_MAINLAND)
-        return self._templates.code(message), self._templates.in_order(message), is_mainland, batch_of(message)
+        return self._templates.code(message), self._templates.in_order(message), is_mainland, place_of(message)
 
     def unsendable(self, message: TextMessage) -> CallResult | None:
         """As `Format.unsendable`."""

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from services.sender.providers.gateway import AnyTexts, Results, TextMessage
-from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
+from services.sender.providers.vendors.reading import Answered, basic, last_segment, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
@@ -25,15 +25,16 @@ _CREATED = 201
 CODES: Mapping[str, AnswerClass] = {
     **dict.fromkeys(("21211", "21610", "21612", "21614", "21635"), AnswerClass.NUMBER),
     **dict.fromkeys(
-        ("21212", "21408", "21602", "21603", "21606", "21609", "21617", "21619", "21659", "21701", "21703", "21704"),
+        ("21212", "21408", "21602", "21603", "21606", "21617", "21619", "21659", "21701", "21703", "21704"),
         AnswerClass.CONTENT,
     ),
     **dict.fromkeys(("20429", "21611", "63017"), AnswerClass.THROTTLED),
     "21730": AnswerClass.UNAVAILABLE,
-    **dict.fromkeys(("20003", "20005", "20404", "21608"), AnswerClass.ACCOUNT),
+    **dict.fromkeys(("20003", "20005", "20404", "21608", "21609"), AnswerClass.ACCOUNT),
     "20500": AnswerClass.UNCLEAR,
 }
-"""https://www.twilio.com/docs/api/errors, those that an answer may have. 20404: no such account."""
+"""https://www.twilio.com/docs/api/errors, those that an answer may have. 20404: no such account.
+21609: the callback that we give with each message is no URL."""
 
 
 class TwilioFormat(AnyTexts):
@@ -58,7 +59,7 @@ class TwilioFormat(AnyTexts):
             ("Content-Type", _FORM),
         )
         self._from = {"MessagingServiceSid" if _SERVICE.fullmatch(sender) else "From": sender}
-        self._secrets = (secret, basic(user, secret).removeprefix("Basic "))
+        self._secrets = (secret, basic(user, secret).removeprefix("Basic "), *last_segment(callback))
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:
         """As `Format.request`."""

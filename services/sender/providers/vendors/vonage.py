@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from services.sender.providers.gateway import AnyTexts, Results, TextMessage
-from services.sender.providers.vendors.reading import Answered, basic, read_answer, unexpected
+from services.sender.providers.vendors.reading import Answered, basic, last_segment, read_answer, unexpected
 from services.sender.transports import HttpAnswer, HttpRequest
 from shared.domain.answers import AnswerClass
 from shared.domain.outcome import CallResult
@@ -55,9 +55,9 @@ class VonageFormat(AnyTexts):
         self._signing = secret if isinstance(secret, VonageSigning) else None
         self._secrets: tuple[str, ...]
         if isinstance(secret, VonageSigning):
-            self._secrets = (secret.secret,)
+            self._secrets = (secret.secret, *last_segment(callback))
         else:
-            self._secrets = (secret, basic(api_key, secret).removeprefix("Basic "))
+            self._secrets = (secret, basic(api_key, secret).removeprefix("Basic "), *last_segment(callback))
             self._headers += (("Authorization", basic(api_key, secret)),)
 
     def request(self, messages: Sequence[TextMessage], now: datetime) -> HttpRequest:

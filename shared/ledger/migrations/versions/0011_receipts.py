@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("row_no", sa.Integer, primary_key=True),
         sa.Column("message_id", sa.Text, primary_key=True),
         sa.Column("status", sa.Text, primary_key=True),
+        sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("error_code", sa.Text),
         sa.Column("error_reason", sa.Text),
@@ -30,12 +31,27 @@ def upgrade() -> None:
         sa.Column("received_at_ms", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
+    is_postgres = op.get_bind().dialect.name == "postgresql"
+    # There is one for each text of some providers: see 0005.
+    of_a_batch = () if is_postgres else (sa.ForeignKey("batches.id", ondelete="CASCADE"),)
     op.create_table(
         "provider_ids",
         sa.Column("provider", sa.Text, primary_key=True),
         sa.Column("message_id", sa.Text, primary_key=True),
-        sa.Column("batch_id", _ID, sa.ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("batch_id", _ID, *of_a_batch, nullable=False, index=True),
         sa.Column("row_no", sa.Integer, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
+    if is_postgres:
+        op.execute(
+            """
+            CREATE OR REPLACE FUNCTION delete_messages_of_batch() RETURNS trigger LANGUAGE plpgsql
+            SECURITY DEFINER SET search_path FROM CURRENT AS $$
+            BEGIN
+                DELETE FROM messages WHERE batch_id = OLD.id;
+                DELETE FROM provider_ids WHERE batch_id = OLD.id;
+                RETURN NULL;
+            END $$
+            """
+        )
